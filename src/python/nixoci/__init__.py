@@ -1,0 +1,1 @@
+"""Builds OCI images from Nix store closures without layer archives. Standard library only."""

@@ -1,0 +1,305 @@
+"""The command line of the core: `nixoci COMMAND`, one command for each step of the flow.
+
+Pants runs these commands in sandboxes; they work as well outside of Pants. Exit status 0 is success,
+`EXIT_NOT_VALID` and `EXIT_NO_NIX` are conditions that a caller can mend, 1 is any other error and 2
+wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import sys
+
+from nixoci.errors import InvalidInputError, NixOciError
+
+# Every command is a process of its own, and a digest takes little longer than its imports. So no
+# module on its way imports `typing`, which only annotations need.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Optional, Sequence
+
+#: Store paths that are needed are not valid (`EX_TEMPFAIL` of sysexits.h): realise them, try again.
+EXIT_NOT_VALID = 75
+
+#: There is no Nix (or, in a Pants sandbox, no Python) where it was looked for.
+EXIT_NO_NIX = 76
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Runs one command and returns its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except NixOciError as error:
+        return _report(error, as_json=options.json_errors)
+    except BrokenPipeError:
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def console() -> None:
+    """Entry point of the zipapp, and of the command `nixoci` that the wheel installs."""
+    status = main()
+    # The process ends here, so what is left in memory need not be looked through for cycles.
+    gc.freeze()
+    sys.exit(status)
+
+
+def _report(error: NixOciError, *, as_json: bool) -> int:
+    """Tells the user (or, as JSON on standard output, a program) and returns the exit status."""
+    if as_json:
+        facts = {name: value for name, value in vars(error).items() if _is_plain(value)}
+        document = {"error": type(error).__name__, "message": str(error), **facts}
+        print(json.dumps(document, sort_keys=True))
+    else:
+        print(f"nixoci: {error}", file=sys.stderr)
+    names = {cls.__name__ for cls in type(error).__mro__}
+    if names & {"InvalidPathError", "StorePathMissingError"}:
+        return EXIT_NOT_VALID
+    if "NixNotFoundError" in names:
+        return EXIT_NO_NIX
+    return 1
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(isinstance(item, (str, int)) for item in value)
+    return isinstance(value, (str, int))
+
+
+# Commands import what they need when they run: a digest must not wait for what a build needs.
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    _write(options.output, _evaluate_sources(options).to_json())
+
+
+def _evaluate_sources(options: argparse.Namespace) -> Any:
+    from nixoci.evaluate import evaluate
+
+    return evaluate(
+        _nix(options),
+        root=options.root,
+        source=options.source,
+        attr=options.attr,
+        system=options.system,
+    )
+
+
+def _realise(options: argparse.Namespace) -> None:
+    from nixoci.evaluate import Derivation
+    from nixoci.realise import realise
+
+    derivation = Derivation.from_json(_read(options.derivation))
+    outputs = options.outputs or [derivation.default_output]
+    again = (lambda: _evaluate_sources(options)) if options.source else None
+    for path in realise(_nix(options), derivation, outputs, again, options.log):
+        print(path)
+
+
+def _closure(options: argparse.Namespace) -> None:
+    from nixoci.store_path import StorePath
+
+    roots = [StorePath.parse(path) for path in options.paths]
+    _write(options.output, _nix(options).closure(roots).to_json())
+
+
+def _database(options: argparse.Namespace) -> None:
+    from nixoci.closure import ClosureGraph
+    from nixoci.database import write_database
+    from nixoci.registration import registrations_of
+
+    graph = ClosureGraph.from_json(_read(options.graph))
+    write_database(registrations_of(graph), os.path.abspath(options.output))
+
+
+def _digest(options: argparse.Namespace) -> None:
+    from nixoci.layer import digest_layer
+    from nixoci.recipe import LayerRecipe
+
+    recipe = LayerRecipe.from_json(_read(options.recipe))
+    nix = _nix(options)
+    nix.require_valid(recipe.paths)
+    layer = digest_layer(recipe, store_root=nix.store_root)
+    _write(options.output, layer.to_json())
+
+
+def _tools(options: argparse.Namespace) -> None:
+    from nixoci.tools import write_tools
+
+    settings = []
+    for text in options.settings:
+        name, separator, value = text.partition("=")
+        if not separator or not name:
+            raise InvalidInputError("setting", text, "expected NAME=VALUE")
+        settings.append((name, value))
+    write_tools(options.directory, os.environ, options.environment_names, settings)
+
+
+def _read_file(options: argparse.Namespace) -> None:
+    from nixoci.store_path import StorePath
+
+    nix = _nix(options)
+    path = StorePath.parse(options.path)
+    nix.require_valid([path])
+    _write(options.output, _read(nix.store_root + path))
+
+
+def _write_image(options: argparse.Namespace) -> None:
+    from nixoci.archive import write_docker_archive, write_oci_archive
+    from nixoci.atomic import output_errors
+    from nixoci.descriptor import Descriptor
+    from nixoci.layer import write_layer
+    from nixoci.layout import write_oci_layout
+    from nixoci.reference import Reference
+
+    descriptor = Descriptor.from_json(_read(options.descriptor))
+    nix = _nix(options)
+
+    def write_valid_layer(recipe: Any, layer: Any, write: Any) -> None:
+        # Asked as late as this, since a layer that the output has already needs no store path.
+        nix.require_valid(recipe.paths)
+        write_layer(recipe, layer, write, store_root=nix.store_root)
+
+    output = os.path.abspath(options.output)
+    with output_errors(output):
+        os.makedirs(os.path.dirname(output), exist_ok=True)
+    writers = {
+        "oci-layout": write_oci_layout,
+        "oci-archive": write_oci_archive,
+        "docker-archive": write_docker_archive,
+    }
+    writers[options.format](
+        output,
+        descriptor.image,
+        descriptor.recipes,
+        write_valid_layer,
+        [Reference.parse(text) for text in options.references] or descriptor.references,
+    )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="nixoci",
+        description="Builds OCI images from Nix store closures without layer archives.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--tools",
+        metavar="FILE",
+        help="JSON file that says where Nix is and which environment it gets (default: PATH and "
+        "this environment)",
+    )
+    parser.add_argument(
+        "--json-errors", action="store_true", help="report errors as JSON on standard output"
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, run: Any, help: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
+        command.set_defaults(run=run)
+        return command
+
+    def add_source(command: argparse.ArgumentParser, *, required: bool) -> None:
+        command.add_argument("--root", default=".", help="directory of all the sources")
+        command.add_argument("--source", required=required, help="Nix file, relative to the root")
+        command.add_argument("--attr", default="", help="attribute path")
+        command.add_argument("--system", default="x86_64-linux", help="Nix system to build for")
+
+    def add_output(command: argparse.ArgumentParser) -> None:
+        command.add_argument("--output", default="-", help="file to write (default: standard output)")
+
+    command = add("evaluate", _evaluate, "Evaluate Nix sources to a derivation, as JSON.")
+    add_source(command, required=True)
+    add_output(command)
+
+    command = add("realise", _realise, "Make the outputs of a derivation valid in the store.")
+    add_source(command, required=False)
+    command.add_argument("--derivation", required=True, help="JSON file made by `evaluate`")
+    command.add_argument("--log", help="file that gets the build log, while it is written")
+    command.add_argument("outputs", nargs="*", help="names of outputs (default: the default one)")
+
+    command = add("closure", _closure, "Print the closure graph of store paths, as JSON.")
+    command.add_argument("paths", nargs="+", help="valid store paths")
+    add_output(command)
+
+    command = add("database", _database, "Make the Nix database of a closed set of store paths.")
+    command.add_argument("graph", help="JSON file made by `closure` (- for standard input)")
+    command.add_argument("--output", required=True, help="the SQLite file to make")
+
+    command = add("digest", _digest, "Digest the layer that a recipe makes.")
+    command.add_argument("recipe", help="JSON file of a layer recipe (- for standard input)")
+    add_output(command)
+
+    command = add("read-file", _read_file, "Print the contents of a store path that is a file.")
+    command.add_argument("path", help="valid store path")
+    add_output(command)
+
+    command = add("tools", _tools, "Find Nix, and write down for later steps where it is.")
+    command.add_argument("directory", help="directory to write to")
+    command.add_argument(
+        "--environment-name",
+        dest="environment_names",
+        action="append",
+        default=[],
+        help="name of one more environment variable that Nix needs",
+    )
+    command.add_argument(
+        "--setting",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="setting of nix.conf for every command of Nix",
+    )
+
+    command = add("write", _write_image, "Write an image, streamed from the store, to a file.")
+    command.add_argument("descriptor", help="file that `pants package` wrote")
+    command.add_argument(
+        "--format", required=True, choices=("oci-layout", "oci-archive", "docker-archive")
+    )
+    command.add_argument("--output", required=True, help="file or directory to make")
+    command.add_argument(
+        "--reference",
+        dest="references",
+        action="append",
+        default=[],
+        help="name of the image in the output, repository:tag (default: those of the descriptor)",
+    )
+    return parser
+
+
+def _nix(options: argparse.Namespace) -> Any:
+    from nixoci.nix import Nix
+
+    if options.tools is None:
+        return Nix.find(os.environ)
+    from nixoci.tools import read_tools
+
+    return read_tools(options.tools)
+
+
+def _read(path: str) -> bytes:
+    if path == "-":
+        return sys.stdin.buffer.read()
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise NixOciError(f"Cannot read {path}: {error.strerror}.") from None
+
+
+def _write(path: str, data: bytes) -> None:
+    if path == "-":
+        sys.stdout.buffer.write(data + b"\n")
+        return
+    try:
+        with open(path, "wb") as file:
+            file.write(data)
+    except OSError as error:
+        raise NixOciError(f"Cannot write {path}: {error.strerror}.") from None

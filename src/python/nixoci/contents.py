@@ -1,0 +1,113 @@
+"""What a layer holds: a closure less what is ignored, less what the layers below hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Iterable, Sequence
+
+from nixoci.closure import ClosureGraph, NotClosedError, PathInfo
+from nixoci.layering import MAX_LAYERS, split
+from nixoci.recipe import DIALECTS, ROOT, LayerRecipe, Owner, Permission, RecipeEntry
+from nixoci.store_path import StorePath
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The contents of one layer target, before they are split over OCI layers.
+
+    :param graph: the paths that this layer puts in `/nix/store`. They reference paths of layers
+        below, so the graph is not closed by itself.
+    :param copied: the paths whose contents it puts at the root, in order.
+    """
+
+    graph: ClosureGraph
+    copied: tuple[PathInfo, ...] = ()
+
+
+def subtract(
+    graph: ClosureGraph,
+    *,
+    packages: Iterable[StorePath],
+    copied: Sequence[StorePath] = (),
+    ignored: Iterable[StorePath] = (),
+    below: Iterable[StorePath] = (),
+) -> Contents:
+    """Returns what a layer holds.
+
+    Everything that `packages`, `copied` and `ignored` reach belongs to it, except for the ignored
+    paths themselves; for a copied path that is no package and that nothing in the layer, itself
+    included, references; and for what the layers below hold.
+
+    :param graph: holds the closure of all of them.
+    :raises NotClosedError: it does not.
+    """
+    packages, ignored = set(packages), set(ignored)
+    copied = tuple(path for path in dict.fromkeys(copied) if path not in ignored)
+    kept = graph.closure((*packages, *copied, *ignored)).without(ignored)
+    referenced = {reference for info in kept.values() for reference in info.references}
+    only_copied = {path for path in copied if path not in referenced and path not in packages}
+    return Contents(
+        kept.without(only_copied | set(below)),
+        tuple(graph[path] for path in copied),
+    )
+
+
+def require_closed(stack: Sequence[Contents]) -> None:
+    """Checks that a stack of layers holds all that its paths reference.
+
+    :raises NotClosedError: naming a path that is left out, and a chain of references to it.
+    """
+    everything = ClosureGraph().union(*(contents.graph for contents in stack))
+    copied = ClosureGraph(
+        info for contents in stack for info in contents.copied if info.path not in everything
+    )
+    referrers = everything.union(copied)
+    missing = sorted(
+        (reference, path)
+        for path, info in referrers.items()
+        for reference in info.references
+        if reference not in everything
+    )
+    if missing:
+        raise NotClosedError(referrers.chain_to(missing[0][0]))
+
+
+def recipes(
+    contents: Contents,
+    *,
+    max_layers: int,
+    permissions: Sequence[Permission] = (),
+    owner: Owner = Owner(),
+    strategy: str = "popularity",
+    dialect: str = DIALECTS[0],
+) -> tuple[LayerRecipe, ...]:
+    """Splits contents over at most `max_layers` layer recipes, bottom first.
+
+    What is copied to the root is in the last one, alone if there may be two or more. A recipe has
+    those of the permissions that can match what is in it.
+
+    :param dialect: of all of them, see `nixoci.recipe.LayerRecipe`.
+    :raises InvalidInputError: as `nixoci.layering.split`, or an unknown dialect.
+    """
+    # What is above the bound goes to `split` as it is, so that it is refused.
+    alone = bool(contents.copied) and 1 < max_layers <= MAX_LAYERS
+    parts = split(contents.graph, max_layers - 1 if alone else max_layers, strategy)
+    entries = [[_entry(contents.graph[path], path) for path in part] for part in parts]
+    copied = [_entry(info, ROOT) for info in contents.copied]
+    if copied:
+        if alone or not entries:
+            entries.append([])
+        entries[-1].extend(copied)
+    return tuple(
+        LayerRecipe(
+            tuple(part),
+            tuple(p for p in permissions if any(p.may_match(e.destination) for e in part)),
+            owner,
+            dialect,
+        )
+        for part in entries
+    )
+
+
+def _entry(info: PathInfo, destination: str) -> RecipeEntry:
+    return RecipeEntry(info.path, info.nar_hash, destination)

@@ -1,0 +1,150 @@
+"""The descriptor: the file that stands for an image after packaging, and can become it again.
+
+It has no byte of a layer and yet everything that pushing or writing the image takes, so it is small
+and can be kept, compared and read by people and scripts. `docs/` describes it for them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Mapping, Optional, Sequence
+
+from nixoci.errors import InvalidInputError
+from nixoci.image import MEDIA_TYPE_MANIFEST, Image, parse_image
+from nixoci.json_input import get_field, get_list, parse_object
+from nixoci.json_output import canonical_json, readable_json
+from nixoci.recipe import LayerRecipe
+from nixoci.reference import Reference
+
+#: Version of the descriptor's form. It grows when an older nixoci could not read it.
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Descriptor:
+    """What a descriptor says.
+
+    :param recipes: one for each layer of the image, in the same order.
+    :param repository: where the image belongs, perhaps with a registry; None if nothing was said.
+    """
+
+    image: Image
+    recipes: tuple[LayerRecipe, ...]
+    repository: Optional[str] = None
+    tags: tuple[str, ...] = ()
+
+    @property
+    def references(self) -> tuple[Reference, ...]:
+        """The repository with each tag."""
+        if self.repository is None:
+            return ()
+        return tuple(Reference(self.repository, tag) for tag in self.tags)
+
+    @classmethod
+    def from_json(cls, data: bytes) -> Descriptor:
+        """Parses what `descriptor_json` wrote, and verifies all digests that need no store.
+
+        :raises InvalidInputError: not such a document, of another version, or one whose parts do
+            not fit together.
+        """
+        document = parse_object("image descriptor", data)
+        version = get_field(document, "schemaVersion", int)
+        if version != SCHEMA_VERSION:
+            raise InvalidInputError(
+                "image descriptor version", version, f"this nixoci reads {SCHEMA_VERSION}"
+            )
+        # Config and manifest are kept as JSON, not as text: they were canonical, so they are again.
+        image = parse_image(
+            canonical_json("image config", get_field(document, "config", dict)),
+            canonical_json("image manifest", get_field(document, "manifest", dict)),
+        )
+        _require_equal("image descriptor", document, _summary(image))
+        layers = get_list(document, "layers", dict)
+        if len(layers) != len(image.layers):
+            raise InvalidInputError(
+                "layers of the image descriptor", len(layers), f"the image has {len(image.layers)}"
+            )
+        recipes = []
+        for number, (layer, expected) in enumerate(zip(layers, _layer_summaries(image)), start=1):
+            _require_equal(f"layer {number} of the image descriptor", layer, expected)
+            recipe = get_field(layer, "recipe", dict)
+            recipes.append(LayerRecipe.from_json(canonical_json("layer recipe", recipe)))
+        repository = get_field(document, "repository", str, default=None)
+        tags = tuple(get_list(document, "tags", str))
+        _require_names(repository, tags)
+        return cls(image, tuple(recipes), repository, tags)
+
+
+def descriptor_json(
+    image: Image,
+    recipes: Sequence[LayerRecipe],
+    *,
+    repository: Optional[str] = None,
+    tags: Sequence[str] = (),
+) -> bytes:
+    """Returns the descriptor of an image: JSON, indented by two, the same for the same input.
+
+    :param recipes: one for each layer of the image, in the same order.
+    :raises InvalidInputError: there are not as many recipes as layers, or repository or tags are
+        not valid.
+    """
+    if len(recipes) != len(image.layers):
+        raise InvalidInputError(
+            "layer recipes", len(recipes), f"the image has {len(image.layers)} layers"
+        )
+    _require_names(repository, tags)
+    document = {
+        "schemaVersion": SCHEMA_VERSION,
+        **_summary(image),
+        "repository": repository,
+        "tags": list(tags),
+        "layers": [
+            {**layer, "recipe": json.loads(recipe.to_json())}
+            for layer, recipe in zip(_layer_summaries(image), recipes)
+        ],
+        "manifest": json.loads(image.manifest),
+        "config": json.loads(image.config),
+    }
+    return readable_json("image descriptor", document)
+
+
+def _summary(image: Image) -> dict[str, Any]:
+    """What most readers want to know, out of manifest and config."""
+    return {
+        "digest": image.digest,
+        "size": len(image.manifest),
+        "mediaType": MEDIA_TYPE_MANIFEST,
+        "configDigest": image.config_digest,
+        "platform": image.platform.to_document(),
+    }
+
+
+def _layer_summaries(image: Image) -> list[dict[str, Any]]:
+    return [
+        {
+            "digest": item.layer.digest,
+            "size": item.layer.size,
+            "diffId": item.layer.diff_id,
+            "mediaType": item.layer.media_type,
+            "history": {name: value for name, value in vars(item.history).items() if value},
+        }
+        for item in image.layers
+    ]
+
+
+def _require_equal(what: str, document: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    for name, value in expected.items():
+        found = document.get(name)
+        # Python's == is too lax here: for it, 1, 1.0 and True are the same.
+        if canonical_json(f"{name} of {what}", found) != canonical_json(what, value):
+            raise InvalidInputError(
+                f"{name} of {what}", found, f"manifest and config make it {value}"
+            )
+
+
+def _require_names(repository: Optional[str], tags: Sequence[str]) -> None:
+    if repository is not None:
+        Reference(repository)
+    for tag in tags:
+        Reference(repository or "any", tag)

@@ -1,0 +1,243 @@
+"""Images: config, manifest and index of the OCI image spec, made of a config and layers."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import sha256
+from typing import Any, Mapping, Optional, Sequence
+
+from nixoci.errors import InvalidInputError
+from nixoci.image_config import DEFAULT_CREATED, ImageConfig, Platform
+from nixoci.image_config_values import check_created
+from nixoci.json_input import get_field, get_list, parse_object
+from nixoci.json_output import canonical_json
+from nixoci.layer import MEDIA_TYPE_LAYER_TAR, Layer
+
+MEDIA_TYPE_CONFIG = "application/vnd.oci.image.config.v1+json"
+MEDIA_TYPE_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+MEDIA_TYPE_INDEX = "application/vnd.oci.image.index.v1+json"
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class History:
+    """What an image says about how a layer came to be (OCI image spec, config.md, `history`).
+
+    :param created: RFC 3339 date and time; in an image that of the image if absent, since Docker
+        shows an absent one as centuries ago.
+    :raises InvalidInputError: `created` is not such a time.
+    """
+
+    created_by: Optional[str] = None
+    author: Optional[str] = None
+    comment: Optional[str] = None
+    created: Optional[str] = None
+
+    def __post_init__(self) -> None:
+        reason = None if self.created is None else check_created(self.created)
+        if reason is not None:
+            raise InvalidInputError("history created", self.created, reason)
+
+
+@dataclass(frozen=True)
+class LayerInImage:
+    """A layer and its history. The history is no part of the layer: it changes no byte of it."""
+
+    layer: Layer
+    history: History = History()
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image but for the bytes of its layers; made by `assemble` or `parse_image`.
+
+    :param config: the bytes of the config blob.
+    :param manifest: the bytes of the manifest, which is what the image's digest is of.
+    :param layers: from the lowest to the uppermost.
+    """
+
+    config: bytes
+    manifest: bytes
+    layers: tuple[LayerInImage, ...]
+    platform: Platform
+
+    @cached_property
+    def digest(self) -> str:
+        """The digest of the manifest, `sha256:<hex>`: what registries know the image by."""
+        return digest_of(self.manifest)
+
+    @cached_property
+    def config_digest(self) -> str:
+        """The digest of the config, `sha256:<hex>`: Docker's image ID."""
+        return digest_of(self.config)
+
+    def descriptor(self) -> dict[str, Any]:
+        """The descriptor of the manifest (OCI image spec, descriptor.md), without platform."""
+        return _descriptor(MEDIA_TYPE_MANIFEST, self.manifest)
+
+
+@dataclass(frozen=True)
+class ImageIndex:
+    """Images for several platforms under one digest.
+
+    :param content: the bytes of the index.
+    """
+
+    content: bytes
+    images: tuple[Image, ...]
+
+    @cached_property
+    def digest(self) -> str:
+        return digest_of(self.content)
+
+
+def digest_of(content: bytes) -> str:
+    """Returns `sha256:<hex>` of `content`."""
+    return f"sha256:{sha256(content).hexdigest()}"
+
+
+def assemble(
+    config: ImageConfig,
+    layers: Sequence[LayerInImage],
+    annotations: Optional[Mapping[str, str]] = None,
+) -> Image:
+    """Makes an image of layers, the lowest first.
+
+    :param annotations: of the manifest.
+    :raises InvalidInputError: the config names no architecture, an annotation has an empty key or
+        is no text, or a digest or size of a layer is not valid.
+    """
+    default_created = config.created or DEFAULT_CREATED
+    histories = [replace(i.history, created=i.history.created or default_created) for i in layers]
+    document = config.to_document()
+    document["rootfs"] = {"type": "layers", "diff_ids": [item.layer.diff_id for item in layers]}
+    document["history"] = [
+        {name: value for name, value in vars(history).items() if value} for history in histories
+    ]
+    config_bytes = canonical_json("image config", document)
+    manifest: dict[str, Any] = {
+        "schemaVersion": 2,
+        "mediaType": MEDIA_TYPE_MANIFEST,
+        "config": _descriptor(MEDIA_TYPE_CONFIG, config_bytes),
+        "layers": [
+            {
+                "mediaType": item.layer.media_type,
+                "digest": item.layer.digest,
+                "size": item.layer.size,
+            }
+            for item in layers
+        ],
+    }
+    if annotations:
+        manifest["annotations"] = dict(annotations)
+    # Reading back what was written proves that a push or a writer will be able to read it.
+    return parse_image(config_bytes, canonical_json("image manifest", manifest))
+
+
+def parse_image(config: bytes, manifest: bytes) -> Image:
+    """Returns the image that a config and a manifest describe.
+
+    :raises InvalidInputError: they do not belong together, or are not of the kind that `assemble`
+        makes: an OCI manifest whose layers each have a diff ID and a history.
+    """
+    manifest_document = parse_object("image manifest", manifest)
+    _require(manifest_document, "schemaVersion", 2)
+    _require(manifest_document, "mediaType", MEDIA_TYPE_MANIFEST)
+    for key, value in get_field(manifest_document, "annotations", dict, default={}).items():
+        if not key or not isinstance(value, str):
+            raise InvalidInputError(f"annotation {key!r}", value, "expected a key and a string")
+    recorded_config = get_field(manifest_document, "config", dict)
+    for name, value in _descriptor(MEDIA_TYPE_CONFIG, config).items():
+        _require(recorded_config, name, value)
+
+    config_document = parse_object("image config", config)
+    platform = Platform(
+        os=get_field(config_document, "os", str),
+        architecture=get_field(config_document, "architecture", str),
+        variant=get_field(config_document, "variant", str, default=None),
+        os_version=get_field(config_document, "os.version", str, default=None),
+    )
+    diff_ids = get_list(get_field(config_document, "rootfs", dict), "diff_ids", str)
+    histories = get_list(config_document, "history", dict)
+    layer_documents = get_list(manifest_document, "layers", dict)
+    if not len(diff_ids) == len(histories) == len(layer_documents):
+        raise InvalidInputError(
+            "image",
+            digest_of(manifest),
+            f"{len(layer_documents)} layers have {len(diff_ids)} diff IDs and"
+            f" {len(histories)} entries of history",
+        )
+    layers = tuple(
+        LayerInImage(_parse_layer(document, diff_id), _parse_history(history))
+        for document, diff_id, history in zip(layer_documents, diff_ids, histories)
+    )
+    return Image(config, manifest, layers, platform)
+
+
+def index(
+    images: Sequence[Image], annotations: Optional[Mapping[str, str]] = None
+) -> ImageIndex:
+    """Makes an index of images for different platforms (OCI image spec, image-index.md).
+
+    :raises InvalidInputError: two images are for the same platform, so that an engine could not
+        choose, or an annotation is no text.
+    """
+    platforms = [image.platform for image in images]
+    for platform in platforms:
+        if platforms.count(platform) > 1:
+            raise InvalidInputError(
+                "image index", platform.to_document(), "two of its images are for this platform"
+            )
+    document: dict[str, Any] = {
+        "schemaVersion": 2,
+        "mediaType": MEDIA_TYPE_INDEX,
+        "manifests": [
+            {**image.descriptor(), "platform": image.platform.to_document()} for image in images
+        ],
+    }
+    if annotations:
+        document["annotations"] = dict(annotations)
+    return ImageIndex(canonical_json("image index", document), tuple(images))
+
+
+def _descriptor(media_type: str, content: bytes) -> dict[str, Any]:
+    return {"mediaType": media_type, "digest": digest_of(content), "size": len(content)}
+
+
+def _require(document: Mapping[str, Any], name: str, expected: Any) -> None:
+    value = get_field(document, name, type(expected))
+    if value != expected:
+        raise InvalidInputError(f"field {name}", value, f"expected {expected}")
+
+
+def _parse_layer(document: Mapping[str, Any], diff_id: str) -> Layer:
+    layer = Layer(
+        digest=get_field(document, "digest", str),
+        size=get_field(document, "size", int),
+        diff_id=diff_id,
+        media_type=get_field(document, "mediaType", str),
+    )
+    for digest in (layer.digest, layer.diff_id):
+        if not _DIGEST.fullmatch(digest):
+            raise InvalidInputError("layer digest", digest, "expected sha256: and 64 hex digits")
+    if layer.size < 0:
+        raise InvalidInputError("layer size", layer.size, "it is negative")
+    if layer.media_type == MEDIA_TYPE_LAYER_TAR and layer.digest != layer.diff_id:
+        raise InvalidInputError(
+            "layer digest", layer.digest, "it must be the diff ID, since the layer is uncompressed"
+        )
+    return layer
+
+
+def _parse_history(document: Mapping[str, Any]) -> History:
+    if document.get("empty_layer"):
+        raise InvalidInputError("history", document, "an entry without layer is not supported")
+    return History(
+        **{
+            name: get_field(document, name, str, default=None)
+            for name in ("created_by", "author", "comment", "created")
+        }
+    )

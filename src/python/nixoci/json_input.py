@@ -1,0 +1,66 @@
+"""Reading JSON that comes from outside: every access says what it expects."""
+
+from __future__ import annotations
+
+import json
+
+from nixoci.errors import InvalidInputError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Mapping
+
+_REQUIRED: Any = object()
+
+
+def parse_object(what: str, data: bytes) -> dict[str, Any]:
+    """Parses `data` as a JSON object.
+
+    :param what: what the document is, for the error.
+    :raises InvalidInputError: no JSON, or JSON of another type.
+    """
+    document = parse_json(what, data)
+    if not isinstance(document, dict):
+        raise InvalidInputError(what, data[:200], "expected a JSON object")
+    return document
+
+
+def parse_json(what: str, data: bytes) -> Any:
+    """Parses `data` as JSON.
+
+    :raises InvalidInputError: no JSON.
+    """
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInputError(what, data[:200], f"no JSON ({error})") from None
+
+
+def get_field(document: Mapping[str, Any], name: str, kind: type, default: Any = _REQUIRED) -> Any:
+    """Returns `document[name]` if it is a `kind`; `default`, where given, if it is absent or null.
+
+    :raises InvalidInputError: absent without default, or of another type.
+    """
+    value = document.get(name)
+    if value is None and default is not _REQUIRED:
+        return default
+    if not _is_a(value, kind):
+        raise InvalidInputError(f"field {name}", value, f"expected {kind.__name__}")
+    return value
+
+
+def get_list(document: Mapping[str, Any], name: str, kind: type, default: Any = _REQUIRED) -> Any:
+    """As `get_field` for a list whose items are all `kind`.
+
+    :raises InvalidInputError: as `get_field`, or an item is of another type.
+    """
+    items = get_field(document, name, list, default)
+    for item in items or ():
+        if not _is_a(item, kind):
+            raise InvalidInputError(f"item of {name}", item, f"expected {kind.__name__}")
+    return items
+
+
+def _is_a(value: object, kind: type) -> bool:
+    # In Python, unlike JSON, a boolean is an integer too.
+    return isinstance(value, kind) and not (kind is int and isinstance(value, bool))

@@ -1,0 +1,218 @@
+"""Runs the Nix on this machine: which one, with which environment, and what its failures mean."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from dataclasses import dataclass, replace
+
+from nixoci.errors import NixOciError
+from nixoci.store_path import StorePath
+
+# A digest asks Nix one question; what other questions need is imported where they are asked.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterable, Mapping, Optional, Sequence
+
+    from nixoci.closure import ClosureGraph
+
+#: The oldest Nix that the project is tested with (Debian 12 has it).
+MINIMUM_VERSION = (2, 8)
+
+#: Environment variables that say which store and configuration Nix uses. None of them is a secret.
+ENVIRONMENT_NAMES = (
+    "HOME",
+    "LOGNAME",
+    "NIX_CONF_DIR",
+    "NIX_DAEMON_SOCKET_PATH",
+    "NIX_LOCALSTATE_DIR",
+    "NIX_LOG_DIR",
+    "NIX_REMOTE",
+    "NIX_SSL_CERT_FILE",
+    "NIX_STATE_DIR",
+    "NIX_USER_CONF_FILES",
+    "SSH_AUTH_SOCK",
+    "SSL_CERT_FILE",
+    "TMPDIR",
+    "USER",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_DIRS",
+    "XDG_CONFIG_HOME",
+    "XDG_STATE_HOME",
+)
+
+#: Store paths given to one command; a path has at most 255 bytes and ARG_MAX is 1 MiB on macOS.
+_PATHS_PER_COMMAND = 2000
+
+
+class NixNotFoundError(NixOciError):
+    """There is no Nix in PATH."""
+
+    def __init__(self, search_path: str) -> None:
+        self.search_path = search_path
+        super().__init__(
+            f"No `nix` in {search_path or 'an empty PATH'}. Install Nix (https://nixos.org/download, "
+            "or `apt-get install nix-bin` on Debian 12 and later)."
+        )
+
+
+class NixTooOldError(NixOciError):
+    """The Nix in PATH is older than `MINIMUM_VERSION`."""
+
+    def __init__(self, program: str, version: str) -> None:
+        self.program = program
+        self.version = version
+        minimum = ".".join(map(str, MINIMUM_VERSION))
+        super().__init__(f"{program} is Nix {version}; at least {minimum} is needed. Upgrade Nix.")
+
+
+class NixFailedError(NixOciError):
+    """A Nix command failed in a way that has no error of its own."""
+
+    def __init__(self, command: Sequence[str], status: int, message: str) -> None:
+        self.command = tuple(command)
+        self.status = status
+        self.message = message
+        super().__init__(f"`{' '.join(command[:2])}` failed (exit status {status}):\n{message}")
+
+
+@dataclass(frozen=True)
+class Nix:
+    """A Nix installation.
+
+    :param directory: absolute path of the directory that holds `nix` and `nix-store`.
+    :param environment: everything that its commands find in their environment.
+    :param settings: settings of `nix.conf` that its commands get besides, as names and values.
+    """
+
+    directory: str
+    environment: Mapping[str, str]
+    settings: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def find(cls, environ: Mapping[str, str]) -> Nix:
+        """Finds Nix in `PATH` of `environ`.
+
+        :raises NixNotFoundError: there is none.
+        """
+        import shutil
+
+        search_path = environ.get("PATH", "")
+        program = shutil.which("nix", path=search_path)
+        if program is None:
+            raise NixNotFoundError(search_path)
+        return cls(os.path.dirname(os.path.abspath(program)), environ)
+
+    @property
+    def store_root(self) -> str:
+        """The directory that a chroot store has its `/nix/store` in; empty for the usual store.
+
+        Of the stores that `NIX_REMOTE` can name only those are read here whose files are on this
+        machine: the local one, a daemon's, `/directory` and `local?root=/directory`.
+        """
+        remote = self.environment.get("NIX_REMOTE", "")
+        if remote.startswith("/"):
+            return remote.rstrip("/")
+        if remote.startswith("local"):
+            from urllib.parse import parse_qs, urlsplit
+
+            # A plus is a plus to Nix, and a space in the queries of HTML forms.
+            query = parse_qs(urlsplit(remote).query.replace("+", "%2B"))
+            return query.get("root", [""])[-1].rstrip("/")
+        return ""
+
+    def words(self, arguments: Sequence[str]) -> tuple[str, ...]:
+        """Returns the words of a command: the program's path, its arguments, and the settings."""
+        program = os.path.join(self.directory, arguments[0])
+        settings = [word for name, value in self.settings for word in ("--option", name, value)]
+        return (program, *arguments[1:], *settings)
+
+    def run(
+        self,
+        arguments: Sequence[str],
+        *,
+        stderr: Optional[int] = subprocess.PIPE,
+        directory: Optional[str] = None,
+    ) -> bytes:
+        """Runs `arguments[0]` (`nix`, `nix-store`, …) and returns its standard output.
+
+        :param stderr: as for `subprocess`; None lets its progress through to the user.
+        :param directory: where it runs; None: where this process does.
+        :raises NixFailedError: it exits with another status than 0.
+        :raises NixNotFoundError: the program is gone.
+        """
+        try:
+            result = subprocess.run(
+                self.words(arguments),
+                env=dict(self.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                cwd=directory,
+                check=False,
+            )
+        except OSError:
+            raise NixNotFoundError(self.directory) from None
+        if result.returncode:
+            message = (result.stderr or b"").decode(errors="replace").strip()
+            raise NixFailedError(arguments, result.returncode, message)
+        return result.stdout
+
+    def command(
+        self,
+        *arguments: str,
+        stderr: Optional[int] = subprocess.PIPE,
+        directory: Optional[str] = None,
+    ) -> bytes:
+        """Runs a command of the newer command line, `nix …`; see `run`."""
+        features = ("--extra-experimental-features", "nix-command flakes")
+        return self.run(("nix", *arguments, *features), stderr=stderr, directory=directory)
+
+    def version(self) -> str:
+        """Returns the version, e.g. `2.8.0`.
+
+        :raises NixTooOldError: it is older than `MINIMUM_VERSION`.
+        """
+        output = replace(self, settings=()).run(("nix", "--version")).decode(errors="replace").strip()
+        match = re.search(r"(\d+)\.(\d+)\S*$", output)
+        version = match[0] if match else output
+        if not match or (int(match[1]), int(match[2])) < MINIMUM_VERSION:
+            raise NixTooOldError(os.path.join(self.directory, "nix"), version)
+        return version
+
+    def require_valid(self, paths: Iterable[StorePath]) -> None:
+        """:raises InvalidPathError: with those of `paths` that are not valid in the store."""
+        invalid = self.invalid(paths)
+        if invalid:
+            from nixoci.closure import InvalidPathError
+
+            raise InvalidPathError(invalid)
+
+    def invalid(self, paths: Iterable[StorePath]) -> tuple[StorePath, ...]:
+        """Returns those of `paths` that are not valid in the store. Builds and fetches nothing."""
+        found: list[StorePath] = []
+        for batch in _batches(sorted(set(paths))):
+            output = self.run(("nix-store", "--check-validity", "--print-invalid", *batch))
+            found.extend(StorePath.parse(line) for line in output.decode().splitlines())
+        return tuple(found)
+
+    def closure(self, roots: Iterable[StorePath]) -> ClosureGraph:
+        """Returns what the store knows of `roots` and of all that they reference.
+
+        :raises InvalidPathError: a root is not valid in the store.
+        """
+        from nixoci.closure import ClosureGraph, parse_nix_path_info
+
+        roots = sorted(set(roots))
+        self.require_valid(roots)
+        graph = ClosureGraph()
+        for batch in _batches(roots):
+            output = self.command("path-info", "--json", "--recursive", *batch)
+            graph = graph.union(parse_nix_path_info(output))
+        return graph.closure(roots)
+
+
+def _batches(paths: Sequence[StorePath]) -> Iterable[Sequence[StorePath]]:
+    for start in range(0, len(paths), _PATHS_PER_COMMAND):
+        yield paths[start : start + _PATHS_PER_COMMAND]

@@ -1,0 +1,222 @@
+"""Layer recipes: what the tar of a layer is made of, and nothing else.
+
+A recipe is all that decides the bytes of a layer, so its JSON form is the cache key of the layer's
+digest. It never holds what does not change the bytes (target names, image config, tool paths).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+from nixoci.errors import InvalidInputError
+from nixoci.json_input import get_field, get_list, parse_object
+from nixoci.store_path import StorePath
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Optional
+
+#: Version of the recipe's JSON form *and* of the byte layout that `nixoci.tar` gives it. It grows
+#: when the bytes of any layer change, so that no cached digest of the old layout is taken.
+RECIPE_VERSION = 1
+
+#: The destination of a path that is copied to the root of the image.
+ROOT = "/"
+
+#: The ways to write the tar of a layer; `nixoci.tar` says what they are.
+DIALECTS = ("oci", "nix2container")
+
+_LEADING_FLAGS = re.compile(r"(\(\?[aiLmsux]+\))*")
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Numeric and symbolic owner of what is in a layer. Root unless another user runs Nix inside."""
+
+    uid: int = 0
+    gid: int = 0
+    uname: str = "root"
+    gname: str = "root"
+
+
+@dataclass(frozen=True)
+class Permission:
+    """Changes mode or owner of what a regular expression matches.
+
+    :param path: a Python regular expression that must match a whole absolute path in the image,
+        e.g. `/etc/shadow` or `/nix/store/[^/]+/bin/.*`.
+    :param mode: permission bits (0 to 0o7777), or None to keep those of the store. Symbolic links
+        keep theirs in the dialect `oci`.
+    :param uid: numeric user, or None to keep the layer's. `gid`, `uname`, `gname` likewise.
+    """
+
+    path: str
+    mode: Optional[int] = None
+    uid: Optional[int] = None
+    gid: Optional[int] = None
+    uname: Optional[str] = None
+    gname: Optional[str] = None
+
+    def __post_init__(self) -> None:
+        try:
+            flags = re.compile(self.path).flags
+        except (re.error, OverflowError, RecursionError) as error:
+            raise InvalidInputError("permission path", self.path, str(error)) from None
+        # Python refuses others from 3.11 on; before, they count for all of the expression.
+        leading = _LEADING_FLAGS.match(self.path)
+        if leading is None or flags != re.compile(leading[0]).flags:
+            raise InvalidInputError("permission path", self.path, "flags are not at its start")
+        for name in ("mode", "uid", "gid"):
+            # JSON has booleans and fractions, which compare and print like numbers.
+            if type(getattr(self, name)) not in (int, type(None)):
+                raise InvalidInputError(f"permission {name}", getattr(self, name), "expected int")
+        if self.mode is not None and not 0 <= self.mode <= 0o7777:
+            raise InvalidInputError("permission mode", oct(self.mode), "it is not 0 to 0o7777")
+        for name in ("uid", "gid"):
+            number = getattr(self, name)
+            if number is not None and not 0 <= number < 8**7:
+                raise InvalidInputError(f"permission {name}", number, "it is not 0 to 2097151")
+        for name in ("uname", "gname"):
+            text = getattr(self, name)
+            if text is not None and not re.fullmatch(r"[A-Za-z0-9_.\-]{1,31}", text):
+                raise InvalidInputError(
+                    f"permission {name}", text, "expected 1 to 31 letters, digits, _ . or -"
+                )
+
+    @cached_property
+    def _literal_prefix(self) -> str:
+        """Every path that the expression matches starts with this text (perhaps empty)."""
+        if "|" in self.path or self.path.startswith("(?"):
+            return ""
+        prefix = ""
+        index = 0
+        while index < len(self.path):
+            char = self.path[index]
+            if char == "\\" and index + 1 < len(self.path):
+                char = self.path[index + 1]
+                if char.isalnum():
+                    return prefix
+                index += 1
+            elif char in "*?{":
+                return prefix[:-1]
+            elif char in "+.^$[]()\\":
+                return prefix
+            prefix += char
+            index += 1
+        return prefix
+
+    def may_match(self, destination: str) -> bool:
+        """Whether the expression could match `destination` or a path below it (never wrong on no)."""
+        prefix = self._literal_prefix
+        base = destination.rstrip("/")
+        return base.startswith(prefix) or prefix == base or prefix.startswith(base + "/")
+
+
+@dataclass(frozen=True)
+class RecipeEntry:
+    """One store path of a layer.
+
+    :param path: where the contents are read.
+    :param nar_hash: their hash as Nix knows it, SRI form (`sha256-…`): part of the recipe since the
+        same path may have other contents on another machine.
+    :param destination: where they go in the image: the path itself, or `ROOT`.
+    """
+
+    path: StorePath
+    nar_hash: str
+    destination: str
+
+
+@dataclass(frozen=True)
+class LayerRecipe:
+    """The contents of one layer, sorted: recipes of the same contents are equal.
+
+    :param entries: come in any order, and are kept in that of their destinations.
+    :param permissions: applied in order; of several that match, the last one that sets a value wins.
+    :param owner: of everything that no permission says otherwise of.
+    :param dialect: one of `DIALECTS`.
+    :raises InvalidInputError: another dialect, or two NAR hashes for one path.
+    """
+
+    entries: tuple[RecipeEntry, ...]
+    permissions: tuple[Permission, ...] = ()
+    owner: Owner = Owner()
+    dialect: str = DIALECTS[0]
+
+    def __post_init__(self) -> None:
+        if self.dialect not in DIALECTS:
+            raise InvalidInputError(
+                "layer recipe dialect", self.dialect, f"expected one of {', '.join(DIALECTS)}"
+            )
+        hashes: dict[StorePath, str] = {}
+        for entry in self.entries:
+            if hashes.setdefault(entry.path, entry.nar_hash) != entry.nar_hash:
+                raise InvalidInputError("layer recipe", entry.path, "it has two NAR hashes")
+        entries = sorted(set(self.entries), key=lambda entry: (entry.destination, entry.path))
+        object.__setattr__(self, "entries", tuple(entries))
+
+    @property
+    def paths(self) -> tuple[StorePath, ...]:
+        return tuple(entry.path for entry in self.entries)
+
+    @property
+    def summary(self) -> str:
+        """What the layer holds, for people: `glibc-2.36, bash-5.2 and 3 more`."""
+        names = [path.name for path in self.paths]
+        more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+        return ", ".join(names[:2]) + more
+
+    def to_json(self) -> bytes:
+        """The one JSON form of this recipe: sorted keys, no spaces, defaults left out."""
+        document: dict[str, Any] = {
+            "version": RECIPE_VERSION,
+            "entries": [
+                {"path": e.path, "narHash": e.nar_hash}
+                if e.destination == e.path
+                else {"path": e.path, "narHash": e.nar_hash, "destination": e.destination}
+                for e in self.entries
+            ],
+        }
+        if self.permissions:
+            document["permissions"] = [
+                {name: value for name, value in vars(p).items() if value is not None and name[0] != "_"}
+                for p in self.permissions
+            ]
+        if self.owner != Owner():
+            document["owner"] = vars(self.owner)
+        if self.dialect != DIALECTS[0]:
+            document["dialect"] = self.dialect
+        return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+
+    @classmethod
+    def from_json(cls, data: bytes) -> LayerRecipe:
+        """Parses what `to_json` wrote.
+
+        :raises InvalidInputError: not such a document, or of another version.
+        """
+        document = parse_object("layer recipe", data)
+        if document.get("version") != RECIPE_VERSION:
+            raise InvalidInputError(
+                "layer recipe version", document.get("version"), f"expected {RECIPE_VERSION}"
+            )
+        entries = []
+        for item in get_list(document, "entries", dict):
+            path = StorePath.parse(item.get("path"))
+            destination = get_field(item, "destination", str, default=str(path))
+            if destination not in (path, ROOT):
+                raise InvalidInputError("destination", destination, f"expected {path} or {ROOT}")
+            entries.append(RecipeEntry(path, get_field(item, "narHash", str), destination))
+        facts = get_list(document, "permissions", dict, default=[])
+        owner_facts = get_field(document, "owner", dict, default={})
+        try:
+            permissions = tuple(Permission(**p) for p in facts)
+            owner = Owner(**owner_facts)
+        except TypeError as error:
+            raise InvalidInputError("layer recipe", document, str(error)) from None
+        for name, value in vars(Owner()).items():
+            get_field(vars(owner), name, type(value))
+        dialect = get_field(document, "dialect", str, default=DIALECTS[0])
+        return cls(tuple(entries), permissions, owner, dialect)

@@ -1,0 +1,128 @@
+"""The tar stream of a recipe: the same bytes for the same recipe, everywhere and always.
+
+The byte layout (a change of it is a new `recipe.RECIPE_VERSION`):
+
+- Entries are sorted by the bytes of their destinations: depth-first, siblings by the bytes of their
+  names, whatever store path they come from. So they do not depend on the order of the recipe.
+- ustar (POSIX.1-1988); pax extended headers (POSIX.1-2001) only for what ustar cannot say: names
+  that fit neither the name field (100 bytes) nor prefix and name (155 and 100 bytes, split at the
+  last possible slash), link targets over 100 bytes, files of 8 GiB and more. The records stand in
+  the order path, linkpath, size. Names are the raw bytes of the file system, UTF-8 or not, in both.
+- Names are relative and start with no `./`, so that scanners see `etc/passwd`; those of directories
+  end in a slash.
+- If any entry goes to the store, there are `nix/` and `nix/store/`, each once, mode 0755.
+- An entry with the destination `/` puts what its directory contains at the root of the image; the
+  directory itself is not among it. All directories that it brings have mode 0755 rather than Nix's
+  0555, since an image's `/etc` or `/tmp` should be an ordinary one that its owner can write to.
+- Where several entries meet, what they agree on is emitted once: directories of the same mode,
+  files of the same mode and bytes, symbolic links of the same target. Anything else that they
+  both bring to one place is a `DuplicateDestinationError`.
+- Everything else as in the store: modes are the twelve permission bits, symbolic links 0777. Time 1
+  (second), uid 0, gid 0, `root`, `root` unless the recipe's owner or permissions say otherwise.
+  Hard links are full files, since link counts change when a store is optimised.
+- Two blocks of zeros at the end, and no padding after them.
+
+That is the dialect `oci`. In the dialect `nix2container`, a layer has the bytes that the tool
+nix2container gives to the same contents (its `nix/tar.go` and `nix/graph.go`):
+
+- Names are absolute, and those of directories do not end in a slash. `/` is an entry too, with mode
+  0755, unless the layer is empty. Pax headers are those of Go, see `tar_nix2container`.
+- What is copied to the root (there: `copyToRoot`) keeps its modes. A directory that a copied tree
+  brings has the mode that it has there, also if it is `/nix` or `/nix/store`.
+- The mode of a permission applies to symbolic links too.
+
+What that tool makes of contradicting or missing input is not copied, it is an error in both: trees
+that differ at one place (the tool compares modes and sizes only), or a file or link to be copied to
+the root (it would be left out).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nixoci.recipe import ROOT, LayerRecipe
+from nixoci.tar_dialect import DIALECTS
+from nixoci.tar_header import BLOCK_SIZE
+from nixoci.tar_merge import Found, Implied, Merger
+from nixoci.tar_output import BUFFER_SIZE, Flush, Output
+from nixoci.tar_permissions import Headers
+from nixoci.tar_walk import Walker
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nixoci.tar_merge import Source
+
+
+def write_tar(
+    recipe: LayerRecipe, write: Callable[[memoryview], object], *, store_root: str = ""
+) -> int:
+    """Streams the tar of `recipe`; memory does not grow with its size.
+
+    :param write: takes the stream part by part, and uses the part before it returns. The `update`
+        of a hash, the `sendall` of a socket and the `write` of a blocking file are such functions.
+    :param store_root: what precedes `/nix/store` where the paths are read (a chroot store's root).
+    :returns: bytes written.
+    :raises StoreReadError: a store path cannot be packed; see its children.
+    :raises DuplicateDestinationError: two paths differ in what they bring to one place.
+
+    What `write` raises comes out unchanged. After an exception the stream is incomplete, which
+    every reader of tar notices by the missing end.
+    """
+    buffer = memoryview(bytearray(BUFFER_SIZE))
+
+    def flush(full: memoryview) -> memoryview:
+        write_all(write, full)
+        return buffer
+
+    size, last = pack(recipe, buffer, flush, store_root=store_root)
+    write_all(write, last)
+    return size
+
+
+def write_all(write: Callable[[memoryview], object], part: memoryview) -> None:
+    """Writes all of `part`, also through a raw file that takes only some of it at a time."""
+    written = write(part)
+    while isinstance(written, int) and written < len(part):
+        part = part[written:]
+        written = write(part)
+
+
+def pack(
+    recipe: LayerRecipe,
+    buffer: memoryview,
+    flush: Flush,
+    *,
+    store_root: str = "",
+    fast: bool = True,
+) -> tuple[int, memoryview]:
+    """As `write_tar` for callers that bring their own buffers.
+
+    :param buffer: the first one, `BUFFER_SIZE` bytes, writable.
+    :param flush: takes a full buffer, returns the one to fill next.
+    :param fast: False sends every header through the general function, for tests.
+    :returns: the size of the whole stream in bytes, and its last part, which `flush` did not get.
+    """
+    output = Output(buffer, flush)
+    dialect = DIALECTS[recipe.dialect]
+    headers = Headers(dialect, recipe.owner, recipe.permissions)
+    copied: list[Source] = []
+    in_store: dict[bytes, Source] = {}
+    for entry in recipe.entries:
+        plain = not headers.may_change(entry.destination)
+        encode = headers.encode_plain if plain else headers.encode
+        fields = headers.fields if fast and plain else None
+        location = store_root + entry.path
+        if entry.destination == ROOT:
+            walker = Walker(output, entry.path, encode, fields, dialect.copied_directory_mode)
+            copied.append(Found(walker, location))
+        else:
+            walker = Walker(output, entry.path, encode, fields)
+            in_store[entry.path.base_name.encode()] = Found(walker, location)
+    if in_store:
+        path = next(iter(in_store.values())).path
+        store = Implied(path, {b"nix": Implied(path, {b"store": Implied(path, in_store)})})
+        Merger(output, headers.encode, dialect.root).pack([*copied, store])
+    elif copied:
+        Merger(output, headers.encode, dialect.root).pack(copied)
+    output.append(bytes(2 * BLOCK_SIZE))
+    return output.flushed + output.position, output.view[: output.position]

@@ -1,0 +1,38 @@
+"""The dialects of a layer's tar: how names are written, and what else differs between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nixoci import tar_header, tar_nix2container
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Optional
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """One way to write the same tree.
+
+    :param encode_header: gives what precedes the contents of an entry; its parameters are those of
+        `tar_header.encode_header`. For names that need no pax header, all dialects agree with
+        `tar_header.file_header_parts`.
+    :param root: what all names start with; if it is not empty, it is an entry as well.
+    :param copied_directory_mode: permission bits of the directories that are copied to the root,
+        or None to keep those of the store.
+    :param links_have_modes: whether the mode of a permission applies to symbolic links too.
+    """
+
+    encode_header: Callable[[bytes, bytes, int, int, bytes, tuple[bytes, bytes]], bytes]
+    root: bytes
+    copied_directory_mode: Optional[int]
+    links_have_modes: bool
+
+
+#: By the names that `recipe.DIALECTS` lists.
+DIALECTS = {
+    "oci": Dialect(tar_header.encode_header, b"", 0o755, False),
+    "nix2container": Dialect(tar_nix2container.encode_header, b"/", None, True),
+}

@@ -1,0 +1,109 @@
+"""What can go wrong while the tar of a recipe is made."""
+
+from __future__ import annotations
+
+from nixoci.errors import NixOciError
+from nixoci.store_path import StorePath
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional
+
+
+class StoreReadError(NixOciError):
+    """A store path cannot be packed as it is.
+
+    :param path: the store path.
+    :param file: what is wrong below it, relative to `path`, or "" for the path itself.
+    """
+
+    def __init__(self, path: StorePath, file: str, why: str) -> None:
+        self.path = path
+        self.file = file
+        self.why = why
+        place = f"{path}/{file}" if file else path
+        super().__init__(f"{_printable(place)} {why}")
+
+
+class StorePathMissingError(StoreReadError):
+    """The store path is not in the store that is read.
+
+    :param location: where it was looked for; differs from `path` in a chroot store.
+    """
+
+    def __init__(self, path: StorePath, location: str) -> None:
+        self.location = location
+        where = "" if location == path else f" (looked for at {_printable(location)})"
+        super().__init__(path, "", f"is not in the store{where}; build or substitute it first.")
+
+
+class StorePathUnreadableError(StoreReadError):
+    """The operating system refuses to read something of the store path.
+
+    :param errno: the system's error number, if it gave one.
+    """
+
+    def __init__(self, path: StorePath, file: str, errno: Optional[int], reason: str) -> None:
+        self.errno = errno
+        self.reason = reason
+        super().__init__(path, file, f"cannot be read: {reason}.")
+
+
+class UnsupportedFileTypeError(StoreReadError):
+    """Something is neither directory nor regular file nor symbolic link; Nix stores none of it."""
+
+    def __init__(self, path: StorePath, file: str, kind: str) -> None:
+        self.kind = kind
+        super().__init__(
+            path, file, f"is a {kind}; a layer holds directories, regular files and symbolic links."
+        )
+
+
+class NotADirectoryInRootError(StoreReadError):
+    """A path that is to be copied to the root of the image is not a directory."""
+
+    def __init__(self, path: StorePath) -> None:
+        super().__init__(
+            path,
+            "",
+            "is not a directory, so its contents cannot be copied to the root of the image.",
+        )
+
+
+class FileChangedError(StoreReadError):
+    """A file had another size while it was read than when it was opened.
+
+    :param expected: bytes that its metadata promised.
+    """
+
+    def __init__(self, path: StorePath, file: str, expected: int) -> None:
+        self.expected = expected
+        super().__init__(
+            path,
+            file,
+            f"changed its size of {expected} bytes while it was read; "
+            "nothing may write to a store path, "
+            "`nix-store --verify --check-contents` finds out more.",
+        )
+
+
+class DuplicateDestinationError(NixOciError):
+    """Two store paths differ in what they put at the same place of the image.
+
+    :param destination: the absolute path in the image.
+    :param paths: the two store paths, in the order of the recipe.
+    """
+
+    def __init__(self, destination: str, paths: tuple[StorePath, StorePath]) -> None:
+        self.destination = destination
+        self.paths = paths
+        super().__init__(
+            f"{_printable(destination)} would come from both {paths[0]} and {paths[1]}, "
+            "which differ there; "
+            "leave one of them out or do not copy both to the root of the image."
+        )
+
+
+def _printable(text: str) -> str:
+    """`text` with what a terminal must not get (control characters, stray bytes) escaped."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -1,0 +1,63 @@
+"""Headers with the owner and the permissions of a recipe."""
+
+from __future__ import annotations
+
+import re
+
+from nixoci.recipe import Owner
+from nixoci.tar_header import SYMLINK, owner_fields
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nixoci.recipe import Permission
+    from nixoci.tar_dialect import Dialect
+
+
+class Headers:
+    """Makes the headers of one layer.
+
+    :ivar fields: of the recipe's owner, see `tar_header.owner_fields`.
+    :raises InvalidInputError: an owner that ustar has no room for.
+    """
+
+    def __init__(
+        self, dialect: Dialect, owner: Owner, permissions: tuple[Permission, ...]
+    ) -> None:
+        self.fields = owner_fields(owner)
+        self._encode_header = dialect.encode_header
+        self._links_have_modes = dialect.links_have_modes
+        self._owner = owner
+        self._permissions = [(re.compile(p.path), p) for p in permissions]
+
+    def may_change(self, destination: str) -> bool:
+        """Whether a permission could match `destination` or anything below it."""
+        return any(permission.may_match(destination) for _, permission in self._permissions)
+
+    def encode_plain(self, name: bytes, kind: bytes, mode: int, size: int, link: bytes) -> bytes:
+        """As `tar_header.encode_header`, for what no permission matches."""
+        return self._encode_header(name, kind, mode, size, link, self.fields)
+
+    def encode(self, name: bytes, kind: bytes, mode: int, size: int, link: bytes) -> bytes:
+        """As `tar_header.encode_header`, with what the permissions say."""
+        destination = destination_of(name)
+        owner = self._owner
+        for pattern, permission in self._permissions:
+            if pattern.fullmatch(destination):
+                if permission.mode is not None and (kind != SYMLINK or self._links_have_modes):
+                    mode = permission.mode
+                owner = _changed_owner(owner, permission)
+        return self._encode_header(name, kind, mode, size, link, owner_fields(owner))
+
+
+def destination_of(name: bytes) -> str:
+    """The absolute path in the image of a name in the tar, whatever its dialect."""
+    return "/" + name.strip(b"/").decode("utf-8", "surrogateescape")
+
+
+def _changed_owner(owner: Owner, permission: Permission) -> Owner:
+    return Owner(
+        owner.uid if permission.uid is None else permission.uid,
+        owner.gid if permission.gid is None else permission.gid,
+        owner.uname if permission.uname is None else permission.uname,
+        owner.gname if permission.gname is None else permission.gname,
+    )

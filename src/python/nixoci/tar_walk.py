@@ -1,0 +1,279 @@
+"""Packs what a store path contains: the hot loop of the project.
+
+Of the time that an entry of a tree of small files takes, two thirds are its four system calls
+(open, fstat, readv, close). What keeps the rest small: files are read straight into the stream's
+buffer, names are opened relative to a directory's descriptor, headers come from parts that are
+constant in a directory, and an ordinary file costs no call of a Python function.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from operator import attrgetter
+from zlib import adler32
+
+from nixoci.store_path import StorePath
+from nixoci.tar_errors import (
+    FileChangedError,
+    StorePathMissingError,
+    StorePathUnreadableError,
+    UnsupportedFileTypeError,
+)
+from nixoci.tar_header import (
+    BLOCK_SIZE,
+    DIRECTORY,
+    MTIME,
+    REGULAR,
+    SYMLINK,
+    file_header_parts,
+)
+from nixoci.tar_output import BUFFER_SIZE, Output, SizeChangedError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Optional
+
+#: Path, kind, mode, size, link target → what precedes the contents; see `tar_header.encode_header`.
+EncodeHeader = Callable[[bytes, bytes, int, int, bytes], bytes]
+
+OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+# A pipe that took a file's place meanwhile must not block the open; on files the flag does nothing.
+OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+_PADDING = [bytes(count) for count in range(BLOCK_SIZE)]
+_KINDS = {
+    stat.S_IFIFO: "named pipe",
+    stat.S_IFSOCK: "socket",
+    stat.S_IFCHR: "character device",
+    stat.S_IFBLK: "block device",
+}
+_NUL = "\0"
+#: The end of the size field, and the time.
+_TIME = _NUL + MTIME.decode()
+_name_of = attrgetter("name")
+
+
+class Walker:
+    """Packs one store path.
+
+    :param encode: makes the headers.
+    :param fast_fields: of `tar_header.owner_fields`, if headers of ordinary files may be put
+        together without `encode`, which would give the same bytes; None: all go through `encode`.
+    :param directory_mode: permission bits of all directories, or None to keep those of the store.
+    """
+
+    def __init__(
+        self,
+        output: Output,
+        path: StorePath,
+        encode: EncodeHeader,
+        fast_fields: Optional[tuple[bytes, bytes]] = None,
+        directory_mode: Optional[int] = None,
+    ) -> None:
+        self.path = path
+        self.directory_mode = directory_mode
+        self._output = output
+        self._encode = encode
+        self._fast_fields = fast_fields
+        # What is being read, for errors: a directory below the store path, and a name in it.
+        self._below = ""
+        self._name = ""
+
+    def pack(
+        self, name: bytes, source: str, parent: Optional[int] = None, file: str = ""
+    ) -> None:
+        """Packs the store path, or something below it, and all that it contains.
+
+        :param name: its name in the tar.
+        :param source: where to read it, relative to the directory `parent`.
+        :param file: its path below the store path; empty for that itself.
+        :raises StoreReadError: see its children.
+        """
+        mode = self.status(source, parent, file).st_mode
+        self._below = ""
+        self._name = file
+        try:
+            if stat.S_ISDIR(mode):
+                self._pack_directory(source, parent, name + b"/", f"{file}/" if file else "")
+            elif stat.S_ISREG(mode):
+                self._pack_file(source, parent, name)
+            else:
+                self._pack_other(mode, source, parent, name)
+        except SizeChangedError as error:
+            raise FileChangedError(self.path, self._below + self._name, error.expected) from None
+        except RecursionError:
+            raise StorePathUnreadableError(
+                self.path, self._below + self._name, None, "directories are nested too deeply"
+            ) from None
+        except OSError as error:
+            if self._output.flush_failed:
+                raise
+            raise _unreadable(self.path, self._below + self._name, error) from error
+
+    def status(self, source: str, parent: Optional[int], file: str) -> os.stat_result:
+        """Returns the metadata of what `pack` would pack.
+
+        :raises StorePathMissingError: it is the store path, which is not there.
+        :raises StorePathUnreadableError: any other reason.
+        """
+        try:
+            return os.lstat(source, dir_fd=parent)
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and not file:
+                raise StorePathMissingError(self.path, source) from None
+            raise _unreadable(self.path, file, error) from error
+
+    def attempt(
+        self, file: str, operation: Callable[..., Any], *arguments: object, **keywords: object
+    ) -> Any:
+        """Returns `operation(*arguments, **keywords)`, which reads `file` of the store path.
+
+        :raises StorePathUnreadableError: in place of any `OSError`.
+        """
+        try:
+            return operation(*arguments, **keywords)
+        except OSError as error:
+            raise _unreadable(self.path, file, error) from error
+
+    def link(self, mode: int, source: str, parent: Optional[int], file: str) -> bytes:
+        """Returns the target of a symbolic link; the parameters are those of `pack`.
+
+        :param mode: of its metadata.
+        :raises UnsupportedFileTypeError: no link, nor, by the caller's word, file or directory.
+        """
+        if not stat.S_ISLNK(mode):
+            kind = _KINDS.get(stat.S_IFMT(mode), "file of unknown kind")
+            raise UnsupportedFileTypeError(self.path, file, kind)
+        target: str = self.attempt(file, os.readlink, source, dir_fd=parent)
+        return os.fsencode(target)
+
+    def _pack_directory(
+        self, name: str, parent: Optional[int], directory: bytes, below: str
+    ) -> None:
+        """:param directory: its name in the tar, with a final slash.
+        :param below: its path below the store path, with a final slash; empty for that itself.
+        """
+        descriptor = os.open(name, OPEN_DIRECTORY, dir_fd=parent)
+        try:
+            self._below = below
+            self._name = ""
+            mode = self.directory_mode
+            if mode is None:
+                mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+            self._output.append(self._encode(directory, DIRECTORY, mode, 0, b""))
+            with os.scandir(descriptor) as scan:
+                entries = list(scan)
+            if directory.isascii() and "".join(map(_name_of, entries)).isascii():
+                # For ASCII text the order of characters is that of bytes.
+                entries.sort(key=_name_of)
+                if self._fast_fields is not None:
+                    self._pack_fast(entries, descriptor, directory, below, self._fast_fields)
+                    return
+            else:
+                entries.sort(key=lambda entry: os.fsencode(entry.name))
+            for entry in entries:
+                self._name = entry.name
+                if entry.is_file(follow_symlinks=False):
+                    self._pack_file(entry.name, descriptor, directory + os.fsencode(entry.name))
+                else:
+                    self._pack_entry(entry, descriptor, directory, below)
+        finally:
+            os.close(descriptor)
+
+    def _pack_fast(
+        self,
+        entries: list[os.DirEntry[str]],
+        descriptor: int,
+        directory: bytes,
+        below: str,
+        fields: tuple[bytes, bytes],
+    ) -> None:
+        """Packs the entries of a directory, all ASCII; the one method that is written for speed."""
+        output = self._output
+        whole, prefixed = file_header_parts(directory, fields)
+        whole_room, longest = whole.room, max(whole.room, prefixed.room)
+        owner = fields[0].decode()
+        modes: dict[int, str] = {}
+        open_file, fstat, readv, close = os.open, os.fstat, os.readv, os.close
+        for entry in entries:
+            self._name = name = entry.name
+            if not entry.is_file(follow_symlinks=False):
+                self._pack_entry(entry, descriptor, directory, below)
+                continue
+            if len(name) > longest:
+                self._pack_file(name, descriptor, directory + name.encode())
+                continue
+            file = open_file(name, OPEN_FILE, dir_fd=descriptor)
+            try:
+                status = fstat(file)
+                size = status.st_size
+                position = output.position
+                begin = position + BLOCK_SIZE
+                end = begin + size
+                if end >= BUFFER_SIZE:
+                    self._pack_open_file(file, status, directory + name.encode())
+                    continue
+                mode = modes.get(status.st_mode)
+                if mode is None:
+                    mode = modes[status.st_mode] = f"{_file_mode(status):07o}\0{owner}"
+                start, room, tail, tail_sum = whole if len(name) <= whole_room else prefixed
+                head = f"{start}{name.ljust(room, _NUL)}{mode}{size:011o}{_TIME}".encode()
+                checksum = (adler32(head) & 0xFFFF) + tail_sum
+                view = output.view
+                view[position:begin] = b"%b%06o\0 %b" % (head, checksum, tail)
+                # One byte more than expected is asked for: it would show that the file grew.
+                if size and readv(file, [view[begin : end + 1]]) != size:
+                    raise SizeChangedError(size)
+                padding = -size & 511
+                view[end : end + padding] = _PADDING[padding]
+                output.position = end + padding
+            finally:
+                close(file)
+
+    def _pack_entry(
+        self, entry: os.DirEntry[str], descriptor: int, directory: bytes, below: str
+    ) -> None:
+        """Packs what is not a regular file."""
+        name = directory + os.fsencode(entry.name)
+        if entry.is_dir(follow_symlinks=False):
+            self._pack_directory(entry.name, descriptor, name + b"/", f"{below}{entry.name}/")
+            self._below = below
+        elif entry.is_symlink():
+            self._pack_other(stat.S_IFLNK, entry.name, descriptor, name)
+        else:
+            mode = entry.stat(follow_symlinks=False).st_mode
+            self._pack_other(mode, entry.name, descriptor, name)
+
+    def _pack_file(self, source: str, parent: Optional[int], name: bytes) -> None:
+        file = os.open(source, OPEN_FILE, dir_fd=parent)
+        try:
+            self._pack_open_file(file, os.fstat(file), name)
+        finally:
+            os.close(file)
+
+    def _pack_open_file(self, file: int, status: os.stat_result, name: bytes) -> None:
+        mode = _file_mode(status)
+        header = self._encode(name, REGULAR, mode, status.st_size, b"")
+        self._output.append(header)
+        self._output.copy(file, status.st_size)
+
+    def _pack_other(self, mode: int, source: str, parent: Optional[int], name: bytes) -> None:
+        link = self.link(mode, source, parent, self._below + self._name)
+        self._output.append(self._encode(name, SYMLINK, 0o777, 0, link))
+
+
+def _unreadable(path: StorePath, file: str, error: OSError) -> StorePathUnreadableError:
+    return StorePathUnreadableError(path, file, error.errno, error.strerror or str(error))
+
+
+def _file_mode(status: os.stat_result) -> int:
+    """The permission bits of an open file.
+
+    :raises OSError: it is no regular file, so something took its place since the directory was
+        read.
+    """
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.ESTALE, "it was replaced while it was read")
+    return stat.S_IMODE(status.st_mode)
