@@ -1,0 +1,183 @@
+"""The one module that knows which version of Pants it runs under.
+
+Rules of this plugin are written in the call-by-name style of current Pants:
+
+    digest = await digest_layer(LayerRequest(...), **implicitly())
+
+Three bands of versions differ in what that means. Before 2.20 rules are requested with `Get`; from
+2.20 the plugin's own rules are called by name, while those of Pants are requested with `Get`; from
+2.30 on (`Get` is removed in 2.32) everything is called by name. What a rule module needs of Pants'
+own rules is a coroutine here, with the same name and meaning in each band.
+
+What follows from it for rule modules: an own rule takes one request of a type that no other rule
+takes, as its first parameter; calls end in an empty `**implicitly()`; helpers are `async def` above
+their callers.
+"""
+
+from __future__ import annotations
+
+from typing import Iterable
+
+from pants.engine import rules as _rules
+from pants.engine.addresses import Addresses, UnparsedAddressInputs
+from pants.engine.env_vars import EnvironmentVars, EnvironmentVarsRequest
+from pants.engine.fs import AddPrefix, CreateDigest, Digest, DigestContents, MergeDigests
+from pants.engine.process import FallibleProcessResult, Process
+from pants.engine.target import (
+    DependenciesRequest,
+    Targets,
+    TransitiveTargets,
+    TransitiveTargetsRequest,
+)
+from pants.core.util_rules.source_files import SourceFiles, SourceFilesRequest
+from pants.version import PANTS_SEMVER
+
+if PANTS_SEMVER.release >= (2, 20):
+    rule, implicitly = _rules.rule, _rules.implicitly
+    if PANTS_SEMVER.release >= (2, 21):
+        concurrently = _rules.concurrently
+    else:
+        concurrently = _rules.MultiGet
+else:
+    from pants.engine.internals.selectors import _MultiGet
+    from pants.engine.rules import Get
+
+    def implicitly() -> dict:
+        """Stands for the parameters that the engine supplies; there is nothing to pass on."""
+        return {}
+
+    def rule(*args, **kwargs):
+        """As `pants.engine.rules.rule`, for rules that are called by name."""
+
+        def decorate(function):
+            task = _rules.rule(**kwargs)(function).rule
+            output, input_ = task.output_type, (task.input_selectors or (None,))[0]
+
+            async def call_with_request(request, **_):
+                return await Get(output, input_, request)
+
+            async def call_without_request(**_):
+                return await Get(output)
+
+            call = call_with_request if task.input_selectors else call_without_request
+            call.rule = task
+            return call
+
+        return decorate(*args) if args else decorate
+
+    async def concurrently(calls):
+        """Awaits coroutines in step: each round sends all that they ask for as one batch."""
+        coroutines, results = list(calls), {}
+        answers = dict.fromkeys(coroutines)
+        while answers:
+            asked = {}
+            for coroutine, answer in answers.items():
+                try:
+                    asked[coroutine] = coroutine.send(answer)
+                except StopIteration as stop:
+                    results[coroutine] = stop.value
+            batch = [get for a in asked.values() for get in (a if isinstance(a, tuple) else (a,))]
+            got = iter(await _MultiGet(tuple(batch)) if batch else ())
+            answers = {
+                coroutine: tuple(next(got) for _ in a) if isinstance(a, tuple) else next(got)
+                for coroutine, a in asked.items()
+            }
+        return tuple(results[coroutine] for coroutine in coroutines)
+
+
+if PANTS_SEMVER.release >= (2, 30):
+    from pants.core.util_rules.env_vars import environment_vars_subset
+    from pants.core.util_rules.source_files import determine_source_files
+    from pants.engine.internals.graph import (
+        resolve_dependencies,
+        resolve_targets,
+        resolve_unparsed_address_inputs,
+        transitive_targets,
+    )
+    from pants.engine.intrinsics import (
+        add_prefix,
+        create_digest,
+        execute_process,
+        get_digest_contents,
+        merge_digests,
+    )
+
+    async def create(files: Iterable) -> Digest:
+        """Stores files (`FileContent`, `FileEntry`, …) and returns their digest."""
+        return await create_digest(CreateDigest(files))
+
+    async def contents(digest: Digest) -> DigestContents:
+        """Reads the files of a digest."""
+        return await get_digest_contents(digest)
+
+    async def merge(digests: Iterable[Digest]) -> Digest:
+        """Merges directory trees."""
+        return await merge_digests(MergeDigests(digests))
+
+    async def prefix(digest: Digest, directory: str) -> Digest:
+        """Moves a tree below `directory`."""
+        return await add_prefix(AddPrefix(digest, directory))
+
+    async def run_fallible(process: Process) -> FallibleProcessResult:
+        """Runs a process, or takes its result from a cache; any exit status is a result."""
+        return await execute_process(process, **implicitly())
+
+    async def environment_variables(request: EnvironmentVarsRequest) -> EnvironmentVars:
+        """Returns variables of the environment that Pants was started in."""
+        return await environment_vars_subset(request, **implicitly())
+
+    async def addresses_of(request: UnparsedAddressInputs) -> Addresses:
+        """Parses addresses as users write them."""
+        return await resolve_unparsed_address_inputs(request, **implicitly())
+
+    async def targets_of(addresses: Addresses) -> Targets:
+        """Returns targets, generators replaced by what they generate."""
+        return await resolve_targets(**implicitly(addresses))
+
+    async def dependencies_of(request: DependenciesRequest) -> Addresses:
+        """Returns the direct dependencies of a target, inferred ones included."""
+        return await resolve_dependencies(request, **implicitly())
+
+    async def transitive_targets_of(request: TransitiveTargetsRequest) -> TransitiveTargets:
+        """Returns targets with all that they depend on."""
+        return await transitive_targets(request, **implicitly())
+
+    async def source_files_of(request: SourceFilesRequest) -> SourceFiles:
+        """Returns the files of source fields, at their places in the repository."""
+        return await determine_source_files(request)
+
+else:
+    from pants.engine.rules import Get
+
+    async def create(files: Iterable) -> Digest:
+        return await Get(Digest, CreateDigest(files))
+
+    async def contents(digest: Digest) -> DigestContents:
+        return await Get(DigestContents, Digest, digest)
+
+    async def merge(digests: Iterable[Digest]) -> Digest:
+        return await Get(Digest, MergeDigests(digests))
+
+    async def prefix(digest: Digest, directory: str) -> Digest:
+        return await Get(Digest, AddPrefix(digest, directory))
+
+    async def run_fallible(process: Process) -> FallibleProcessResult:
+        return await Get(FallibleProcessResult, Process, process)
+
+    async def environment_variables(request: EnvironmentVarsRequest) -> EnvironmentVars:
+        return await Get(EnvironmentVars, EnvironmentVarsRequest, request)
+
+    async def addresses_of(request: UnparsedAddressInputs) -> Addresses:
+        return await Get(Addresses, UnparsedAddressInputs, request)
+
+    async def targets_of(addresses: Addresses) -> Targets:
+        return await Get(Targets, Addresses, addresses)
+
+    async def dependencies_of(request: DependenciesRequest) -> Addresses:
+        return await Get(Addresses, DependenciesRequest, request)
+
+    async def transitive_targets_of(request: TransitiveTargetsRequest) -> TransitiveTargets:
+        return await Get(TransitiveTargets, TransitiveTargetsRequest, request)
+
+    async def source_files_of(request: SourceFilesRequest) -> SourceFiles:
+        return await Get(SourceFiles, SourceFilesRequest, request)

@@ -1,0 +1,110 @@
+"""Failures of the core, told in the words of targets and fields."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Mapping, Sequence
+
+from pants.engine.addresses import Address
+from pants.util.docutil import bin_name
+
+
+class NixImageError(ValueError):
+    """A failure that the user can mend; its message is all that is to be said."""
+
+
+def explain_package_error(
+    error: Mapping[str, Any],
+    stderr: str,
+    address: Address,
+    source: str,
+    attr: str,
+    log: str = "",
+) -> NixImageError:
+    """Says what went wrong with a `nix_package`, and what to do.
+
+    :param error: what the core reported (see `nixoci.cli`).
+    :param source: the Nix file, or the store path; `attr`: the attribute path in it.
+    :param log: the file that has all of what a build said.
+    """
+    kind = error.get("error")
+    message = str(error.get("message") or stderr).rstrip()
+    attr = attr or "(none)"
+    if kind == "NoSuchAttributeError":
+        return NixImageError(
+            f"{address}: {source} has no package at the attribute path that the field `attr` "
+            f"names: {attr}. Correct `attr`. Nix says:\n\n{message}"
+        )
+    if kind == "UndeclaredSourceError":
+        return NixImageError(
+            f"{address}: evaluating {source} reads {error.get('path')}, which evaluation cannot see. "
+            "If it is a file of this repository, add the target that owns it (a `nix_source`, "
+            "`nix_sources` or `files` target) to the field `dependencies` of this target. A flake "
+            f"sees only what is in its own directory and below. Nix says:\n\n{message}"
+        )
+    if kind == "EvaluationError":
+        return NixImageError(
+            f"{address}: Nix could not evaluate {source} (field `attr`: {attr}). "
+            f"{_store_hint(message) or 'Mend the expression.'} Nix says:\n\n{message}"
+        )
+    if kind == "BuildFailedError":
+        return NixImageError(
+            f"{address}: Nix could not build {source} (field `attr`: {attr}). "
+            f"{_build_hint(str(error.get('log')))} The whole log is in {log}, and that of the package "
+            f"itself is shown by `nix log {_drv(error)}`. It ends so:\n\n{error.get('log')}"
+        )
+    if kind == "NotBuildableError":
+        return NixImageError(
+            f"{address}: {', '.join(error.get('paths', ()))} (field `store_path`) is not in the Nix "
+            "store of this machine, and no substituter has it. Build or copy it there (`nix copy "
+            "--from …`), add a substituter that has it to nix.conf, or give `source` and `attr` "
+            f"instead of `store_path`. Nix says:\n\n{error.get('log')}"
+        )
+    return NixImageError(f"{address}: {message}{_store_hint(message)}")
+
+
+def explain_step_error(
+    error: Mapping[str, Any], stderr: str, what: str, addresses: Sequence[Address]
+) -> NixImageError:
+    """Says what went wrong with a step that works on the contents of several packages.
+
+    :param what: the step, as in "Digesting a layer".
+    """
+    packages = ", ".join(sorted({address.spec for address in addresses}))
+    message = str(error.get("message") or stderr).rstrip()
+    if error.get("error") == "InvalidPathError":
+        return NixImageError(
+            f"{what} needs store paths that are still not valid after {packages} were built: "
+            f"{', '.join(error.get('paths', ()))}. If the store is being garbage-collected at the "
+            f"same time, run `{bin_name()}` again."
+        )
+    if error.get("error") == "DuplicateDestinationError":
+        return NixImageError(
+            f"{what}: {message} Two packages in `copy_to_root` (of {packages}) differ in the same "
+            "file; take one of them away, or make a package that merges them."
+        )
+    return NixImageError(f"{what} ({packages}) failed: {message}")
+
+
+def _drv(error: Mapping[str, Any]) -> str:
+    return str((error.get("wanted") or ("",))[0]).partition("!")[0]
+
+
+def _build_hint(log: str) -> str:
+    """Returns what to do about a failed build."""
+    if "executing '/bin/sh': No such file" in log:
+        return (
+            "Nix's build sandbox has no shell: add `sandbox-paths = /bin/sh=/path/of/a/static/shell` "
+            "to nix.conf."
+        )
+    return "Mend the derivation."
+
+
+def _store_hint(message: str) -> str:
+    """Returns what to do about a store that this user cannot use; empty if that is not the trouble."""
+    if "/nix/" in message and re.search("Permission denied|Operation not permitted", message):
+        return (
+            "This user cannot write to the Nix store: start the Nix daemon, or set the option "
+            "`[nix].store` to a directory of your own."
+        )
+    return ""

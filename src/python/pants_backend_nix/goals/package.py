@@ -1,0 +1,147 @@
+"""`pants package` for images and layers.
+
+The descriptor is an ordinary file of Pants. The other formats hold the bytes of all layers; they are
+streamed from the Nix store straight into `dist/`, by a process that no cache knows of.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from nixoci.descriptor import descriptor_json
+from nixoci.errors import InvalidInputError
+from nixoci.json_output import readable_json
+from pants.base.build_environment import get_buildroot
+from pants.core.goals.package import (
+    BuiltPackage,
+    BuiltPackageArtifact,
+    OutputPathField,
+    PackageFieldSet,
+)
+from pants.core.util_rules.distdir import DistDir
+from pants.engine.fs import FileContent
+from pants.engine.rules import collect_rules
+from pants.engine.unions import UnionRule
+
+from pants_backend_nix.engine import concurrently, create, implicitly, rule
+from pants_backend_nix.errors import NixImageError
+from pants_backend_nix.rules.digest import DigestRequest, digest_recipe
+from pants_backend_nix.rules.image import BuiltImage, ImageRequest, build_image
+from pants_backend_nix.rules.layers import LayersRequest, plan_layers
+from pants_backend_nix.rules.run import CurrentSessionRequest, current_session
+from pants_backend_nix.rules.step import StoreStep, run_store_step
+from pants_backend_nix.target_types import (
+    NixConfigField,
+    NixLayersField,
+    NixMaxLayersField,
+    NixOutputFormatField,
+)
+
+_DESCRIPTOR = "descriptor"
+
+#: What the name of a descriptor ends in.
+_DESCRIPTOR_ENDING = "image.json"
+
+#: What the default output path of another format ends in.
+_ENDINGS = {"oci-layout": None, "oci-archive": "tar", "docker-archive": "tar"}
+
+
+@dataclass(frozen=True)
+class NixImagePackageFieldSet(PackageFieldSet):
+    required_fields = (NixConfigField, NixOutputFormatField)
+
+    output_format: NixOutputFormatField
+    output_path: OutputPathField
+
+
+@dataclass(frozen=True)
+class NixLayerPackageFieldSet(PackageFieldSet):
+    required_fields = (NixLayersField, NixMaxLayersField)
+
+    config: NixConfigField
+    output_path: OutputPathField
+
+    @classmethod
+    def opt_out(cls, tgt) -> bool:
+        return tgt.has_field(NixConfigField)
+
+
+async def _write(
+    field_set: NixImagePackageFieldSet, built: BuiltImage, descriptor: bytes, output: str
+) -> None:
+    session = await current_session(CurrentSessionRequest(), **implicitly())
+    await run_store_step(
+        StoreStep(
+            (
+                "write",
+                "descriptor.json",
+                f"--format={field_set.output_format.value}",
+                f"--output={os.path.join(get_buildroot(), output)}",
+            ),
+            f"Write {output} of {field_set.address}",
+            built.packages,
+            await create([FileContent("descriptor.json", descriptor)]),
+            session=session.id,
+        ),
+        **implicitly(),
+    )
+
+
+@rule(desc="Package nix_image")
+async def package_image(field_set: NixImagePackageFieldSet, dist_dir: DistDir) -> BuiltPackage:
+    built = await build_image(ImageRequest(field_set.address), **implicitly())
+    try:
+        descriptor = descriptor_json(
+            built.image, built.recipes, repository=built.repository, tags=built.tags
+        )
+    except InvalidInputError as error:
+        raise NixImageError(
+            f"{field_set.address}: {error} Correct the field `repository` or `image_tags`."
+        ) from None
+    summary = f"Digest {built.image.digest}, {len(built.recipes)} layers"
+    output_format = field_set.output_format.value or _DESCRIPTOR
+    if output_format == _DESCRIPTOR:
+        path = field_set.output_path.value_or_default(file_ending=_DESCRIPTOR_ENDING)
+        digest = await create([FileContent(path, descriptor)])
+        return BuiltPackage(digest, (BuiltPackageArtifact(path, (summary,)),))
+    output = field_set.output_path.value_or_default(file_ending=_ENDINGS[output_format])
+    path = f"{output[: -len('.tar')] if output.endswith('.tar') else output}.{_DESCRIPTOR_ENDING}"
+    await _write(field_set, built, descriptor, os.path.join(dist_dir.relpath, output))
+    digest = await create([FileContent(path, descriptor)])
+    # Pants empties the places of artifacts before it writes them, so the output is named in a line.
+    lines = (summary, f"Wrote {os.path.join(dist_dir.relpath, output)} ({output_format})")
+    return BuiltPackage(digest, (BuiltPackageArtifact(path, lines),))
+
+
+@rule(desc="Package nix_layer")
+async def package_layer(field_set: NixLayerPackageFieldSet) -> BuiltPackage:
+    planned = await plan_layers(LayersRequest(field_set.address), **implicitly())
+    layers = await concurrently(
+        digest_recipe(DigestRequest(layer.recipe, layer.packages), **implicitly())
+        for layer in planned.layers
+    )
+    document = {
+        "layers": [
+            {
+                "digest": layer.digest,
+                "size": layer.size,
+                "diffId": layer.diff_id,
+                "mediaType": layer.media_type,
+                "storePaths": list(p.recipe.paths),
+            }
+            for layer, p in zip(layers, planned.layers)
+        ]
+    }
+    path = field_set.output_path.value_or_default(file_ending="layer.json")
+    digest = await create([FileContent(path, readable_json("layers", document))])
+    lines = tuple(f"Digest {layer.digest}, {layer.size} bytes" for layer in layers)
+    return BuiltPackage(digest, (BuiltPackageArtifact(path, lines),))
+
+
+def rules():
+    return (
+        *collect_rules(),
+        UnionRule(PackageFieldSet, NixImagePackageFieldSet),
+        UnionRule(PackageFieldSet, NixLayerPackageFieldSet),
+    )

@@ -1,0 +1,107 @@
+"""`{name}` in the strings of a target: the store path of a package."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Iterable, Mapping
+
+from pants.engine.addresses import Address
+from pants.util.strutil import bullet_list
+
+from pants_backend_nix.errors import NixImageError
+from pants_backend_nix.rules.evaluate import NixPackage
+
+_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{(?P<name>[^{}^]*)(?:\^(?P<output>[^{}^]*))?\}|[{}]")
+
+#: In a regular expression braces are quantifiers too: `x{2}`, `x{1,3}`.
+_QUANTIFIER = re.compile(r"\d*(,\d*)?")
+
+
+@dataclass(frozen=True)
+class Interpolation:
+    """Interpolates strings of one target.
+
+    :param packages: by the names that they go by: target name and whole address.
+    """
+
+    address: Address
+    packages: Mapping[str, tuple[NixPackage, ...]]
+
+    @classmethod
+    def create(cls, address: Address, packages: Iterable[NixPackage]) -> Interpolation:
+        by_name: dict[str, dict[Address, NixPackage]] = {}
+        for package in packages:
+            for name in {package.address.target_name, package.address.spec}:
+                by_name.setdefault(name, {})[package.address] = package
+        return cls(address, {name: tuple(found.values()) for name, found in by_name.items()})
+
+    def text(self, field: str, text: str, used: set[NixPackage]) -> str:
+        """Returns `text` with each `{name}` and `{name^output}` replaced, `{{` and `}}` unescaped.
+
+        :param field: alias of the field, for an error.
+        :param used: gets every package that is named.
+        :raises NixImageError: an unknown or ambiguous name, an unknown output, a single brace.
+        """
+
+        def replace(match: re.Match[str]) -> str:
+            if match[0] in ("{{", "}}"):
+                return match[0][0]
+            if match["name"] is None:
+                raise self._error(field, text, f"it has a single `{match[0]}`")
+            return self._path(field, text, match, used)
+
+        return _PLACEHOLDER.sub(replace, text)
+
+    def pattern(self, field: str, text: str, used: set[NixPackage]) -> str:
+        """As `text`, in a regular expression: paths are quoted and quantifiers are left alone."""
+
+        def replace(match: re.Match[str]) -> str:
+            if match["name"] is None or _QUANTIFIER.fullmatch(match["name"]):
+                return match[0]
+            return re.escape(self._path(field, text, match, used))
+
+        return _PLACEHOLDER.sub(replace, text)
+
+    def _path(self, field: str, text: str, match: re.Match[str], used: set[NixPackage]) -> str:
+        name, output = match["name"], match["output"]
+        found = self.packages.get(name, ())
+        if not found:
+            known = sorted(name for name in self.packages if ":" not in name)
+            raise self._error(
+                field,
+                text,
+                f"no package of this target or of its layers is called {name!r}. Add it to "
+                "`packages` or `dependencies`, or correct the name. Known names:\n\n"
+                + (bullet_list(known) if known else "(none)"),
+            )
+        if len(found) > 1:
+            specs = sorted(package.address.spec for package in found)
+            raise self._error(
+                field,
+                text,
+                f"{name!r} is the name of several packages; write the whole address, such as "
+                f"`{{{specs[0]}}}`:\n\n" + bullet_list(specs),
+            )
+        (package,) = found
+        if output is None or output in package.outputs:
+            used.add(package)
+            return package.path(output or "")
+        try:
+            path = package.path(output)
+        except KeyError:
+            outputs = ", ".join(name for name, _ in package.derivation.outputs)
+            raise self._error(
+                field, text, f"{name!r} has no output {output!r}; it has {outputs}"
+            ) from None
+        # The target does not select this output, so it comes in by itself.
+        used.add(replace(package, outputs=(output,)))
+        return path
+
+    def _error(self, field: str, text: str, why: str) -> NixImageError:
+        return NixImageError(
+            f"{self.address}: cannot interpolate {text!r} in the field `{field}`: {why}\n\n"
+            "Braces stand for the store path of a package; write `{{` and `}}` for themselves."
+        )
+
+

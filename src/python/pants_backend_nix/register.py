@@ -1,0 +1,44 @@
+"""Entry point of the plugin for Pants: `backend_packages = ["pants_backend_nix"]`."""
+
+from __future__ import annotations
+
+from pants.core.util_rules import source_files
+
+from pants_backend_nix import dependencies
+from pants_backend_nix.goals import package
+from pants_backend_nix.rules import (
+    closure,
+    digest,
+    evaluate,
+    image,
+    layers,
+    run,
+    split,
+    step,
+    subtract,
+    zipapp,
+)
+from pants_backend_nix.target_types import target_types as _target_types
+
+
+def target_types():
+    return _target_types()
+
+
+def rules():
+    modules = (
+        source_files,
+        dependencies,
+        zipapp,
+        run,
+        evaluate,
+        step,
+        closure,
+        subtract,
+        split,
+        digest,
+        layers,
+        image,
+        package,
+    )
+    return [rule for module in modules for rule in module.rules()]

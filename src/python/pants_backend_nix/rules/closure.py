@@ -1,0 +1,43 @@
+"""Derivation → closure graph of its outputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nixoci.closure import ClosureGraph
+from pants.engine.rules import collect_rules
+
+from pants_backend_nix.engine import implicitly, rule
+from pants_backend_nix.rules.evaluate import NixPackage
+from pants_backend_nix.rules.step import StoreStep, run_store_step
+
+
+@dataclass(frozen=True)
+class ClosureRequest:
+    package: NixPackage
+
+
+@dataclass(frozen=True)
+class Closure:
+    """:param graph: the outputs that were asked for, and all that they reference."""
+
+    graph: ClosureGraph
+
+
+@rule(desc="Query closure of Nix package")
+async def query_closure(request: ClosureRequest) -> Closure:
+    package = request.package
+    step = await run_store_step(
+        StoreStep(
+            ("closure", "--output=closure.json", *sorted(package.paths)),
+            f"Query closure of {package.address}",
+            (package,),
+            output="closure.json",
+        ),
+        **implicitly(),
+    )
+    return Closure(ClosureGraph.from_json(step.output))
+
+
+def rules():
+    return collect_rules()

@@ -1,0 +1,250 @@
+"""Runs commands of the core in sandboxes that are the same on every machine.
+
+What differs between machines (where Python and Nix are, which store Nix uses) is in an append-only
+cache, which is no part of a process's cache key. The steps look there; only when a step has to run and
+finds nothing, a process that is never cached looks through the search path and writes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any, Mapping, Optional
+
+from nixoci.cli import EXIT_NO_NIX
+from nixoci.nix import ENVIRONMENT_NAMES
+from nixoci.tools import PYTHON_LINK, TOOLS_FILE
+from pants.engine.internals.session import RunId
+from pants.engine.env_vars import EnvironmentVarsRequest
+from pants.engine.fs import EMPTY_DIGEST, Digest
+from pants.engine.process import FallibleProcessResult, Process, ProcessCacheScope
+from pants.engine.rules import collect_rules
+from pants.util.frozendict import FrozenDict
+from pants.util.logging import LogLevel
+from pants.util.strutil import bullet_list
+
+from pants_backend_nix.engine import (
+    contents,
+    environment_variables,
+    implicitly,
+    merge,
+    rule,
+    run_fallible,
+)
+from pants_backend_nix.errors import NixImageError
+from pants_backend_nix.rules.zipapp import ZIPAPP, pack_zipapp
+from pants_backend_nix.subsystem import NixSubsystem
+
+#: Where the append-only cache is in the sandbox.
+_TOOLS = ".nixoci"
+
+#: Exit status of `_FIND_PYTHON` when there is no suitable one.
+_EXIT_NO_PYTHON = 77
+
+_START = f"""\
+python={_TOOLS}/{PYTHON_LINK}
+[ -x "$python" ] || exit {EXIT_NO_NIX}
+exec "$python" -I -S {ZIPAPP} --tools {_TOOLS}/{TOOLS_FILE} --json-errors "$@"
+"""
+
+_FIND_PYTHON = f"""\
+for name in python3 python3.14 python3.13 python3.12 python3.11 python3.10 python3.9; do
+  python=$(command -v "$name") || continue
+  "$python" -I -S -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null || continue
+  exec "$python" -I -S {ZIPAPP} --json-errors tools "$@" {_TOOLS}
+done
+exit {_EXIT_NO_PYTHON}
+"""
+
+#: Milliseconds for which a remote cache is asked before a step is started here as well. A lookup that
+#: misses does not wait it out; a step that ends at once with "not valid" must not win against a hit.
+_SPECULATION_DELAY = 15_000
+
+
+@dataclass(frozen=True)
+class CoreRun:
+    """One command of the core.
+
+    :param arguments: of `nixoci`; names of files are relative to the sandbox.
+    :param output: the file that it writes, if any.
+    :param session: of a run with side effects: it is done once in each session of Pants that asks
+        for it (see `current_session`), and no cache keeps it.
+    :param attempt: told apart in memory, but not in caches: a failed run is tried again, and its
+        success stored, under the same key.
+    """
+
+    arguments: tuple[str, ...]
+    description: str = field(compare=False)
+    input_digest: Digest = EMPTY_DIGEST
+    output: Optional[str] = None
+    session: Optional[int] = None
+    attempt: int = 0
+
+
+@dataclass(frozen=True)
+class CoreResult:
+    """:param output: contents of the file written, or None after a failure or without one.
+    :param error: what the core reports of a failure: `error`, `message` and the error's facts.
+    """
+
+    exit_code: int
+    output: Optional[bytes]
+    error: FrozenDict[str, Any]
+    stderr: str
+
+
+@dataclass(frozen=True)
+class CurrentSessionRequest:
+    """Asks which session of Pants this is."""
+
+
+@dataclass(frozen=True)
+class CurrentSession:
+    """:param id: another one for each run of Pants, also when pantsd goes on."""
+
+    id: int
+
+
+@rule
+async def current_session(_: CurrentSessionRequest, run_id: RunId) -> CurrentSession:
+    """For what has an effect on the machine, so that it must be done again in a later session.
+
+    Pants has the cache scope PER_SESSION for such processes. It would start them again whenever a
+    later session looks at a rule that once needed them, before it knows whether it still does. With
+    the number of the session in the process, it is a new one exactly if a rule asks for it.
+    """
+    return CurrentSession(int(run_id))
+
+
+def session_environment(session: int) -> Mapping[str, str]:
+    """Returns the variable that makes the processes of one session differ from all others'."""
+    return {"NIXOCI_SESSION": str(session)}
+
+
+@dataclass(frozen=True)
+class ToolsRequest:
+    """Asks how Nix is looked for in this session."""
+
+
+@dataclass(frozen=True)
+class Tools:
+    """:param cache: name of the append-only cache, one for each of what follows.
+    :param environment: in which Nix is looked for.
+    :param arguments: of `nixoci tools`.
+    """
+
+    cache: str
+    environment: FrozenDict[str, str]
+    arguments: tuple[str, ...]
+
+
+@rule
+async def describe_tools(_: ToolsRequest, nix: NixSubsystem) -> Tools:
+    names = sorted({*ENVIRONMENT_NAMES, *nix.env_vars, "PATH"})
+    found = await environment_variables(EnvironmentVarsRequest(names))
+    environment = {**found, "PATH": ":".join(nix.directories(found))}
+    if nix.store is not None:
+        environment["NIX_REMOTE"] = nix.store
+    arguments = (
+        *(f"--environment-name={name}" for name in sorted(nix.env_vars)),
+        *(f"--setting={name}={value}" for name, value in sorted(nix.settings.items())),
+    )
+    content = json.dumps([environment, arguments], sort_keys=True)
+    key = hashlib.sha256(content.encode()).hexdigest()
+    # Names of caches have no digits.
+    letters = key[:16].translate(str.maketrans("0123456789", "ghijklmnop"))
+    return Tools(f"nixoci_{letters}", FrozenDict(environment), arguments)
+
+
+@dataclass(frozen=True)
+class SetUpTools:
+    """Asks for Python and Nix to be found and written to the append-only cache of `tools`."""
+
+    tools: Tools
+
+
+@dataclass(frozen=True)
+class ToolsSetUp:
+    """Says that it is done."""
+
+
+@rule(desc="Find Nix", level=LogLevel.DEBUG)
+async def set_up_tools(request: SetUpTools) -> ToolsSetUp:
+    zipapp = await pack_zipapp(**implicitly())
+    session = await current_session(CurrentSessionRequest(), **implicitly())
+    result = await run_fallible(
+        Process(
+            ("/bin/sh", "-c", _FIND_PYTHON, "sh", *request.tools.arguments),
+            description="Find Nix",
+            input_digest=zipapp.digest,
+            env={**request.tools.environment, **session_environment(session.id)},
+            append_only_caches={request.tools.cache: _TOOLS},
+            cache_scope=ProcessCacheScope.PER_RESTART_SUCCESSFUL,
+        )
+    )
+    if result.exit_code:
+        directories = bullet_list(request.tools.environment["PATH"].split(":")) or "(none)"
+        if result.exit_code == _EXIT_NO_PYTHON:
+            what = "There is no Python 3.9 or later."
+        else:
+            what = _error(result).get("message") or result.stderr.decode(errors="replace")
+        raise NixImageError(
+            f"{what}\n\nThese directories were searched; add others with the option "
+            f"`[nix].search_path`:\n{directories}"
+        )
+    return ToolsSetUp()
+
+
+@rule
+async def run_core(request: CoreRun) -> CoreResult:
+    zipapp = await pack_zipapp(**implicitly())
+    tools = await describe_tools(ToolsRequest(), **implicitly())
+    digest = await merge((zipapp.digest, request.input_digest))
+    result = await run_fallible(_process(request, digest, tools, retry=False))
+    if result.exit_code == EXIT_NO_NIX:
+        await set_up_tools(SetUpTools(tools), **implicitly())
+        result = await run_fallible(_process(request, digest, tools, retry=True))
+    output = None
+    if result.exit_code == 0 and request.output is not None:
+        (file,) = await contents(result.output_digest)
+        output = file.content
+    return CoreResult(
+        result.exit_code,
+        output,
+        FrozenDict() if result.exit_code == 0 else FrozenDict(_error(result)),
+        result.stderr.decode(errors="replace"),
+    )
+
+
+def _process(request: CoreRun, digest: Digest, tools: Tools, *, retry: bool) -> Process:
+    env: Mapping[str, str] = {}
+    cache_scope = ProcessCacheScope.SUCCESSFUL
+    if request.session is not None:
+        env = session_environment(request.session)
+        cache_scope = ProcessCacheScope.PER_RESTART_SUCCESSFUL
+    return Process(
+        ("/bin/sh", "-c", _START, "nixoci", *request.arguments),
+        description=request.description,
+        input_digest=digest,
+        env=env,
+        output_files=() if request.output is None else (request.output,),
+        append_only_caches={tools.cache: _TOOLS},
+        cache_scope=cache_scope,
+        remote_cache_speculation_delay_millis=_SPECULATION_DELAY + 2 * request.attempt + retry,
+    )
+
+
+def _error(result: FallibleProcessResult) -> Mapping[str, Any]:
+    """Returns what the core printed of its failure; empty if it did not get that far."""
+    try:
+        document = json.loads(result.stdout)
+    except ValueError:
+        return {}
+    if not isinstance(document, dict):
+        return {}
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in document.items()}
+
+
+def rules():
+    return collect_rules()

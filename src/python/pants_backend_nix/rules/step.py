@@ -1,0 +1,130 @@
+"""Steps that read store paths: cached by what they read, realised only when they have to run.
+
+A step that finds a path not valid says so with an exit status of its own, which no cache keeps. The
+packages are realised then, each once in a session, and the step runs again under the same key.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, replace
+from typing import Optional
+
+from nixoci.cli import EXIT_NOT_VALID
+from pants.base.build_environment import get_buildroot
+from pants.engine.fs import EMPTY_DIGEST, Digest, FileContent
+from pants.engine.rules import collect_rules
+from pants.option.global_options import GlobalOptions
+from pants.util.dirutil import fast_relpath_optional
+
+from pants_backend_nix.engine import concurrently, create, implicitly, merge, rule
+from pants_backend_nix.errors import explain_package_error, explain_step_error
+from pants_backend_nix.rules.evaluate import NixPackage
+from pants_backend_nix.rules.run import (
+    CoreResult,
+    CoreRun,
+    CurrentSessionRequest,
+    current_session,
+    run_core,
+)
+
+
+@dataclass(frozen=True)
+class RealiseRequest:
+    """Asks for the outputs of a package to be valid in the store of this machine."""
+
+    package: NixPackage
+
+
+@dataclass(frozen=True)
+class Realised:
+    """Says that they are."""
+
+
+@rule(desc="Build Nix package")
+async def realise_package(
+    request: RealiseRequest, global_options: GlobalOptions
+) -> Realised:
+    package = request.package
+    log = os.path.join(
+        global_options.pants_workdir, "nix", f"{package.address.path_safe_spec}.log"
+    )
+    shown_log = fast_relpath_optional(log, get_buildroot()) or log
+    session = await current_session(CurrentSessionRequest(), **implicitly())
+    digest = await create([FileContent("derivation.json", package.derivation.to_json())])
+    arguments = ["realise", "--derivation=derivation.json", f"--log={log}"]
+    if package.evaluation is not None:
+        arguments.extend(package.evaluation.arguments)
+        digest = await merge((digest, package.evaluation.sources))
+    result = await run_core(
+        CoreRun(
+            (*arguments, *package.outputs),
+            description=f"Build {package.address} (log: {shown_log})",
+            input_digest=digest,
+            session=session.id,
+        ),
+        **implicitly(),
+    )
+    if result.exit_code:
+        source, attr = (
+            (package.evaluation.source, package.evaluation.attr)
+            if package.evaluation
+            else (package.path(), "")
+        )
+        raise explain_package_error(
+            result.error, result.stderr, package.address, source, attr, shown_log
+        )
+    return Realised()
+
+
+@dataclass(frozen=True)
+class StoreStep:
+    """A command of the core that reads store paths.
+
+    :param packages: what to realise if a path is not valid. They are no part of the cache key, which
+        is made of `arguments` and `input_digest` alone.
+    :param session: as in `CoreRun`.
+    """
+
+    arguments: tuple[str, ...]
+    description: str = field(compare=False)
+    packages: tuple[NixPackage, ...]
+    input_digest: Digest = EMPTY_DIGEST
+    output: Optional[str] = None
+    session: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class StoreStepResult:
+    """:param output: contents of the file that the step wrote; empty without one."""
+
+    output: bytes
+
+
+@rule
+async def run_store_step(step: StoreStep) -> StoreStepResult:
+    run = CoreRun(
+        step.arguments,
+        step.description,
+        step.input_digest,
+        step.output,
+        step.session,
+    )
+    result: CoreResult = await run_core(run, **implicitly())
+    if result.exit_code == EXIT_NOT_VALID:
+        await concurrently(
+            realise_package(RealiseRequest(package), **implicitly()) for package in step.packages
+        )
+        result = await run_core(replace(run, attempt=1), **implicitly())
+    if result.exit_code:
+        raise explain_step_error(
+            result.error,
+            result.stderr,
+            step.description,
+            [package.address for package in step.packages],
+        )
+    return StoreStepResult(result.output or b"")
+
+
+def rules():
+    return collect_rules()

@@ -1,0 +1,55 @@
+"""The core as one file that any Python can run: input of every sandboxed step."""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from dataclasses import dataclass
+
+import nixoci
+from pants.engine.fs import Digest, FileContent
+from pants.engine.rules import collect_rules
+
+from pants_backend_nix.engine import create, rule
+
+ZIPAPP = "nixoci.pyz"
+
+
+@dataclass(frozen=True)
+class Zipapp:
+    """:param digest: a tree with the one file `ZIPAPP`."""
+
+    digest: Digest
+
+
+@rule(desc="Pack nixoci")
+async def pack_zipapp() -> Zipapp:
+    return Zipapp(await create([FileContent(ZIPAPP, zipapp_bytes())]))
+
+
+def zipapp_bytes() -> bytes:
+    """Returns the package `nixoci` as a zip file: the same bytes for the same sources, everywhere.
+
+    It is stored, not compressed, as the bytes of a compressed one depend on the version of zlib.
+    """
+    root = os.path.dirname(nixoci.__file__)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+
+        def add(name: str, content: bytes) -> None:
+            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
+
+        add("__main__.py", b"from nixoci.cli import console\n\nconsole()\n")
+        for directory, directories, files in os.walk(root):
+            directories.sort()
+            for name in sorted(files):
+                if name.endswith(".py"):
+                    path = os.path.join(directory, name)
+                    with open(path, "rb") as file:
+                        add(os.path.join("nixoci", os.path.relpath(path, root)), file.read())
+    return buffer.getvalue()
+
+
+def rules():
+    return collect_rules()
