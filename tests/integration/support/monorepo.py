@@ -1,0 +1,148 @@
+"""A small monorepo with the plugin, and the real Pants that runs in it."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any, Mapping, Sequence
+
+import nixoci
+import pants_backend_nix.register
+from tests.integration.support.nix import Nix
+from tests.integration.support.process import run
+
+_PANTS_TOML = """\
+[GLOBAL]
+backend_packages = ["pants_backend_nix"]
+pythonpath = {pythonpath}
+pants_ignore = ["/dist/", "/.*"]
+build_file_prelude_globs = []
+
+[anonymous-telemetry]
+enabled = false
+
+[source]
+root_patterns = ["/"]
+"""
+
+
+@dataclass(frozen=True)
+class PantsRun:
+    """What a run of Pants did.
+
+    :param started: descriptions of the processes that were started, in order.
+    :param counters: of `--stats-log`, those that are not zero.
+    """
+
+    result: CompletedProcess[str]
+    started: tuple[str, ...]
+    counters: Mapping[str, int]
+
+    @property
+    def stdout(self) -> str:
+        return self.result.stdout
+
+    @property
+    def stderr(self) -> str:
+        return self.result.stderr
+
+    @property
+    def error(self) -> str:
+        """What Pants said of the exception, on one line."""
+        text = self.stderr.partition("Exception encountered")[2] or self.stderr
+        return " ".join(text.split())
+
+    def processes(self, *words: str) -> tuple[str, ...]:
+        """Returns the processes whose description starts with one of `words`."""
+        return tuple(text for text in self.started if text.startswith(words))
+
+
+@dataclass(frozen=True)
+class Monorepo:
+    """A build root.
+
+    :param cache: holds what Pants caches; two monorepos may share it.
+    :param home: HOME of the commands.
+    """
+
+    root: Path
+    cache: Path
+    home: Path
+    nix: Nix
+
+    @classmethod
+    def create(
+        cls,
+        directory: Path,
+        nix: Nix,
+        *,
+        name: str = "repo",
+        cache: Path | None = None,
+        pythonpath: Sequence[Path] = (),
+    ) -> Monorepo:
+        """Makes an empty monorepo `directory`/`name` with an own home and, by default, cache.
+
+        :param pythonpath: where the plugin is; by default the one that this test imports.
+        """
+        root, home = directory / name, directory / f"{name}-home"
+        root.mkdir(parents=True)
+        home.mkdir()
+        modules = (nixoci, pants_backend_nix.register)
+        places = pythonpath or {Path(module.__file__ or "").parents[1] for module in modules}
+        text = json.dumps(sorted(map(str, places)))
+        (root / "pants.toml").write_text(_PANTS_TOML.format(pythonpath=text))
+        return cls(root, cache or directory / f"{name}-cache", home, nix)
+
+    def write(self, name: str, text: str) -> None:
+        """Writes a file, relative to the root."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def pants(
+        self, *arguments: str, check: bool = True, environment: Mapping[str, str] = {}
+    ) -> PantsRun:
+        """Runs Pants, without daemon, in the root.
+
+        :param environment: variables that replace those of the test.
+        :raises CommandFailedError: it failed, and `check` is true.
+        """
+        command = [
+            *self.nix.prefix,
+            sys.executable,
+            "-m",
+            "pants",
+            "--no-pantsd",
+            "--no-dynamic-ui",
+            "--stats-log",
+            f"--local-store-dir={self.cache / 'store'}",
+            f"--named-caches-dir={self.cache / 'named'}",
+            f"--pants-workdir={self.root / '.pants.d'}",
+            *arguments,
+        ]
+        # An enclosing Pants has its own build root, options and import path.
+        inherited = {
+            name: value
+            for name, value in self.nix.environment().items()
+            if not name.startswith(("PANTS_", "PEX_", "PYTHON"))
+        }
+        variables = {
+            **inherited,
+            "HOME": str(self.home),
+            "NO_SCIE_WARNING": "1",
+            **environment,
+        }
+        result = run(command, env=variables, cwd=self.root, timeout=600, check=check)
+        started = re.findall(r"\[INFO\] Starting: (.*)", result.stderr)
+        counters = re.findall(r"^  (\w+): (\d+)", result.stderr, re.MULTILINE)
+        return PantsRun(
+            result, tuple(started), {name: int(number) for name, number in counters if number != "0"}
+        )
+
+    def descriptor(self, name: str) -> dict[str, Any]:
+        """Reads a JSON file in dist/."""
+        return json.loads((self.root / "dist" / name).read_text())

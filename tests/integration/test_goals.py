@@ -1,0 +1,77 @@
+"""Image targets are targets as any other: help, peek, dependencies, changed-since."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.integration.support.closures import materialize_tiny_closure
+from tests.integration.support.monorepo import Monorepo
+from tests.integration.support.nix import Nix
+from tests.integration.support.process import run
+from tests.integration.support.tools import tool
+
+_BUILD = """\
+nix_sources(name="nix", sources=["lib.nix"])
+nix_package(name="a", source="tiny.nix", attr="a", dependencies=[":nix"])
+nix_package(name="c", source="tiny.nix", attr="c")
+nix_package(name="config", source="tiny.nix", attr="several")
+nix_layer(name="layer", packages=[":a"], ignore=[":c"])
+nix_image(name="image", layers=[":layer"], copy_to_root=[":c"], config=":config")
+nix_image(name="other", packages=[":c"])
+"""
+
+
+@pytest.fixture(scope="module")
+def monorepo(tmp_path_factory: pytest.TempPathFactory, machine_nix: Nix) -> Monorepo:
+    """A monorepo in git, everything committed."""
+    repository = Monorepo.create(tmp_path_factory.mktemp("goals"), machine_nix)
+    materialize_tiny_closure(repository.root / "app")
+    repository.write("app/lib.nix", "{ }\n")
+    repository.write("app/BUILD", _BUILD)
+    git = [tool("git"), "-c", "user.name=test", "-c", "user.email=test@example.com"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "all"]):
+        run([*git, *command], cwd=repository.root)
+    return repository
+
+
+@pytest.mark.parametrize(
+    "topic,words",
+    (
+        (
+            "nix_image",
+            ("An OCI image made of Nix store closures", "entrypoint", "copy_to_root", "docker load"),
+        ),
+        ("nix_package", ("flake.nix", "Nothing else is visible to it", "attr", "store_path")),
+        ("nix_layer", ("max_layers", "1 to 125", "permissions")),
+        ("nix", ("[nix]", "search_path", "system", "no cache key")),
+    ),
+)
+def test_help_teaches(monorepo: Monorepo, topic: str, words: tuple[str, ...]) -> None:
+    text = " ".join(monorepo.pants("help", topic).stdout.split())
+    for word in words:
+        assert word in text
+
+
+def test_peek_shows_fields_and_all_dependencies(monorepo: Monorepo) -> None:
+    """Packages, layers, copied packages and the config are dependencies."""
+    (image,) = json.loads(monorepo.pants("peek", "app:image").stdout)
+    assert image["target_type"] == "nix_image"
+    assert image["layers"] == [":layer"]
+    assert image["image_tags"] == ["latest"]
+    assert image["dependencies"] == ["app:c", "app:config", "app:layer"]
+
+
+def test_transitive_dependencies(monorepo: Monorepo) -> None:
+    found = monorepo.pants("dependencies", "--transitive", "app:image").stdout.split()
+    assert sorted(found) == ["app/lib.nix:nix", "app:a", "app:c", "app:config", "app:layer"]
+
+
+def test_changed_since_lists_the_images_that_use_a_file(monorepo: Monorepo) -> None:
+    """A changed Nix file that only evaluation of one package reads concerns one image."""
+    monorepo.write("app/lib.nix", "{ changed = true; }\n")
+    run = monorepo.pants("--changed-since=HEAD", "--changed-dependents=transitive", "list")
+    monorepo.write("app/lib.nix", "{ }\n")
+    assert sorted(run.stdout.split()) == ["app/lib.nix:nix", "app:a", "app:image", "app:layer"]

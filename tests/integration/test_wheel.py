@@ -1,0 +1,41 @@
+"""The wheel has all that the plugin needs, in a monorepo that knows nothing of this repository."""
+
+from __future__ import annotations
+
+import glob
+import zipfile
+from pathlib import Path
+
+import nixoci
+from tests.integration.support.closures import materialize_tiny_closure
+from tests.integration.support.monorepo import Monorepo
+from tests.integration.support.nix import Nix
+
+
+def _wheel() -> Path:
+    """Returns the wheel: Pants puts it into the sandbox, see the BUILD file."""
+    root = Path(__file__).parents[2]
+    (name,) = glob.glob(str(root / "pants_backend_nix-*.whl")) or glob.glob(
+        str(root / "dist" / "pants_backend_nix-*.whl")
+    )
+    return Path(name)
+
+
+def test_the_wheel_packages_an_image(tmp_path: Path, machine_nix: Nix) -> None:
+    """Unpacked, as pip would, it is a plugin; its core has the bytes that the sources have."""
+    site = tmp_path / "site"
+    with zipfile.ZipFile(_wheel()) as wheel:
+        wheel.extractall(site)
+    repository = Monorepo.create(tmp_path, machine_nix, pythonpath=[site])
+    materialize_tiny_closure(repository.root / "app")
+    repository.write(
+        "app/BUILD",
+        'nix_package(name="a", source="tiny.nix", attr="a")\n'
+        'nix_image(name="image", packages=[":a"], entrypoint=["{a}"])\n',
+    )
+    repository.pants("package", "app:image")
+    assert len(repository.descriptor("app/image.image.json")["layers"]) == 3
+    here = Path(nixoci.__file__).parent
+    sources = {str(path.relative_to(here)): path.read_bytes() for path in here.rglob("*.py")}
+    packed = {name: (site / "nixoci" / name).read_bytes() for name in sources}
+    assert packed == sources

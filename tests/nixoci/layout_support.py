@@ -1,0 +1,69 @@
+"""What the tests of the writers share: small images whose layers are known bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable
+
+from nixoci.image import History, Image, LayerInImage, assemble
+from nixoci.image_config import ImageConfig
+from nixoci.layer import Layer
+from nixoci.recipe import LayerRecipe, RecipeEntry
+from nixoci.store_path import StorePath
+
+CHUNK_SIZE = 1 << 16
+
+
+def sha256(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+@dataclass(frozen=True)
+class KnownImage:
+    """An image, its recipes, and what streams its layers.
+
+    :param written: the digests of the layers that were streamed, in order.
+    """
+
+    image: Image
+    recipes: tuple[LayerRecipe, ...]
+    write_layer: Callable[[LayerRecipe, Layer, Callable[[memoryview], object]], None]
+    written: list[str]
+
+
+def known_image(*contents: bytes) -> KnownImage:
+    """Returns an image with a layer for each of `contents`."""
+    content_of: dict[LayerRecipe, bytes] = {}
+    layers = []
+    for number, content in enumerate(contents):
+        path = StorePath.parse(f"/nix/store/{'0' * 32}-layer{number}")
+        recipe = LayerRecipe((RecipeEntry(path, "sha256-test", path),))
+        content_of[recipe] = content
+        layer = Layer(sha256(content), len(content), sha256(content))
+        layers.append(LayerInImage(layer, History(created_by=f"layer {number}")))
+    written: list[str] = []
+
+    def write_layer(
+        recipe: LayerRecipe, layer: Layer, write: Callable[[memoryview], object]
+    ) -> None:
+        written.append(layer.digest)
+        content = memoryview(content_of[recipe])
+        for start in range(0, len(content), CHUNK_SIZE):
+            write(content[start : start + CHUNK_SIZE])
+
+    image = assemble(ImageConfig(architecture="amd64", cmd=("/bin/true",)), layers)
+    return KnownImage(image, tuple(content_of), write_layer, written)
+
+
+def tree(path: Path) -> dict[str, bytes]:
+    """Returns the contents of all files at or below `path`, by relative path, hidden ones too."""
+    if path.is_file():
+        return {"": path.read_bytes()}
+    return {
+        os.path.relpath(os.path.join(directory, name), path): Path(directory, name).read_bytes()
+        for directory, _, names in os.walk(path)
+        for name in names
+    }

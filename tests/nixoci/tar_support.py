@@ -1,0 +1,221 @@
+"""What the tests of tar streams share: trees as data, on disk, and as strategies."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import stat
+import tempfile
+from dataclasses import dataclass
+from typing import Dict, Iterator, Mapping, Union
+
+from hypothesis import strategies as st
+
+from nixoci.recipe import DIALECTS, ROOT, LayerRecipe, RecipeEntry
+from nixoci.store_path import StorePath
+from nixoci.tar import write_tar
+
+
+@dataclass(frozen=True)
+class File:
+    """A regular file with its permission bits."""
+
+    content: bytes = b""
+    mode: int = 0o444
+
+
+@dataclass(frozen=True)
+class Link:
+    """A symbolic link."""
+
+    target: bytes
+
+
+Node = Union[File, Link, Mapping[bytes, "Node"]]
+#: What is found on disk: by path, the kind (`stat.S_IFMT`), the permission bits, and the content
+#: of a file or the target of a link.
+Snapshot = Dict[bytes, "tuple[int, int, bytes]"]
+
+DIRECTORY_MODE = 0o555
+
+
+def store_path(name: str, digit: str = "1") -> StorePath:
+    return StorePath.parse(f"/nix/store/{digit * 32}-{name}")
+
+
+def recipe_of(*paths: StorePath, dialect: str = DIALECTS[0]) -> LayerRecipe:
+    """The recipe of store paths that keep their places."""
+    entries = tuple(RecipeEntry(path, "sha256-unknown", path) for path in paths)
+    return LayerRecipe(entries, dialect=dialect)
+
+
+def to_root(*paths: StorePath, dialect: str = DIALECTS[0]) -> LayerRecipe:
+    """The recipe of store paths that are copied to the root."""
+    entries = tuple(RecipeEntry(path, "sha256-unknown", ROOT) for path in paths)
+    return LayerRecipe(entries, dialect=dialect)
+
+
+def both(one: LayerRecipe, other: LayerRecipe) -> LayerRecipe:
+    """The recipe of the entries of two."""
+    return LayerRecipe(one.entries + other.entries, dialect=one.dialect)
+
+
+@contextlib.contextmanager
+def temporary_directory() -> Iterator[str]:
+    """A directory whose read-only contents can be removed by anybody."""
+    path = tempfile.mkdtemp()
+    try:
+        yield path
+    finally:
+        # Not recursively: the trees are deeper than their names are long.
+        for directory, _, _ in os.walk(os.fsencode(path)):
+            os.chmod(directory, 0o700)
+        shutil.rmtree(os.fsencode(path))
+
+
+def write_tree(path: bytes, node: Node) -> None:
+    """Puts `node` on disk."""
+    if isinstance(node, File):
+        with open(path, "wb") as file:
+            file.write(node.content)
+        os.chmod(path, node.mode)
+    elif isinstance(node, Link):
+        os.symlink(node.target, path)
+    else:
+        os.mkdir(path)
+        for name, child in node.items():
+            write_tree(path + b"/" + name, child)
+        os.chmod(path, DIRECTORY_MODE)
+
+
+def write_store(root: str, trees: Mapping[StorePath, Node]) -> None:
+    """Puts store paths into a store whose root is `root`."""
+    os.makedirs(f"{root}/nix/store", exist_ok=True)
+    for path, node in trees.items():
+        write_tree(os.fsencode(root + path), node)
+
+
+def snapshot(path: bytes) -> Snapshot:
+    """Reads what is at and below `path`; keys are relative to it, and it itself is `b""`."""
+    found: Snapshot = {}
+    waiting = [b""]
+    while waiting:
+        relative = waiting.pop()
+        place = path + relative
+        mode = os.lstat(place).st_mode
+        content = b""
+        if stat.S_ISDIR(mode):
+            waiting.extend(relative + b"/" + name for name in os.listdir(place))
+        elif stat.S_ISLNK(mode):
+            content = os.readlink(place)
+        else:
+            with open(place, "rb") as file:
+                content = file.read()
+        found[relative] = (stat.S_IFMT(mode), stat.S_IMODE(mode), content)
+    return found
+
+
+def tar_bytes(recipe: LayerRecipe, store_root: str) -> bytes:
+    """The whole stream."""
+    stream = io.BytesIO()
+    size = write_tar(recipe, stream.write, store_root=store_root)
+    assert size == len(stream.getvalue())
+    return stream.getvalue()
+
+
+#: Names that broke one packer or another (NIX.md of the design lists where they were met).
+ODD_NAMES = [
+    b"a" * 99,
+    b"b" * 100,
+    b"c" * 101,
+    b"d" * 155,
+    b"e" * 156,
+    b"f" * 255,
+    "ünïcödé-名前-🦊".encode(),
+    "é".encode() * 127,
+    b"latin-\xe9",
+    b"\xff" * 255,
+    b"new\nline",
+    b"tab\tquote'double\"back\\slash",
+    b"\\134 \\n",
+    b"-leading-dash",
+    b"--checkpoint-action=exec=false",
+    b"@at",
+    b" ",
+    b"...",
+    b"a=b",
+    b"PaxHeaders",
+    b"\x01\x7f",
+]
+
+
+def _is_name(name: bytes) -> bool:
+    return name not in (b".", b"..") and not set(name) & set(b"/\0")
+
+
+_names = st.one_of(
+    st.sampled_from(ODD_NAMES),
+    st.sampled_from([b"bin", b"lib", b"share", b"a", b"B", b"a.b", b"a-b"]),
+    st.binary(min_size=1, max_size=12).filter(_is_name),
+    st.text(min_size=1, max_size=20).map(lambda t: t.encode("utf-8", "replace")).filter(_is_name),
+)
+_targets = st.one_of(
+    st.sampled_from(
+        [
+            b"..",
+            b"/nix/store/x",
+            b"t" * 99,
+            b"t" * 100,
+            b"t" * 101,
+            b"d/" * 150 + "é".encode(),
+            b"\xfe" * 240,
+            b"short-\xfe",
+            b"new\nline",
+        ]
+    ),
+    st.binary(min_size=1, max_size=150).filter(lambda target: b"\0" not in target),
+)
+_sizes = st.sampled_from(
+    [
+        0,
+        1,
+        511,
+        512,
+        513,
+        1024,
+        *(256 * 1024 + extra for extra in (-1536, -1025, -1024, -513, -512, -511, -1, 0, 1)),
+        600_000,
+    ]
+)
+_contents = st.one_of(
+    st.binary(max_size=40),
+    _sizes.map(lambda size: (b"0123456789abcde\n" * (size // 16 + 1))[:size]),
+)
+_modes = st.sampled_from([0o444, 0o555, 0o644, 0o755, 0o600, 0o4555, 0o2755, 0o6755, 0o1777])
+_leaves = st.one_of(st.builds(File, _contents, _modes), st.builds(Link, _targets))
+
+
+def _directories(children: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
+    return st.dictionaries(_names, children, max_size=5)
+
+
+def _deep(levels: int, name: bytes, node: Node) -> Node:
+    for _ in range(levels):
+        node = {name: node, b"sibling": File(b"x")}
+    return node
+
+
+#: Trees with odd names and edge sizes, some of them nested beyond what ustar can name.
+directories: st.SearchStrategy[Node] = st.one_of(
+    st.recursive(_leaves, _directories, max_leaves=12).filter(lambda node: isinstance(node, dict)),
+    _directories(_leaves),
+    st.builds(
+        _deep,
+        st.integers(1, 8),
+        st.sampled_from([b"n" * 40, b"deep", "é".encode() * 20, b"x" * 101]),
+        _directories(_leaves),
+    ),
+)
+nodes = st.one_of(directories, directories, _leaves)

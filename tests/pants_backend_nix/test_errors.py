@@ -1,0 +1,249 @@
+"""Every error that a user can cause names the target, the field or file, and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.integration.support.nix import machine_nix
+from tests.integration.support.process import run
+from tests.pants_backend_nix.packager_support import Packager
+
+_ALONE = """
+let text = name: attributes: script: derivation (attributes // {
+  inherit name; system = "x86_64-linux"; builder = "/bin/sh"; args = [ "-e" "-c" script ];
+}); in rec {
+  good = text "good" { } "echo good > $out";
+  user = text "user" { inherit good; } "echo $good > $out";
+
+  one-tree = text "one-tree" { } "/bin/mkdir -p $out/etc; echo 1 > $out/etc/passwd";
+  other-tree = text "other-tree" { } "/bin/mkdir -p $out/etc; echo 2 > $out/etc/passwd";
+  large = text "large" { } "/usr/bin/head -c 200000 /dev/zero > $out";
+  throws = throw "this is Nix's own message";
+  fails = text "fails" { } "echo the last words of the build; exit 3";
+  hidden = import ./hidden.nix;
+  host = import /etc/nothing.nix;
+  number = 1;
+  bad-config = text "config" { } "echo '{\\"config\\": {\\"Env\\": 7}}' > $out";
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def errors() -> Packager:
+    return Packager(machine_nix(), {"default.nix": _ALONE, "hidden.nix": "{ }"})
+
+
+def _image(package: str, image: str = "") -> str:
+    return f'nix_package(name="p", {package})\nnix_image(name="image", packages=[":p"], {image})\n'
+
+
+def test_no_nix(errors: Packager) -> None:
+    """Without Nix the error says where it was looked for and how to get it."""
+    text = errors.error(
+        _image('source="default.nix", attr="good"'),
+        environment={"PATH": "/usr/local/nothing"},
+        options=("--nix-search-path=['<PATH>', '/usr/local/nowhere']",),
+    )
+    assert "There is no Python 3.9 or later" in text or "No `nix`" in text
+    assert "/usr/local/nothing" in text and "`[nix].search_path`" in text
+
+
+def test_no_nix_beside_python(errors: Packager, tmp_path: Path) -> None:
+    """With Python and without Nix the error says how to install Nix."""
+    (tmp_path / "python3").symlink_to("/usr/bin/python3")
+    text = errors.error(
+        _image('source="default.nix", attr="good"'),
+        environment={"PATH": str(tmp_path)},
+        options=("--nix-search-path=['<PATH>']",),
+    )
+    assert "No `nix` in" in text and "Install Nix" in text
+
+
+def test_nix_too_old(errors: Packager, tmp_path: Path) -> None:
+    """An old Nix is named, with its version and the one that is needed."""
+    old = tmp_path / "nix"
+    old.write_text('#!/bin/sh\necho "nix (Nix) 2.3.16"\n')
+    old.chmod(0o755)
+    text = errors.error(
+        _image('source="default.nix", attr="good"'),
+        environment={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        options=("--nix-search-path=['<PATH>']",),
+    )
+    assert f"{old} is Nix 2.3.16; at least 2.8 is needed. Upgrade Nix." in text
+
+
+def test_no_such_attribute(errors: Packager) -> None:
+    text = errors.error(_image('source="default.nix", attr="god"'))
+    assert "DIR:p: DIR/default.nix has no package" in text
+    assert "field `attr` names: god" in text and "'god' in selection path" in text
+
+
+def test_attribute_that_is_no_derivation(errors: Packager) -> None:
+    text = errors.error(_image('source="default.nix", attr="number"'))
+    assert "DIR:p:" in text and "number is not a derivation" in text
+
+
+def test_evaluation_error(errors: Packager) -> None:
+    """Nix's own message is shown."""
+    text = errors.error(_image('source="default.nix", attr="throws"'))
+    assert "DIR:p: Nix could not evaluate DIR/default.nix (field `attr`: throws)" in text
+    assert "this is Nix's own message" in text
+
+
+def test_build_failure(errors: Packager) -> None:
+    """The end of the log is shown, and how to see all of it."""
+    text = errors.error(_image('source="default.nix", attr="fails"'))
+    assert "DIR:p: Nix could not build DIR/default.nix (field `attr`: fails)" in text
+    assert "`nix log /nix/store/" in text and "the last words of the build" in text
+
+
+def test_undeclared_source(errors: Packager) -> None:
+    """A file that exists, but is no dependency, is not visible; the error says how to declare it."""
+    text = errors.error(_image('source="default.nix", attr="hidden"'))
+    assert "DIR:p: evaluating DIR/default.nix reads DIR/hidden.nix" in text
+    assert "field `dependencies`" in text and "nix_source" in text
+
+
+def test_source_outside_of_the_repository(errors: Packager) -> None:
+    text = errors.error(_image('source="default.nix", attr="host"'))
+    assert "DIR:p:" in text and "reads /etc/nothing.nix" in text
+
+
+def test_invalid_store_path(errors: Packager) -> None:
+    text = errors.error(_image('store_path="/nix/store/short-name"'))
+    assert "DIR:p: the field `store_path` is not a store path" in text
+    assert "expected 32 base-32 digits" in text
+
+
+def test_store_path_that_nobody_has(errors: Packager) -> None:
+    text = errors.error(_image(f'store_path="/nix/store/{"0" * 32}-nothing"'))
+    assert f"DIR:p: /nix/store/{'0' * 32}-nothing (field `store_path`)" in text
+    assert "no substituter has it" in text and "nix copy" in text
+
+
+def test_source_and_store_path(errors: Packager) -> None:
+    text = errors.error(_image(f'source="default.nix", store_path="/nix/store/{"0" * 32}-x"'))
+    assert "DIR:p needs either `source`" in text and "not both" in text
+
+
+def test_unknown_output(errors: Packager) -> None:
+    text = errors.error(_image('source="default.nix", attr="good", outputs=["dev"]'))
+    assert "DIR:p: the field `outputs` names 'dev'" in text and "outputs are out" in text
+
+
+def test_ignored_path_that_is_referenced(errors: Packager) -> None:
+    """The error says which path, and which one references it."""
+    text = errors.error(
+        """
+        nix_package(name="good", source="default.nix", attr="good")
+        nix_package(name="user", source="default.nix", attr="user")
+        nix_image(name="image", packages=[":user"], ignore=[":good"])
+        """
+    )
+    assert "DIR:image: the field `ignore`" in text
+    assert text.count("-good") >= 2 and "-user in the image references it" in text
+
+
+def test_duplicate_destination(errors: Packager) -> None:
+    """Two packages with the same file cannot both be copied to the root."""
+    text = errors.error(
+        """
+        nix_package(name="one", source="default.nix", attr="one-tree")
+        nix_package(name="other", source="default.nix", attr="other-tree")
+        nix_image(name="image", copy_to_root=[":one", ":other"])
+        """
+    )
+    assert "/etc/passwd" in text and "-one-tree" in text and "-other-tree" in text
+    assert "`copy_to_root`" in text and "DIR:one" in text and "DIR:other" in text
+
+
+def test_full_disk(errors: Packager) -> None:
+    """An archive that does not fit is an error that names it, and leaves nothing behind."""
+    dist = Path(errors.runner.build_root) / "full"
+    dist.mkdir()
+    run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", dist])
+    try:
+        text = errors.error(
+            _image('source="default.nix", attr="large"', 'output_format="oci-archive"'),
+            options=("--pants-distdir=full",),
+        )
+        assert "DIR:image" in text
+        assert "image.tar cannot be written: No space left on device" in text
+        assert [path for path in dist.rglob("*") if path.is_file()] == []
+    finally:
+        run(["umount", dist])
+
+
+def test_unknown_name_in_interpolation(errors: Packager) -> None:
+    text = errors.error(_image('source="default.nix", attr="good"', 'entrypoint=["{q}/bin/x"]'))
+    assert "DIR:image: cannot interpolate '{q}/bin/x' in the field `entrypoint`" in text
+    assert "Known names: * p" in text
+
+
+def test_single_brace(errors: Packager) -> None:
+    text = errors.error(_image('source="default.nix", attr="good"', 'env={"A": "{"}'))
+    assert "DIR:image: cannot interpolate '{' in the field `env`" in text and "`{{`" in text
+
+
+def test_bad_permission_regex(errors: Packager) -> None:
+    text = errors.error(
+        _image('source="default.nix", attr="good"', 'permissions=[{"path": "(", "mode": "0"}]')
+    )
+    assert "`permissions` of DIR:image is not valid" in text
+    assert "missing ), unterminated subpattern" in text
+
+
+def test_bad_permission_mode(errors: Packager) -> None:
+    text = errors.error(
+        _image('source="default.nix", attr="good"', 'permissions=[{"path": "/", "mode": "9"}]')
+    )
+    assert "`permissions` of DIR:image is not valid" in text
+    assert "the mode '9' is no octal number" in text
+
+
+@pytest.mark.parametrize("number", (0, -1, 126))
+def test_bad_max_layers(errors: Packager, number: int) -> None:
+    text = errors.error(_image('source="default.nix", attr="good"', f"max_layers={number}"))
+    assert f"The field `max_layers` of DIR:image is {number}" in text and "from 1 to 125" in text
+
+
+def test_layer_that_is_no_layer(errors: Packager) -> None:
+    text = errors.error(_image('source="default.nix", attr="good"', 'layers=[":p"]'))
+    assert "The field `layers` of DIR:image names DIR:p, which is a `nix_package`" in text
+
+
+def test_layers_below_themselves(errors: Packager) -> None:
+    text = errors.error(
+        """
+        nix_layer(name="a", layers=[":b"])
+        nix_layer(name="b", layers=[":a"])
+        nix_image(name="image", layers=[":a"])
+        """
+    )
+    assert "DIR:a is below itself by the field `layers`" in text
+    assert "* DIR:a * DIR:b * DIR:a" in text
+
+
+def test_config_that_is_no_config(errors: Packager) -> None:
+    text = errors.error(
+        _image('source="default.nix", attr="bad-config"').replace('packages=[":p"]', 'config=":p"')
+    )
+    assert "The field `config` of DIR:image" in text and "is no image config" in text
+
+
+def test_bad_image_tag(errors: Packager) -> None:
+    text = errors.error(_image('source="default.nix", attr="good"', 'image_tags=["a b"]'))
+    assert "DIR:image:" in text and "`image_tags`" in text
+
+
+def test_packages_for_two_systems(errors: Packager) -> None:
+    text = errors.error(
+        """
+        nix_package(name="a", source="default.nix", attr="good")
+        nix_package(name="b", source="default.nix", attr="good", system="aarch64-linux")
+        nix_image(name="image", packages=[":a", ":b"])
+        """
+    )
+    assert "DIR:image has packages for aarch64-linux and x86_64-linux" in text

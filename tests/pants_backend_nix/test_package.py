@@ -1,0 +1,228 @@
+"""What is in an image: packages, layers, what is copied, ignored and interpolated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.integration.support.nix import machine_nix
+from tests.pants_backend_nix.packager_support import Packager
+
+_NIX = """
+let text = name: attributes: script: derivation (attributes // {
+  inherit name; system = "x86_64-linux"; builder = "/bin/sh"; args = [ "-e" "-c" script ];
+}); in rec {
+  base = text "base" { } "echo base > $out";
+  user = text "user" { inherit base; } "echo $base > $out";
+  other = text "other" { inherit base; } "echo other $base > $out";
+  tree = text "tree" { inherit base; } "/bin/mkdir -p $out/etc; echo $base > $out/etc/base";
+  tree-user = text "tree-user" { inherit tree; } "echo $tree > $out";
+  many = text "many" { outputs = [ "out" "dev" ]; } "echo out > $out; echo dev > $dev";
+  config = text "config" { inherit base user; } ''
+    echo "{\\"Entrypoint\\": [\\"$user\\"], \\"Env\\": [\\"A=1\\", \\"B=$base\\"]}" > $out
+  '';
+}
+"""
+
+_FLAKE = """
+{
+  outputs = { self }: {
+    packages.x86_64-linux.default = (import ./default.nix).user;
+    packages.x86_64-linux.other = (import ./default.nix).other;
+  };
+}
+"""
+
+_PACKAGES = "".join(
+    f'nix_package(name="{name}", source="default.nix", attr="{name}")\n'
+    for name in ("base", "user", "other", "tree", "tree-user", "many", "config")
+)
+
+
+@pytest.fixture(scope="module")
+def packager() -> Packager:
+    return Packager(machine_nix(), {"default.nix": _NIX, "flake.nix": _FLAKE})
+
+
+def _image(packager: Packager, text: str, *options: str) -> dict[str, Any]:
+    return packager.descriptor(_PACKAGES + text, options=options)
+
+
+def _layers(descriptor: dict[str, Any]) -> list[list[str]]:
+    """Returns the names of the store paths in each layer, `/` before those at the root."""
+    return [
+        [
+            ("/" if entry.get("destination") == "/" else "") + entry["path"][44:]
+            for entry in layer["recipe"]["entries"]
+        ]
+        for layer in descriptor["layers"]
+    ]
+
+
+def _all(descriptor: dict[str, Any]) -> list[str]:
+    return sorted(name for layer in _layers(descriptor) for name in layer)
+
+
+def test_packages_with_all_that_they_reference(packager: Packager) -> None:
+    image = _image(packager, 'nix_image(name="image", packages=[":user", ":other"])')
+    assert _layers(image)[0] == ["base"]
+    assert _all(image) == ["base", "other", "user"]
+
+
+def test_a_flake(packager: Packager) -> None:
+    """Attributes are looked for as by `nix build`; what it imports must be declared."""
+    image = packager.descriptor(
+        """
+nix_source(name="imported", source="default.nix")
+nix_package(name="default", source="flake.nix", dependencies=[":imported"])
+nix_package(name="other", source="flake.nix", attr="other", dependencies=[":imported"])
+nix_image(name="image", packages=[":default", ":other"])
+"""
+    )
+    assert _all(image) == ["base", "other", "user"]
+
+
+def test_a_flake_sees_what_is_declared_only(packager: Packager) -> None:
+    text = packager.error(
+        """
+nix_package(name="default", source="flake.nix")
+nix_image(name="image", packages=[":default"])
+"""
+    )
+    assert "DIR:default: evaluating DIR/flake.nix reads DIR/default.nix" in text
+    assert "field `dependencies`" in text
+
+
+def test_max_layers(packager: Packager) -> None:
+    """The most popular path has a layer of its own, the rest share the last one."""
+    image = _image(packager, 'nix_image(name="image", packages=[":user", ":other"], max_layers=2)')
+    assert _layers(image)[0] == ["base"]
+    assert sorted(_layers(image)[1]) == ["other", "user"]
+
+
+def test_a_layer_below_holds_its_paths_alone(packager: Packager) -> None:
+    """What the layers below hold is left out, also through several of them."""
+    image = _image(
+        packager,
+        """
+nix_layer(name="bottom", packages=[":base"])
+nix_layer(name="middle", packages=[":user"], layers=[":bottom"])
+nix_image(name="image", packages=[":other", ":user"], layers=[":middle"])
+""",
+    )
+    assert _layers(image) == [["base"], ["user"], ["other"]]
+
+
+def test_the_same_layer_twice_is_there_once(packager: Packager) -> None:
+    image = _image(
+        packager,
+        """
+nix_layer(name="one", packages=[":base"])
+nix_layer(name="two", packages=[":base"])
+nix_image(name="image", layers=[":one", ":two", ":one"])
+""",
+    )
+    assert _layers(image) == [["base"]]
+
+
+def test_copied_to_root_and_not_in_the_store(packager: Packager) -> None:
+    """What a copied tree references is in the store, the tree itself only at the root."""
+    image = _image(packager, 'nix_image(name="image", copy_to_root=[":tree"])')
+    assert _layers(image) == [["base"], ["/tree"]]
+
+
+def test_copied_to_root_and_referenced(packager: Packager) -> None:
+    """A path that another one references is in both places."""
+    image = _image(
+        packager, 'nix_image(name="image", packages=[":tree-user"], copy_to_root=[":tree"])'
+    )
+    assert _all(image) == ["/tree", "base", "tree", "tree-user"]
+
+
+def test_ignored_packages_bring_their_references(packager: Packager) -> None:
+    image = _image(packager, 'nix_image(name="image", ignore=[":user"])')
+    assert _all(image) == ["base"]
+
+
+def test_config_made_by_nix(packager: Packager) -> None:
+    """Its closure comes in, the file stays out; fields replace, variables are merged."""
+    image = _image(
+        packager, 'nix_image(name="image", config=":config", cmd=["x"], env={"A": "2", "C": "3"})'
+    )
+    assert _all(image) == ["base", "user"]
+    config = image["config"]["config"]
+    assert config["Entrypoint"][0].endswith("-user")
+    assert config["Cmd"] == ["x"]
+    assert [v.split("=")[0] for v in config["Env"]] == ["A", "B", "C"]
+    assert config["Env"][0] == "A=2" and config["Env"][1].endswith("-base")
+
+
+def test_interpolated_packages_become_part_of_the_image(packager: Packager) -> None:
+    """A name may be that of a dependency, of a layer's package, or a whole address."""
+    image = _image(
+        packager,
+        """
+nix_layer(name="layer", packages=[":user"])
+nix_image(
+    name="image",
+    layers=[":layer"],
+    dependencies=[":many"],
+    entrypoint=["{many}", "{many^dev}", "{user}/bin", "{{literal}}"],
+    labels={"user": "{user}"},
+    annotations={"many": "{many}"},
+)
+""",
+    )
+    entrypoint = image["config"]["config"]["Entrypoint"]
+    assert [word.rpartition("-")[2] for word in entrypoint[:3]] == ["many", "dev", "user/bin"]
+    assert entrypoint[3] == "{literal}"
+    assert image["manifest"]["annotations"]["many"] == entrypoint[0]
+    assert {"many", "user", "base"} <= set(_all(image))
+
+
+def test_every_interpolated_path_is_in_the_image(packager: Packager) -> None:
+    """Also one of an output that the package does not select."""
+    image = _image(
+        packager,
+        'nix_image(name="image", dependencies=[":many"], entrypoint=["{many^dev}"])',
+    )
+    (path,) = image["config"]["config"]["Entrypoint"]
+    assert path in [e["path"] for layer in image["layers"] for e in layer["recipe"]["entries"]]
+
+
+def test_permissions_reach_the_layers_that_they_can_match(packager: Packager) -> None:
+    image = _image(
+        packager,
+        """
+nix_image(
+    name="image",
+    packages=[":user"],
+    permissions=[{"path": "{user}", "mode": "0500", "uid": 7}],
+)
+""",
+    )
+    found = {
+        layer["recipe"]["entries"][0]["path"][44:]: layer["recipe"].get("permissions")
+        for layer in image["layers"]
+    }
+    assert found["base"] is None
+    assert found["user"][0]["mode"] == 0o500 and found["user"][0]["uid"] == 7
+
+
+def test_dialect(packager: Packager) -> None:
+    """Layers as nix2container writes them are other layers."""
+    text = 'nix_image(name="image", packages=[":base"])'
+    ours = _image(packager, text)
+    theirs = _image(packager, text, "--nix-images-tar-dialect=nix2container")
+    assert "dialect" not in ours["layers"][0]["recipe"]
+    assert theirs["layers"][0]["recipe"]["dialect"] == "nix2container"
+    assert ours["layers"][0]["digest"] != theirs["layers"][0]["digest"]
+
+
+def test_platform(packager: Packager) -> None:
+    """The architecture is that of the packages, unless a field says otherwise."""
+    text = 'nix_image(name="image", packages=[":base"]%s)'
+    assert _image(packager, text % "")["platform"] == {"os": "linux", "architecture": "amd64"}
+    other = _image(packager, text % ', architecture="arm64", variant="v8"')
+    assert other["platform"] == {"os": "linux", "architecture": "arm64", "variant": "v8"}
