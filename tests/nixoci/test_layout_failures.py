@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import resource
 import signal
@@ -182,6 +183,26 @@ def test_the_next_write_removes_what_a_killed_one_left(tmp_path: Path, writer) -
     assert len([name for name in os.listdir(tmp_path) if name.startswith(PARTIAL)]) == 2
     running.end(signal.SIGTERM)
     assert sorted(os.listdir(tmp_path)) == [f"{PARTIAL}mine", "other", "out"]
+
+
+@pytest.mark.parametrize("replace", [atomic.replace_file, atomic.replace_directory])
+def test_writes_side_by_side_spare_each_other(tmp_path: Path, replace) -> None:
+    """No write takes one for abandoned that has only just begun in the same directory."""
+
+    def write_often(name: str) -> None:
+        for _ in range(300):
+            with replace(str(tmp_path / name)):
+                pass
+
+    names = [f"out-{number}" for number in range(8)]
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=write_often, args=(name,)) for name in names]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0] * len(names)
+    assert sorted(os.listdir(tmp_path)) == names
 
 
 def test_signal_handlers_are_as_before(tmp_path: Path) -> None:

@@ -140,27 +140,40 @@ def _partial(path: str, *, directory: bool) -> Iterator[tuple[str, int]]:
     """
     with output_errors(path):
         _remove_abandoned(_parent(path))
-    partial = _new_partial_path(_parent(path))
+    partial = ""
     descriptor = -1
     try:
         with output_errors(path):
             while descriptor < 0:
-                if directory:
-                    os.mkdir(partial)
-                    descriptor = os.open(partial, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                else:
-                    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-                    descriptor = os.open(partial, flags, 0o666)
-                _lock(descriptor, wait=True)
-                if not os.path.lexists(partial):
-                    # Another write took it for abandoned before it was locked.
-                    os.close(descriptor)
-                    descriptor = -1
+                # A new name each time: who took the last one for abandoned may still be removing it.
+                partial = _new_partial_path(_parent(path))
+                descriptor = _create_locked(partial, directory=directory)
         yield partial, descriptor
     finally:
         _remove(partial)
         if descriptor >= 0:
             os.close(descriptor)
+
+
+def _create_locked(partial: str, *, directory: bool) -> int:
+    """Makes a file or directory, opens and locks it.
+
+    :returns: the descriptor; -1 when another write took it for abandoned before it was locked.
+    """
+    if directory:
+        os.mkdir(partial)
+        try:
+            descriptor = os.open(partial, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return -1
+    else:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        descriptor = os.open(partial, flags, 0o666)
+    _lock(descriptor, wait=True)
+    if os.path.lexists(partial):
+        return descriptor
+    os.close(descriptor)
+    return -1
 
 
 def _lock(descriptor: int, *, wait: bool) -> bool:
