@@ -12,8 +12,11 @@ from nixoci.atomic import OutputFile, replace_file
 from nixoci.image import Image
 from nixoci.json_output import canonical_json
 from nixoci.layout import Blob, WriteLayer, blob_path, image_blobs, layout_files
-from nixoci.recipe import LayerRecipe
 from nixoci.reference import Reference
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nixoci.layer import Recipe
 
 _END = bytes(2 * tarfile.BLOCKSIZE)
 
@@ -21,7 +24,7 @@ _END = bytes(2 * tarfile.BLOCKSIZE)
 def write_oci_archive(
     path: str,
     image: Image,
-    recipes: Sequence[LayerRecipe],
+    recipes: Sequence[Recipe],
     write_layer: WriteLayer,
     references: Sequence[Reference] = (),
 ) -> None:
@@ -41,7 +44,7 @@ def write_oci_archive(
 def write_docker_archive(
     path: str,
     image: Image,
-    recipes: Sequence[LayerRecipe],
+    recipes: Sequence[Recipe],
     write_layer: WriteLayer,
     references: Sequence[Reference] = (),
 ) -> None:

@@ -119,14 +119,16 @@ def _database(options: argparse.Namespace) -> None:
 
 
 def _digest(options: argparse.Namespace) -> None:
-    from nixoci.layer import digest_layer
-    from nixoci.recipe import LayerRecipe
+    from nixoci.layer import digest_layer, parse_recipe
 
-    recipe = LayerRecipe.from_json(_read(options.recipe))
-    nix = _nix(options)
-    nix.require_valid(recipe.paths)
-    layer = digest_layer(recipe, store_root=nix.store_root)
-    _write(options.output, layer.to_json())
+    recipe = parse_recipe(_read(options.recipe))
+    store_root = ""
+    # The layer of a database is made of nothing that is in a store, and needs no Nix.
+    if recipe.paths:
+        nix = _nix(options)
+        nix.require_valid(recipe.paths)
+        store_root = nix.store_root
+    _write(options.output, digest_layer(recipe, store_root=store_root).to_json())
 
 
 def _tools(options: argparse.Namespace) -> None:
@@ -154,18 +156,10 @@ def _write_image(options: argparse.Namespace) -> None:
     from nixoci.archive import write_docker_archive, write_oci_archive
     from nixoci.atomic import output_errors
     from nixoci.descriptor import Descriptor
-    from nixoci.layer import write_layer
     from nixoci.layout import write_oci_layout
     from nixoci.reference import Reference
 
     descriptor = Descriptor.from_json(_read(options.descriptor))
-    nix = _nix(options)
-
-    def write_valid_layer(recipe: Any, layer: Any, write: Any) -> None:
-        # Asked as late as this, since a layer that the output has already needs no store path.
-        nix.require_valid(recipe.paths)
-        write_layer(recipe, layer, write, store_root=nix.store_root)
-
     output = os.path.abspath(options.output)
     with output_errors(output):
         os.makedirs(os.path.dirname(output), exist_ok=True)
@@ -178,9 +172,35 @@ def _write_image(options: argparse.Namespace) -> None:
         output,
         descriptor.image,
         descriptor.recipes,
-        write_valid_layer,
+        _layer_source(options).write_layer,
         [Reference.parse(text) for text in options.references] or descriptor.references,
     )
+
+
+def _push(options: argparse.Namespace) -> None:
+    from nixoci.descriptor import Descriptor
+    from nixoci.reference import Reference
+    from nixoci.registry.progress import progress_for
+    from nixoci.registry.push import PushOptions, push
+    from nixoci.registry.settings import Registries
+
+    descriptor = Descriptor.from_json(_read(options.descriptor))
+    registries = Registries()
+    if options.registries is not None:
+        registries = Registries.from_json(_read(options.registries))
+    result = push(
+        descriptor.image,
+        descriptor.recipes,
+        [Reference.parse(text) for text in options.references] or descriptor.references,
+        _layer_source(options).write_layer,
+        os.environ,
+        PushOptions(registries, tuple(options.mount_from), options.jobs),
+        progress_for(sys.stderr),
+    )
+    if options.result is not None:
+        _write(options.result, result.to_json())
+    if options.result != "-":
+        print(result.summary())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -213,6 +233,14 @@ def _parser() -> argparse.ArgumentParser:
 
     def add_output(command: argparse.ArgumentParser) -> None:
         command.add_argument("--output", default="-", help="file to write (default: standard output)")
+
+    def add_origins(command: argparse.ArgumentParser) -> None:
+        command.add_argument(
+            "--origins",
+            metavar="FILE",
+            help="JSON file that says how store paths that are missing here are built; without it, "
+            "they must be there",
+        )
 
     command = add("evaluate", _evaluate, "Evaluate Nix sources to a derivation, as JSON.")
     add_source(command, required=True)
@@ -260,6 +288,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = add("write", _write_image, "Write an image, streamed from the store, to a file.")
     command.add_argument("descriptor", help="file that `pants package` wrote")
+    add_origins(command)
     command.add_argument(
         "--format", required=True, choices=("oci-layout", "oci-archive", "docker-archive")
     )
@@ -270,6 +299,32 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         help="name of the image in the output, repository:tag (default: those of the descriptor)",
+    )
+
+    command = add("push", _push, "Push an image, streamed from the store, to registries.")
+    command.add_argument("descriptor", help="file that `pants package` wrote")
+    command.add_argument(
+        "references",
+        nargs="*",
+        metavar="reference",
+        help="repository:tag to push to (default: those of the descriptor)",
+    )
+    add_origins(command)
+    command.add_argument(
+        "--registries", metavar="FILE", help="JSON file with settings of registries"
+    )
+    command.add_argument(
+        "--mount-from",
+        action="append",
+        default=[],
+        metavar="REPOSITORY",
+        help="repository of the same registry that may have layers of the image already",
+    )
+    command.add_argument(
+        "--jobs", type=int, default=4, help="layers to upload at the same time (default: 4)"
+    )
+    command.add_argument(
+        "--result", metavar="FILE", help="JSON file to write that says what was pushed"
     )
     return parser
 
@@ -282,6 +337,13 @@ def _nix(options: argparse.Namespace) -> Any:
     from nixoci.tools import read_tools
 
     return read_tools(options.tools)
+
+
+def _layer_source(options: argparse.Namespace) -> Any:
+    from nixoci.layer_source import LayerSource, origins_from_json
+
+    origins = origins_from_json(_read(options.origins)) if options.origins else ()
+    return LayerSource(lambda: _nix(options), origins)
 
 
 def _read(path: str) -> bytes:

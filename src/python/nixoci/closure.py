@@ -115,6 +115,10 @@ class ClosureGraph(Mapping[StorePath, PathInfo]):
         """Returns this graph less `paths`; it may then no longer be closed."""
         return ClosureGraph(info for path, info in self.items() if path not in paths)
 
+    def unsigned(self) -> ClosureGraph:
+        """Returns this graph less the signatures, which differ between machines."""
+        return ClosureGraph(replace(info, signatures=()) for info in self.values())
+
     def chain_to(self, target: StorePath) -> tuple[StorePath, ...]:
         """Returns a shortest chain of references to `target`, from a path that no other references."""
         return _chain(self, self._roots(), target)

@@ -14,8 +14,12 @@ from nixoci.errors import InvalidInputError
 from nixoci.image import MEDIA_TYPE_MANIFEST, Image, parse_image
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json, readable_json
-from nixoci.recipe import LayerRecipe
+from nixoci.layer import parse_recipe
 from nixoci.reference import Reference
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nixoci.layer import Recipe
 
 #: Version of the descriptor's form. It grows when an older nixoci could not read it.
 SCHEMA_VERSION = 1
@@ -30,7 +34,7 @@ class Descriptor:
     """
 
     image: Image
-    recipes: tuple[LayerRecipe, ...]
+    recipes: tuple[Recipe, ...]
     repository: Optional[str] = None
     tags: tuple[str, ...] = ()
 
@@ -69,7 +73,7 @@ class Descriptor:
         for number, (layer, expected) in enumerate(zip(layers, _layer_summaries(image)), start=1):
             _require_equal(f"layer {number} of the image descriptor", layer, expected)
             recipe = get_field(layer, "recipe", dict)
-            recipes.append(LayerRecipe.from_json(canonical_json("layer recipe", recipe)))
+            recipes.append(parse_recipe(canonical_json("layer recipe", recipe)))
         repository = get_field(document, "repository", str, default=None)
         tags = tuple(get_list(document, "tags", str))
         _require_names(repository, tags)
@@ -78,7 +82,7 @@ class Descriptor:
 
 def descriptor_json(
     image: Image,
-    recipes: Sequence[LayerRecipe],
+    recipes: Sequence[Recipe],
     *,
     repository: Optional[str] = None,
     tags: Sequence[str] = (),

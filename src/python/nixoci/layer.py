@@ -12,11 +12,16 @@ from nixoci.overlapped_hash import OverlappedSha256, may_fork, sha256
 from nixoci.recipe import LayerRecipe
 from nixoci.store_path import StorePath
 from nixoci.tar import pack, write_all
-from nixoci.tar_output import BUFFER_SIZE
+from nixoci.tar_output import BUFFER_SIZE, Flush
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Optional, Sequence
+    from typing import Callable, Optional, Sequence, Union
+
+    from nixoci.database_recipe import DatabaseRecipe
+
+    #: Whatever a layer can be made of.
+    Recipe = Union[LayerRecipe, DatabaseRecipe]
 
 MEDIA_TYPE_LAYER_TAR = "application/vnd.oci.image.layer.v1.tar"
 
@@ -52,6 +57,18 @@ class Layer:
         return cls(digest, get_field(document, "size", int), diff_id, media_type)
 
 
+def parse_recipe(data: bytes) -> Recipe:
+    """Parses the JSON form of a recipe of either kind.
+
+    :raises InvalidInputError: not such a document.
+    """
+    if "registrations" not in parse_object("layer recipe", data):
+        return LayerRecipe.from_json(data)
+    from nixoci.database_recipe import DatabaseRecipe
+
+    return DatabaseRecipe.from_json(data)
+
+
 class LayerMismatchError(NixOciError):
     """The bytes that the store gives now are not those that the layer was digested from.
 
@@ -81,7 +98,7 @@ class LayerMismatchError(NixOciError):
         super().__init__(f"Layer {layer.digest} has now become {now}. {why}{way_out}")
 
 
-def digest_layer(recipe: LayerRecipe, *, store_root: str = "", overlap: bool = True) -> Layer:
+def digest_layer(recipe: Recipe, *, store_root: str = "", overlap: bool = True) -> Layer:
     """Returns the layer that `recipe` makes; nothing is written anywhere.
 
     :param store_root: see `tar.write_tar`.
@@ -96,7 +113,7 @@ def digest_layer(recipe: LayerRecipe, *, store_root: str = "", overlap: bool = T
     gc.disable()
     try:
         with OverlappedSha256(overlap=overlap) as hasher:
-            size, last = pack(recipe, hasher.buffer, hasher.flush, store_root=store_root)
+            size, last = _pack(recipe, hasher.buffer, hasher.flush, store_root)
             digest = "sha256:" + hasher.finish(last)
     finally:
         if collecting:
@@ -105,7 +122,7 @@ def digest_layer(recipe: LayerRecipe, *, store_root: str = "", overlap: bool = T
 
 
 def digest_layers(
-    recipes: Sequence[LayerRecipe],
+    recipes: Sequence[Recipe],
     *,
     jobs: int,
     store_root: str = "",
@@ -140,7 +157,7 @@ def digest_layers(
 
 
 def write_layer(
-    recipe: LayerRecipe,
+    recipe: Recipe,
     layer: Layer,
     write: Callable[[memoryview], object],
     *,
@@ -168,7 +185,7 @@ def write_layer(
         written += len(full)
         return buffer
 
-    size, last = pack(recipe, buffer, flush, store_root=store_root)
+    size, last = _pack(recipe, buffer, flush, store_root)
     hasher.update(last)
     digest = "sha256:" + hasher.hexdigest()
     if size != layer.size or digest != layer.digest:
@@ -177,11 +194,23 @@ def write_layer(
     return size
 
 
-def _brief(recipe: LayerRecipe) -> str:
+def _pack(
+    recipe: Recipe, buffer: memoryview, flush: Flush, store_root: str
+) -> tuple[int, memoryview]:
+    if isinstance(recipe, LayerRecipe):
+        return pack(recipe, buffer, flush, store_root=store_root)
+    from nixoci.tar_database import pack_database
+
+    return pack_database(recipe, buffer, flush)
+
+
+def _brief(recipe: Recipe) -> str:
     return ", ".join(recipe.paths[:3]) + (", …" if len(recipe.paths) > 3 else "")
 
 
-def _changed(recipe: LayerRecipe, store_root: str) -> tuple[StorePath, ...]:
+def _changed(recipe: Recipe, store_root: str) -> tuple[StorePath, ...]:
+    if not isinstance(recipe, LayerRecipe):
+        return ()
     from nixoci.nar import nar_hash
 
     return tuple(

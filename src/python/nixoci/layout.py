@@ -14,14 +14,17 @@ from nixoci.image import MEDIA_TYPE_INDEX, Image
 from nixoci.json_input import get_field, parse_object
 from nixoci.json_output import canonical_json
 from nixoci.layer import Layer
-from nixoci.recipe import LayerRecipe
 from nixoci.reference import Reference
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nixoci.layer import Recipe
 
 #: Takes the next bytes of an output.
 Write = Callable[[Union[bytes, memoryview]], object]
 
 #: Streams the tar of a recipe and raises if it is not the layer: `nixoci.layer.write_layer`.
-WriteLayer = Callable[[LayerRecipe, Layer, Callable[[memoryview], object]], object]
+WriteLayer = Callable[["Recipe", Layer, Callable[[memoryview], object]], object]
 
 _LAYOUT_NAMES = {"oci-layout", "index.json", "blobs"}
 _BUFFER_SIZE = 1 << 20
@@ -53,7 +56,7 @@ def blob_path(digest: str) -> str:
 def write_oci_layout(
     directory: str,
     image: Image,
-    recipes: Sequence[LayerRecipe],
+    recipes: Sequence[Recipe],
     write_layer: WriteLayer,
     references: Sequence[Reference] = (),
 ) -> None:
@@ -117,7 +120,7 @@ def layout_files(image: Image, references: Sequence[Reference]) -> dict[str, byt
 
 
 def image_blobs(
-    image: Image, recipes: Sequence[LayerRecipe], write_layer: WriteLayer
+    image: Image, recipes: Sequence[Recipe], write_layer: WriteLayer
 ) -> tuple[Blob, ...]:
     """Returns the blobs of an image, each once: config, manifest, layers from the lowest.
 
@@ -146,7 +149,7 @@ def _blob_of_content(digest: str, content: bytes) -> Blob:
     return Blob(digest, len(content), stream)
 
 
-def _blob_of_layer(recipe: LayerRecipe, layer: Layer, write_layer: WriteLayer) -> Blob:
+def _blob_of_layer(recipe: Recipe, layer: Layer, write_layer: WriteLayer) -> Blob:
     def stream(write: Write) -> None:
         written = 0
 

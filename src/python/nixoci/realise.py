@@ -15,6 +15,11 @@ from nixoci.evaluate import Derivation
 from nixoci.nix import Nix
 from nixoci.store_path import StorePath
 
+#: The list of outputs, which a derivation's file begins with, and one of them: its name, its path
+#: (empty while it depends on the contents), and two fields for fixed outputs (libstore/derivations.cc).
+_DRV_OUTPUTS = re.compile(rb'Derive\(\[((?:\("[^"]*","[^"]*","[^"]*","[^"]*"\),?)*)\]')
+_DRV_OUTPUT = re.compile(rb'\("([^"]+)","(/[^"]+)","[^"]*","[^"]*"\)')
+
 #: Lines of a failed build's output that the error repeats.
 _LOG_LINES = 30
 
@@ -74,25 +79,64 @@ def realise(
         if name not in by_name:
             raise InvalidInputError("output", name, f"outputs are {sorted(by_name)}")
     paths = tuple(by_name[name] for name in outputs)
+    realise_paths(nix, derivation, paths, evaluate_again, log_file)
+    return paths
+
+
+def realise_paths(
+    nix: Nix,
+    derivation: Derivation,
+    paths: Sequence[StorePath],
+    evaluate_again: Optional[Callable[[], Derivation]],
+    log_file: Optional[str] = None,
+) -> None:
+    """Makes `paths` valid, and of the rest only what Nix needs for that.
+
+    :param derivation: has the paths as outputs, or what it depends on has. Without a derivation of
+        its own it stands for paths that substituters have.
+    :param evaluate_again: and `log_file`, as for `realise`.
+    :raises BuildFailedError: and others, as `realise`.
+    """
     drv_paths = [] if derivation.drv_path is None else [derivation.drv_path]
     # One question for all: each start of Nix takes as long as a small build.
     invalid = set(nix.invalid([*paths, *drv_paths]))
-    if not invalid.intersection(paths):
-        return paths
+    missing = [path for path in paths if path in invalid]
+    if not missing:
+        return
     if derivation.drv_path is None:
-        status, log = _realise(nix, paths, log_file)
+        status, log = _realise(nix, missing, log_file)
         if status:
-            raise NotBuildableError(nix.invalid(paths), log)
-        return paths
+            raise NotBuildableError(nix.invalid(missing), log)
+        return
     if derivation.drv_path in invalid and evaluate_again is not None:
         found = evaluate_again()
         if found.drv_path != derivation.drv_path or found.outputs != derivation.outputs:
             raise OutputChangedError(derivation, found)
-    wanted = [f"{derivation.drv_path}!{name}" for name in outputs]
+    made_by = {path: f"{derivation.drv_path}!{name}" for name, path in derivation.outputs}
+    if not made_by.keys() >= set(missing):
+        made_by.update(_outputs_of_dependencies(nix, derivation.drv_path))
+    # What no derivation makes is a source, which evaluation has added, or comes from elsewhere.
+    wanted = [made_by.get(path, path) for path in missing]
     status, log = _realise(nix, wanted, log_file)
     if status:
         raise BuildFailedError(wanted, log)
-    return paths
+
+
+def _outputs_of_dependencies(nix: Nix, drv_path: StorePath) -> dict[StorePath, str]:
+    """Returns how each output of a derivation and of those that it depends on is realised.
+
+    :raises NixFailedError: the derivation is not valid.
+    """
+    found = {}
+    requisites = nix.run(("nix-store", "--query", "--requisites", drv_path)).decode().split()
+    for path in map(StorePath.parse, requisites):
+        if not path.endswith(".drv"):
+            continue
+        with open(nix.store_root + path, "rb") as file:
+            outputs = _DRV_OUTPUTS.match(file.read())
+        for name, output in _DRV_OUTPUT.findall(outputs[1] if outputs else b""):
+            found[StorePath.parse(output.decode())] = f"{path}!{name.decode()}"
+    return found
 
 
 def without_missing_build_group(nix: Nix) -> tuple[str, ...]:

@@ -34,12 +34,26 @@ _LEADING_FLAGS = re.compile(r"(\(\?[aiLmsux]+\))*")
 
 @dataclass(frozen=True)
 class Owner:
-    """Numeric and symbolic owner of what is in a layer. Root unless another user runs Nix inside."""
+    """Numeric and symbolic owner. A user without a name has an empty one: numbers count then."""
 
     uid: int = 0
     gid: int = 0
     uname: str = "root"
     gname: str = "root"
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any]) -> Owner:
+        """Parses the fields of an owner; those that are absent are root's.
+
+        :raises InvalidInputError: other fields, or values of another type.
+        """
+        try:
+            owner = cls(**document)
+        except TypeError as error:
+            raise InvalidInputError("owner", document, str(error)) from None
+        for name, value in vars(cls()).items():
+            get_field(vars(owner), name, type(value))
+        return owner
 
 
 @dataclass(frozen=True)
@@ -136,7 +150,8 @@ class LayerRecipe:
 
     :param entries: come in any order, and are kept in that of their destinations.
     :param permissions: applied in order; of several that match, the last one that sets a value wins.
-    :param owner: of everything that no permission says otherwise of.
+    :param owner: of `/nix` and all that is below it, where no permission says otherwise: the user
+        that runs Nix inside. Everything else belongs to root.
     :param dialect: one of `DIALECTS`.
     :raises InvalidInputError: another dialect, or two NAR hashes for one path.
     """
@@ -210,13 +225,10 @@ class LayerRecipe:
                 raise InvalidInputError("destination", destination, f"expected {path} or {ROOT}")
             entries.append(RecipeEntry(path, get_field(item, "narHash", str), destination))
         facts = get_list(document, "permissions", dict, default=[])
-        owner_facts = get_field(document, "owner", dict, default={})
         try:
             permissions = tuple(Permission(**p) for p in facts)
-            owner = Owner(**owner_facts)
         except TypeError as error:
             raise InvalidInputError("layer recipe", document, str(error)) from None
-        for name, value in vars(Owner()).items():
-            get_field(vars(owner), name, type(value))
+        owner = Owner.from_document(get_field(document, "owner", dict, default={}))
         dialect = get_field(document, "dialect", str, default=DIALECTS[0])
         return cls(tuple(entries), permissions, owner, dialect)

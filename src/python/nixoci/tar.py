@@ -18,7 +18,8 @@ The byte layout (a change of it is a new `recipe.RECIPE_VERSION`):
   files of the same mode and bytes, symbolic links of the same target. Anything else that they
   both bring to one place is a `DuplicateDestinationError`.
 - Everything else as in the store: modes are the twelve permission bits, symbolic links 0777. Time 1
-  (second), uid 0, gid 0, `root`, `root` unless the recipe's owner or permissions say otherwise.
+  (second), uid 0, gid 0, `root`, `root` unless permissions say otherwise or, for `/nix` and what is
+  below it, the recipe's owner.
   Hard links are full files, since link counts change when a store is optimised.
 - Two blocks of zeros at the end, and no padding after them.
 

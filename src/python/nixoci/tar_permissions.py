@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from nixoci.recipe import Owner
+from nixoci.recipe import ROOT, Owner
 from nixoci.tar_header import SYMLINK, owner_fields
 
 TYPE_CHECKING = False
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class Headers:
     """Makes the headers of one layer.
 
-    :ivar fields: of the recipe's owner, see `tar_header.owner_fields`.
+    :param owner: of `/nix` and all that is below it; the rest belongs to root.
+    :ivar fields: of `owner`, see `tar_header.owner_fields`.
     :raises InvalidInputError: an owner that ustar has no room for.
     """
 
@@ -30,7 +31,12 @@ class Headers:
         self._permissions = [(re.compile(p.path), p) for p in permissions]
 
     def may_change(self, destination: str) -> bool:
-        """Whether a permission could match `destination` or anything below it."""
+        """Whether `destination` or anything below it may not have the mode and owner of the store's.
+
+        What is copied to the root may be below `/nix` or not.
+        """
+        if destination == ROOT and self._owner != Owner():
+            return True
         return any(permission.may_match(destination) for _, permission in self._permissions)
 
     def encode_plain(self, name: bytes, kind: bytes, mode: int, size: int, link: bytes) -> bytes:
@@ -40,7 +46,8 @@ class Headers:
     def encode(self, name: bytes, kind: bytes, mode: int, size: int, link: bytes) -> bytes:
         """As `tar_header.encode_header`, with what the permissions say."""
         destination = destination_of(name)
-        owner = self._owner
+        in_nix = destination == "/nix" or destination.startswith("/nix/")
+        owner = self._owner if in_nix else Owner()
         for pattern, permission in self._permissions:
             if pattern.fullmatch(destination):
                 if permission.mode is not None and (kind != SYMLINK or self._links_have_modes):

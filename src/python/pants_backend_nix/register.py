@@ -8,6 +8,7 @@ from pants_backend_nix import dependencies
 from pants_backend_nix.goals import package
 from pants_backend_nix.rules import (
     closure,
+    database,
     digest,
     evaluate,
     image,
@@ -36,6 +37,7 @@ def rules():
         closure,
         subtract,
         split,
+        database,
         digest,
         layers,
         image,

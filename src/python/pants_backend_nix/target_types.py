@@ -28,6 +28,12 @@ from pants.engine.target import (
 from pants.util.docutil import bin_name
 from pants.util.strutil import help_text
 
+from pants_backend_nix.database_fields import (
+    NixDatabaseField,
+    NixDatabaseSignaturesField,
+    NixGidField,
+    NixUidField,
+)
 from pants_backend_nix.permissions_field import PermissionsField
 
 _INTERPOLATION = (
@@ -480,6 +486,10 @@ class NixImageTarget(Target):
         OutputPathField,
         NixRepositoryField,
         NixImageTagsField,
+        NixDatabaseField,
+        NixDatabaseSignaturesField,
+        NixUidField,
+        NixGidField,
     )
     help = help_text(
         f"""

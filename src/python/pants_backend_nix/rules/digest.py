@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from nixoci.layer import Layer
-from nixoci.recipe import LayerRecipe
 from pants.engine.fs import FileContent
 from pants.engine.rules import collect_rules
 
@@ -13,12 +13,15 @@ from pants_backend_nix.engine import create, implicitly, rule
 from pants_backend_nix.rules.evaluate import NixPackage
 from pants_backend_nix.rules.step import StoreStep, run_store_step
 
+if TYPE_CHECKING:
+    from nixoci.layer import Recipe
+
 
 @dataclass(frozen=True)
 class DigestRequest:
     """:param packages: those that the recipe's paths may come from."""
 
-    recipe: LayerRecipe
+    recipe: Recipe
     packages: tuple[NixPackage, ...]
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Iterable, Mapping, Optional
+from typing import TYPE_CHECKING, Iterable, Mapping, Optional
 
 from nixoci.errors import InvalidInputError
-from nixoci.image import Image, LayerInImage, assemble
+from nixoci.image import History, Image, LayerInImage, assemble
 from nixoci.image_config import ImageConfig, merge as merge_config
 from nixoci.image_config_values import ARCHITECTURE_OF
 from nixoci.layering import MAX_LAYERS
-from nixoci.recipe import LayerRecipe
 from pants.engine.addresses import Address, Addresses, UnparsedAddressInputs
 from pants.engine.rules import collect_rules
 from pants.engine.target import (
@@ -22,6 +21,11 @@ from pants.engine.target import (
 )
 
 from pants_backend_nix import target_types as fields
+from pants_backend_nix.database_fields import (
+    NixDatabaseField,
+    NixDatabaseSignaturesField,
+    owner_of_nix,
+)
 from pants_backend_nix.engine import (
     addresses_of,
     concurrently,
@@ -32,16 +36,22 @@ from pants_backend_nix.engine import (
 )
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.interpolation import Interpolation
+from pants_backend_nix.rules.database import RegisterRequest, register_paths
 from pants_backend_nix.rules.digest import DigestRequest, digest_recipe
 from pants_backend_nix.rules.evaluate import NixPackage, NixPackageRequest, evaluate_package
 from pants_backend_nix.rules.layers import (
     LayersRequest,
     LayerTargetsRequest,
+    PlannedLayer,
+    PlannedLayers,
     plan_layers,
     resolve_layer_targets,
 )
 from pants_backend_nix.rules.step import StoreStep, run_store_step
 from pants_backend_nix.subsystem import NixSubsystem
+
+if TYPE_CHECKING:
+    from nixoci.layer import Recipe
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,7 @@ class BuiltImage:
     """
 
     image: Image
-    recipes: tuple[LayerRecipe, ...]
+    recipes: tuple[Recipe, ...]
     packages: tuple[NixPackage, ...]
     repository: str
     tags: tuple[str, ...]
@@ -112,6 +122,20 @@ async def _read_config(target: Target, package: Optional[NixPackage]) -> ImageCo
         ) from None
 
 
+async def _with_database(target: Target, planned: PlannedLayers) -> tuple[PlannedLayer, ...]:
+    """Returns all layers of the image; the one with the Nix database is the last."""
+    if not target[NixDatabaseField].value:
+        return planned.layers
+    graph = planned.graph
+    if not target[NixDatabaseSignaturesField].value:
+        graph = graph.unsigned()
+    database = await register_paths(
+        RegisterRequest(graph, owner_of_nix(target)), **implicitly()
+    )
+    history = History(created_by=f"nixoci {database.recipe.summary}")
+    return (*planned.layers, PlannedLayer(database.recipe, history, ()))
+
+
 @rule(desc="Assemble image")
 async def build_image(request: ImageRequest, nix: NixSubsystem) -> BuiltImage:
     (target,) = await targets_of(Addresses([request.address]))
@@ -132,32 +156,34 @@ async def build_image(request: ImageRequest, nix: NixSubsystem) -> BuiltImage:
             address,
             tuple(sorted(used, key=lambda package: package.address.spec)),
             config_packages,
+            owner_of_nix(target),
         ),
         **implicitly(),
     )
     planned.require_closed(address)
-    if len(planned.layers) > MAX_LAYERS:
+    planned_layers = await _with_database(target, planned)
+    if len(planned_layers) > MAX_LAYERS:
         raise NixImageError(
-            f"{address} would have {len(planned.layers)} layers; container engines take at most "
+            f"{address} would have {len(planned_layers)} layers; container engines take at most "
             f"{MAX_LAYERS}. Lower `max_layers` of the image or of its layers."
         )
     layers = await concurrently(
         digest_recipe(DigestRequest(layer.recipe, layer.packages), **implicitly())
-        for layer in planned.layers
+        for layer in planned_layers
     )
     packages = (*resolved.packages, *used, *config_packages)
     config = merge_config(_platform(address, packages, nix), config)
     try:
         image = assemble(
             config,
-            [LayerInImage(layer, p.history) for layer, p in zip(layers, planned.layers)],
+            [LayerInImage(layer, p.history) for layer, p in zip(layers, planned_layers)],
             annotations,
         )
     except InvalidInputError as error:
         raise NixImageError(f"{address}: {error}") from None
     return BuiltImage(
         image,
-        tuple(layer.recipe for layer in planned.layers),
+        tuple(layer.recipe for layer in planned_layers),
         tuple(dict.fromkeys(packages)),
         target[fields.NixRepositoryField].value or address.target_name.lower(),
         target[fields.NixImageTagsField].value or (),

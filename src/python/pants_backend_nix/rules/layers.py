@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
-from typing import Iterable
+from typing import TYPE_CHECKING, Iterable
 
 from nixoci.closure import ClosureGraph, ContradictionError, NotClosedError
 from nixoci.contents import Contents, require_closed
 from nixoci.image import History
-from nixoci.recipe import LayerRecipe, Permission
+from nixoci.recipe import LayerRecipe, Owner, Permission
 from nixoci.store_path import StorePath
 from pants.engine.addresses import Address, Addresses, UnparsedAddressInputs
 from pants.engine.rules import collect_rules
@@ -34,6 +35,11 @@ from pants_backend_nix.target_types import (
     NixMaxLayersField,
     NixPackagesField,
 )
+
+if TYPE_CHECKING:
+    from nixoci.layer import Recipe
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -165,18 +171,20 @@ class LayersRequest:
 
     :param more_packages: to put into the uppermost one, besides those of its fields.
     :param more_ignored: to ignore there, likewise.
+    :param owner: of `/nix` in all of them.
     """
 
     address: Address
     more_packages: tuple[NixPackage, ...] = ()
     more_ignored: tuple[NixPackage, ...] = ()
+    owner: Owner = Owner()
 
 
 @dataclass(frozen=True)
 class PlannedLayer:
     """:param packages: those that its paths may come from."""
 
-    recipe: LayerRecipe
+    recipe: Recipe
     history: History
     packages: tuple[NixPackage, ...]
 
@@ -189,6 +197,11 @@ class PlannedLayers:
 
     layers: tuple[PlannedLayer, ...]
     contents: tuple[Contents, ...]
+
+    @property
+    def graph(self) -> ClosureGraph:
+        """All that is in the store of the image."""
+        return ClosureGraph().union(*(contents.graph for contents in self.contents))
 
     def require_closed(self, address: Address) -> None:
         """:raises NixImageError: a path that is left out is referenced."""
@@ -235,6 +248,7 @@ async def plan_layers(request: LayersRequest, nix_image: NixImageSubsystem) -> P
             ),
             **implicitly(),
         )
+        _log_kept_copies(layer, subtracted.contents)
         held[layer.target.address] = set(subtracted.contents.graph)
         contents.append(subtracted.contents)
         recipes = await split_contents(
@@ -243,6 +257,7 @@ async def plan_layers(request: LayersRequest, nix_image: NixImageSubsystem) -> P
                 layer.target[NixMaxLayersField].value,
                 _permissions(layer.target, mine),
                 nix_image.tar_dialect.value,
+                request.owner,
             ),
             **implicitly(),
         )
@@ -250,6 +265,18 @@ async def plan_layers(request: LayersRequest, nix_image: NixImageSubsystem) -> P
             # The same recipe twice would be the same bytes twice.
             layers.setdefault(recipe, PlannedLayer(recipe, _history(layer.target, recipe), mine))
     return PlannedLayers(tuple(layers.values()), tuple(contents))
+
+
+def _log_kept_copies(layer: LayerTarget, contents: Contents) -> None:
+    """Says which copied paths are in the store as well, where the user may not expect them."""
+    packages = _paths(layer.packages)
+    for info in contents.copied:
+        if info.path in contents.graph and info.path not in packages:
+            referrers = [i.path for i in contents.graph.values() if info.path in i.references]
+            logger.debug(
+                f"{layer.target.address}: {info.path} is copied to the root of the image and kept in "
+                f"its store as well, since {referrers[0]} references it."
+            )
 
 
 def _paths(packages: Iterable[NixPackage]) -> tuple[StorePath, ...]:

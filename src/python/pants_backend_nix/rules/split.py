@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nixoci.contents import Contents, recipes
-from nixoci.recipe import LayerRecipe, Permission
+from nixoci.recipe import LayerRecipe, Owner, Permission
 from pants.engine.rules import collect_rules
 
 from pants_backend_nix.engine import rule
@@ -17,6 +17,7 @@ class SplitRequest:
     max_layers: int
     permissions: tuple[Permission, ...]
     dialect: str
+    owner: Owner
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ async def split_contents(request: SplitRequest) -> LayerRecipes:
             max_layers=request.max_layers,
             permissions=request.permissions,
             dialect=request.dialect,
+            owner=request.owner,
         )
     )
 

@@ -1,0 +1,137 @@
+"""Where the bytes of layers come from: the Nix store, into which missing paths are realised."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Callable, Optional, Sequence
+
+from nixoci.closure import InvalidPathError
+from nixoci.evaluate import Derivation, evaluate
+from nixoci.json_input import get_field, get_list, parse_object
+from nixoci.json_output import canonical_json
+from nixoci.layer import Layer, write_layer
+from nixoci.nix import Nix
+from nixoci.realise import realise_paths
+from nixoci.store_path import StorePath
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nixoci.layer import Recipe
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How store paths come to be, on a machine that does not have them.
+
+    :param paths: the closure of the outputs.
+    :param evaluation: the arguments `root`, `source`, `attr` and `system` of
+        `nixoci.evaluate.evaluate`; None where there are no sources.
+    :param log: file that gets the log of builds; None for standard error alone.
+    """
+
+    derivation: Derivation
+    paths: frozenset[StorePath]
+    evaluation: Optional[tuple[tuple[str, str], ...]] = None
+    log: Optional[str] = None
+
+    def to_document(self) -> dict[str, Any]:
+        """Returns the JSON form."""
+        return {
+            "derivation": self.derivation.to_json().decode(),
+            "paths": sorted(self.paths),
+            "evaluation": None if self.evaluation is None else dict(self.evaluation),
+            "log": self.log,
+        }
+
+
+def origins_to_json(origins: Sequence[Origin]) -> bytes:
+    """Returns the one JSON form of a list of origins."""
+    return canonical_json("origins", {"origins": [origin.to_document() for origin in origins]})
+
+
+def origins_from_json(data: bytes) -> tuple[Origin, ...]:
+    """Parses what `origins_to_json` wrote.
+
+    :raises InvalidInputError: not such a document.
+    """
+    return tuple(map(_origin, get_list(parse_object("origins", data), "origins", dict)))
+
+
+def _origin(document: dict[str, Any]) -> Origin:
+    evaluation = get_field(document, "evaluation", dict, default=None)
+    if evaluation is not None:
+        names = ("root", "source", "attr", "system")
+        evaluation = tuple((name, get_field(evaluation, name, str)) for name in names)
+    return Origin(
+        Derivation.from_json(get_field(document, "derivation", str).encode()),
+        frozenset(map(StorePath.parse, get_list(document, "paths", str))),
+        evaluation,
+        get_field(document, "log", str, default=None),
+    )
+
+
+class LayerSource:
+    """Streams layers. Of the store paths it makes valid only those of layers that are asked for.
+
+    May be used by several threads.
+
+    :param find_nix: finds the Nix of this machine; not called before a store path is needed.
+    :param origins: of all the paths that may be missing; what has none here must be valid.
+    """
+
+    def __init__(self, find_nix: Callable[[], Nix], origins: Sequence[Origin] = ()) -> None:
+        self._find_nix = find_nix
+        self._origins = origins
+        self._lock = threading.Lock()
+        self._valid: set[StorePath] = set()
+
+    @cached_property
+    def _nix(self) -> Nix:
+        return self._find_nix()
+
+    def write_layer(
+        self, recipe: Recipe, layer: Layer, write: Callable[[memoryview], object]
+    ) -> int:
+        """As `nixoci.layer.write_layer`, after the layer's paths have been realised.
+
+        :raises LayerMismatchError: and others, as there.
+        :raises BuildFailedError: and others, as `realise_paths`.
+        """
+        if not recipe.paths:
+            return write_layer(recipe, layer, write)
+        self.realise(recipe.paths)
+        return write_layer(recipe, layer, write, store_root=self._nix.store_root)
+
+    def realise(self, paths: Sequence[StorePath]) -> None:
+        """Makes `paths` valid.
+
+        :raises InvalidPathError: one that is not, and has no origin.
+        :raises BuildFailedError: and others, as `realise_paths`.
+        """
+        # One at a time: Nix works on several builds by itself, and two layers may want the same.
+        with self._lock:
+            missing = self._nix.invalid(path for path in paths if path not in self._valid)
+            for origin in self._origins:
+                wanted = [path for path in missing if path in origin.paths]
+                if wanted:
+                    realise_paths(
+                        self._nix, origin.derivation, wanted, self._again(origin), origin.log
+                    )
+                    missing = tuple(path for path in missing if path not in origin.paths)
+            if missing:
+                raise InvalidPathError(missing)
+            self._valid.update(paths)
+
+    def _again(self, origin: Origin) -> Optional[Callable[[], Derivation]]:
+        if origin.evaluation is None:
+            return None
+        where = dict(origin.evaluation)
+        return lambda: evaluate(
+            self._nix,
+            root=where["root"],
+            source=where["source"],
+            attr=where["attr"],
+            system=where["system"],
+        )
