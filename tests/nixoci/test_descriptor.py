@@ -19,7 +19,8 @@ from tests.nixoci.layout_support import known_image
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 KNOWN = known_image(b"one", b"two")
-DATA = descriptor_json(KNOWN.image, KNOWN.recipes, repository="acme/api", tags=("latest", "1"))
+REFERENCES = (Reference("acme/api", "latest"), Reference("r.example:5000/acme/api", "1"))
+DATA = descriptor_json(KNOWN.image, KNOWN.recipes, references=REFERENCES)
 
 
 def places(value: Any, path: tuple = ()) -> list[tuple]:
@@ -40,11 +41,9 @@ PLACES = places(json.loads(DATA))
 
 def test_an_image_and_its_recipes_come_back() -> None:
     """The file alone is enough to push or write the image."""
-    descriptor = Descriptor.from_json(DATA)
-    assert descriptor == Descriptor(KNOWN.image, KNOWN.recipes, "acme/api", ("latest", "1"))
-    assert descriptor.references == (Reference("acme/api", "latest"), Reference("acme/api", "1"))
-    nameless = Descriptor.from_json(descriptor_json(KNOWN.image, KNOWN.recipes, tags=("x",)))
-    assert (nameless.repository, nameless.tags, nameless.references) == (None, ("x",), ())
+    assert Descriptor.from_json(DATA) == Descriptor(KNOWN.image, KNOWN.recipes, REFERENCES)
+    nameless = Descriptor.from_json(descriptor_json(KNOWN.image, KNOWN.recipes))
+    assert nameless.references == ()
 
 
 def test_what_scripts_read() -> None:
@@ -57,8 +56,7 @@ def test_what_scripts_read() -> None:
         "mediaType",
         "configDigest",
         "platform",
-        "repository",
-        "tags",
+        "references",
         "layers",
         "manifest",
         "config",
@@ -67,7 +65,7 @@ def test_what_scripts_read() -> None:
     assert document["size"] == len(KNOWN.image.manifest)
     assert document["mediaType"] == "application/vnd.oci.image.manifest.v1+json"
     assert document["platform"] == {"architecture": "amd64", "os": "linux"}
-    assert (document["repository"], document["tags"]) == ("acme/api", ["latest", "1"])
+    assert document["references"] == ["acme/api:latest", "r.example:5000/acme/api:1"]
     layer = document["layers"][1]
     assert layer["digest"] == layer["diffId"] == KNOWN.image.layers[1].layer.digest
     assert layer["size"] == 3
@@ -93,7 +91,7 @@ def test_no_changed_descriptor_is_taken_for_the_image(path: tuple, value: Any) -
         return
     assert image == KNOWN.image
     # Names and recipes are no part of the image's bytes, so no digest can vouch for them.
-    assert is_same or path[0] in ("repository", "tags") or "recipe" in path
+    assert is_same or path[0] == "references" or "recipe" in path
 
 
 @pytest.mark.parametrize(
@@ -110,9 +108,9 @@ def test_no_changed_descriptor_is_taken_for_the_image(path: tuple, value: Any) -
         (("layers", 1, "size"), float("nan"), "size of layer 2"),
         (("layers",), [], "the image has 2"),
         (("layers", 0, "recipe", "entries", 0, "path"), "/nix/store/../x", "store path"),
-        (("repository",), "../x", "registry '..'"),
-        (("tags",), ["latest", "-"], "tag"),
-        (("tags",), "latest", "tags"),
+        (("references",), ["../x"], "registry '..'"),
+        (("references",), ["latest:-"], "tag"),
+        (("references",), "latest", "references"),
     ],
 )
 def test_what_is_changed_is_named(path: tuple, value: Any, message: str) -> None:
@@ -135,10 +133,7 @@ def test_no_input_fails_in_another_way(data: bytes) -> None:
         Descriptor.from_json(data)
 
 
-def test_names_are_validated_before_they_are_written() -> None:
+def test_a_recipe_too_few_is_refused() -> None:
     """A descriptor that could not be read again is not made."""
-    for names in ({"repository": "A"}, {"tags": ["a b"]}):
-        with pytest.raises(InvalidInputError):
-            descriptor_json(KNOWN.image, KNOWN.recipes, **names)
     with pytest.raises(InvalidInputError):
         descriptor_json(KNOWN.image, KNOWN.recipes[:1])

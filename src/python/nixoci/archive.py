@@ -8,10 +8,10 @@ from __future__ import annotations
 import tarfile
 from typing import Mapping, Sequence
 
-from nixoci.atomic import OutputFile, replace_file
+from nixoci.atomic import replace_file
 from nixoci.image import Image
 from nixoci.json_output import canonical_json
-from nixoci.layout import Blob, WriteLayer, blob_path, image_blobs, layout_files
+from nixoci.layout import Blob, Write, WriteLayer, blob_path, image_blobs, layout_files
 from nixoci.reference import Reference
 
 TYPE_CHECKING = False
@@ -48,7 +48,33 @@ def write_docker_archive(
     write_layer: WriteLayer,
     references: Sequence[Reference] = (),
 ) -> None:
-    """As `write_oci_archive`, for `docker load` of every version too.
+    """As `write_oci_archive`, for `docker load` of every version too."""
+    files, blobs = _docker_archive(image, recipes, write_layer, references)
+    _write_archive(path, files, blobs)
+
+
+def stream_docker_archive(
+    write: Write,
+    image: Image,
+    recipes: Sequence[Recipe],
+    write_layer: WriteLayer,
+    references: Sequence[Reference] = (),
+) -> None:
+    """Streams what `write_docker_archive` writes, for example into `docker load`.
+
+    :param write: takes the archive piece by piece. What it raises passes through.
+    :raises InvalidInputError: as `write_oci_archive`.
+    """
+    _stream_archive(write, *_docker_archive(image, recipes, write_layer, references))
+
+
+def _docker_archive(
+    image: Image,
+    recipes: Sequence[Recipe],
+    write_layer: WriteLayer,
+    references: Sequence[Reference],
+) -> tuple[dict[str, bytes], tuple[Blob, ...]]:
+    """Returns the small files of a Docker archive, by name, and its blobs.
 
     Docker before 25 reads `manifest.json`, whose paths may be any in the archive. So it names the
     same blobs as the OCI image layout around it, as `docker save` does since 25.
@@ -62,23 +88,27 @@ def write_docker_archive(
         **layout_files(image, references),
         "manifest.json": canonical_json("manifest.json", [description]),
     }
-    _write_archive(path, files, image_blobs(image, recipes, write_layer))
+    return files, image_blobs(image, recipes, write_layer)
 
 
 def _write_archive(path: str, files: Mapping[str, bytes], blobs: Sequence[Blob]) -> None:
-    """Writes small files first, so that a reader of the stream knows early what comes."""
     with replace_file(path) as output:
-        for name, content in sorted(files.items()):
-            output.write(_header(name, size=len(content)))
-            output.write(content)
-            _pad(output, len(content))
-        for directory in ("blobs", "blobs/sha256"):
-            output.write(_header(directory, is_directory=True))
-        for blob in blobs:
-            output.write(_header(blob.path, size=blob.size))
-            blob.stream(output.write)
-            _pad(output, blob.size)
-        output.write(_END)
+        _stream_archive(output.write, files, blobs)
+
+
+def _stream_archive(write: Write, files: Mapping[str, bytes], blobs: Sequence[Blob]) -> None:
+    """Streams small files first, so that a reader of the stream knows early what comes."""
+    for name, content in sorted(files.items()):
+        write(_header(name, size=len(content)))
+        write(content)
+        _pad(write, len(content))
+    for directory in ("blobs", "blobs/sha256"):
+        write(_header(directory, is_directory=True))
+    for blob in blobs:
+        write(_header(blob.path, size=blob.size))
+        blob.stream(write)
+        _pad(write, blob.size)
+    write(_END)
 
 
 def _header(name: str, *, size: int = 0, is_directory: bool = False) -> bytes:
@@ -93,5 +123,5 @@ def _header(name: str, *, size: int = 0, is_directory: bool = False) -> bytes:
     return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "strict")
 
 
-def _pad(output: OutputFile, size: int) -> None:
-    output.write(bytes(-size % tarfile.BLOCKSIZE))
+def _pad(write: Write, size: int) -> None:
+    write(bytes(-size % tarfile.BLOCKSIZE))

@@ -81,7 +81,7 @@ def replace_file(path: str) -> Iterator[OutputFile]:
 
     :raises OutputError: the operating system refused.
     """
-    with _unwinding_signals(), _partial(path, directory=False) as (partial, descriptor):
+    with unwinding_signals(), _partial(path, directory=False) as (partial, descriptor):
         with output_errors(path):
             if os.path.isdir(path):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -104,7 +104,7 @@ def replace_directory(path: str) -> Iterator[str]:
     :raises OutputError: the operating system refused.
     """
     path = path.rstrip("/") or "/"
-    with _unwinding_signals(), _partial(path, directory=True) as (partial, _):
+    with unwinding_signals(), _partial(path, directory=True) as (partial, _):
         yield partial
         with output_errors(path):
             sync_directory(partial)
@@ -250,7 +250,7 @@ def _exchange(first: str, second: str) -> bool:
 
 
 @contextmanager
-def _unwinding_signals() -> Iterator[None]:
+def unwinding_signals() -> Iterator[None]:
     """Makes SIGTERM and SIGHUP raise `SystemExit`, so that what is half-written is removed.
 
     Left alone are signals that the program handles or ignores itself, and other threads than the

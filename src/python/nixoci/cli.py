@@ -30,16 +30,19 @@ EXIT_NO_NIX = 76
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Runs one command and returns its exit status."""
-    options = _parser().parse_args(arguments)
+    words, after = _split_arguments(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(words)
+    options.arguments = after
     try:
-        options.run(options)
+        status: Optional[int] = options.run(options)
     except NixOciError as error:
         return _report(error, as_json=options.json_errors)
     except BrokenPipeError:
         return 1
     except KeyboardInterrupt:
         return 130
-    return 0
+    # Only a command that runs another program has a status of its own.
+    return status or 0
 
 
 def console() -> None:
@@ -48,6 +51,23 @@ def console() -> None:
     # The process ends here, so what is left in memory need not be looked through for cycles.
     gc.freeze()
     sys.exit(status)
+
+
+def _split_arguments(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Splits off what follows `--` where it belongs to a container and not to us.
+
+    `argparse` cannot: an option between two positional arguments ends the first group of them.
+    """
+    # Before its command, nixoci takes no other word without a dash than the value of --tools.
+    before = [
+        word
+        for previous, word in zip(["", *words], words)
+        if not word.startswith("-") and previous != "--tools"
+    ]
+    if before[:1] != ["run"] or "--" not in words:
+        return words, ()
+    position = list(words).index("--")
+    return words[:position], words[position + 1 :]
 
 
 def _report(error: NixOciError, *, as_json: bool) -> int:
@@ -120,15 +140,24 @@ def _database(options: argparse.Namespace) -> None:
 
 def _digest(options: argparse.Namespace) -> None:
     from nixoci.layer import digest_layer, parse_recipe
+    from nixoci.recipe import LayerRecipe
 
     recipe = parse_recipe(_read(options.recipe))
-    store_root = ""
     # The layer of a database is made of nothing that is in a store, and needs no Nix.
-    if recipe.paths:
-        nix = _nix(options)
-        nix.require_valid(recipe.paths)
-        store_root = nix.store_root
-    _write(options.output, digest_layer(recipe, store_root=store_root).to_json())
+    if not isinstance(recipe, LayerRecipe):
+        _write(options.output, digest_layer(recipe).to_json())
+        return
+    from nixoci.reproducibility import require_recorded_contents
+
+    nix = _nix(options)
+    require_recorded_contents(nix, recipe)
+    if options.keep is None:
+        layer = digest_layer(recipe, store_root=nix.store_root)
+    else:
+        from nixoci.kept_layer import keep_layer
+
+        layer = keep_layer(recipe, options.keep, store_root=nix.store_root)
+    _write(options.output, layer.to_json())
 
 
 def _tools(options: argparse.Namespace) -> None:
@@ -203,6 +232,75 @@ def _push(options: argparse.Namespace) -> None:
         print(result.summary())
 
 
+def _serve(options: argparse.Namespace) -> None:
+    from nixoci.descriptor import Descriptor
+    from nixoci.registry.served_images import local_references, repository_path, serve_images
+    from nixoci.registry.server import ReadOnlyRegistry
+    from nixoci.registry.stop_signals import StopSignals
+
+    descriptors = [Descriptor.from_json(_read(path)) for path in options.descriptors]
+    images = [(descriptor, local_references(descriptor)) for descriptor in descriptors]
+    repositories = serve_images(images, _layer_source(options).write_layer)
+    server = ReadOnlyRegistry(
+        repositories,
+        listen=options.listen,
+        log=_log_to_stderr(options),
+        failed=lambda error: print(f"nixoci: {error}", file=sys.stderr, flush=True),
+    )
+    with StopSignals() as stop, server:
+        # The same name may be meant for several registries; here it is one.
+        lines = {
+            f"{server.address}/{repository_path(reference)}:{reference.tag}"
+            f" {descriptor.image.digest}": None
+            for descriptor, references in images
+            for reference in references
+        }
+        print("\n".join(lines), flush=True)
+        stop.wait()
+
+
+def _load(options: argparse.Namespace) -> None:
+    print(_load_image(options)[1])
+
+
+def _load_image(options: argparse.Namespace) -> tuple[Any, str]:
+    from nixoci.descriptor import Descriptor
+    from nixoci.engine.client import find_engine
+    from nixoci.engine.load import load_image
+    from nixoci.reference import Reference
+
+    descriptor = Descriptor.from_json(_read(options.descriptor))
+    references = [Reference.parse(text) for text in options.references]
+    engine = find_engine(options.engine, os.environ)
+    identifier = load_image(
+        engine,
+        descriptor,
+        _layer_source(options).write_layer,
+        references=references,
+        log=_log_to_stderr(options),
+    )
+    return engine, identifier
+
+
+def _run(options: argparse.Namespace) -> int:
+    from nixoci.engine.run import RunOptions, run_container
+
+    run_options = RunOptions(
+        arguments=tuple(options.arguments),
+        environment_names=tuple(options.environment_names),
+        ports=tuple(options.ports),
+        engine_options=tuple(options.engine_options),
+    )
+    engine, identifier = _load_image(options)
+    return run_container(engine, identifier, run_options)
+
+
+def _log_to_stderr(options: argparse.Namespace) -> Any:
+    if not options.log_requests:
+        return lambda line: None
+    return lambda line: print(f"nixoci: {line}", file=sys.stderr, flush=True)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nixoci",
@@ -241,6 +339,9 @@ def _parser() -> argparse.ArgumentParser:
             help="JSON file that says how store paths that are missing here are built; without it, "
             "they must be there",
         )
+        command.add_argument(
+            "--kept-layers", metavar="DIRECTORY", help="files that `digest --keep` wrote"
+        )
 
     command = add("evaluate", _evaluate, "Evaluate Nix sources to a derivation, as JSON.")
     add_source(command, required=True)
@@ -262,6 +363,11 @@ def _parser() -> argparse.ArgumentParser:
 
     command = add("digest", _digest, "Digest the layer that a recipe makes.")
     command.add_argument("recipe", help="JSON file of a layer recipe (- for standard input)")
+    command.add_argument(
+        "--keep",
+        metavar="FILE",
+        help="write the layer itself too, compressed, since nobody could make it again",
+    )
     add_output(command)
 
     command = add("read-file", _read_file, "Print the contents of a store path that is a file.")
@@ -326,6 +432,76 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--result", metavar="FILE", help="JSON file to write that says what was pushed"
     )
+
+    def add_engine(command: argparse.ArgumentParser) -> None:
+        command.add_argument(
+            "--engine", help="podman or docker (default: the first of these that answers)"
+        )
+        command.add_argument(
+            "--reference",
+            dest="references",
+            action="append",
+            default=[],
+            help="name of the image in the engine, repository:tag (default: those of the "
+            "descriptor)",
+        )
+
+    def add_log_requests(command: argparse.ArgumentParser) -> None:
+        command.add_argument(
+            "--log-requests", action="store_true", help="print a line for every request of a client"
+        )
+
+    command = add("serve", _serve, "Serve images, streamed from the store, as a registry does.")
+    command.add_argument(
+        "descriptors", nargs="+", metavar="descriptor", help="file that `pants package` wrote"
+    )
+    add_origins(command)
+    command.add_argument(
+        "--listen",
+        default="127.0.0.1:0",
+        metavar="HOST:PORT",
+        help="where to listen, port 0 for a free one (default: %(default)s). Whoever can connect "
+        "may read the images",
+    )
+    add_log_requests(command)
+
+    command = add("load", _load, "Load an image, streamed from the store, into podman or docker.")
+    command.add_argument("descriptor", help="file that `pants package` wrote")
+    add_origins(command)
+    add_engine(command)
+    add_log_requests(command)
+
+    command = add("run", _run, "Load an image into podman or docker and run it.")
+    command.epilog = "What follows -- is the command or the arguments of the container."
+    command.add_argument("descriptor", help="file that `pants package` wrote")
+    add_origins(command)
+    add_engine(command)
+    add_log_requests(command)
+    command.add_argument(
+        "--env",
+        dest="environment_names",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="environment variable that the container gets with the value that it has here",
+    )
+    command.add_argument(
+        "--publish",
+        dest="ports",
+        action="append",
+        default=[],
+        metavar="PORTS",
+        help="port of the container to open on this machine, as in `podman run`: 8080:80",
+    )
+    command.add_argument(
+        "--engine-option",
+        dest="engine_options",
+        action="append",
+        default=[],
+        metavar="OPTION",
+        help="one more word for `podman run` or `docker run`: --engine-option=--network=none",
+    )
+    command.usage = "%(prog)s [OPTION]... descriptor [-- ARGUMENT...]"
     return parser
 
 
@@ -342,8 +518,11 @@ def _nix(options: argparse.Namespace) -> Any:
 def _layer_source(options: argparse.Namespace) -> Any:
     from nixoci.layer_source import LayerSource, origins_from_json
 
-    origins = origins_from_json(_read(options.origins)) if options.origins else ()
-    return LayerSource(lambda: _nix(options), origins)
+    origins = ()
+    if options.origins is not None:
+        directory = os.path.dirname(os.path.abspath(options.origins))
+        origins = origins_from_json(_read(options.origins), directory)
+    return LayerSource(lambda: _nix(options), origins, options.kept_layers)
 
 
 def _read(path: str) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any, Mapping, Optional, Sequence
+from typing import Any, Mapping, Sequence
 
 from nixoci.errors import InvalidInputError
 from nixoci.image import MEDIA_TYPE_MANIFEST, Image, parse_image
@@ -30,20 +30,12 @@ class Descriptor:
     """What a descriptor says.
 
     :param recipes: one for each layer of the image, in the same order.
-    :param repository: where the image belongs, perhaps with a registry; None if nothing was said.
+    :param references: the names of the image, perhaps with a registry; there may be none.
     """
 
     image: Image
     recipes: tuple[Recipe, ...]
-    repository: Optional[str] = None
-    tags: tuple[str, ...] = ()
-
-    @property
-    def references(self) -> tuple[Reference, ...]:
-        """The repository with each tag."""
-        if self.repository is None:
-            return ()
-        return tuple(Reference(self.repository, tag) for tag in self.tags)
+    references: tuple[Reference, ...] = ()
 
     @classmethod
     def from_json(cls, data: bytes) -> Descriptor:
@@ -74,35 +66,29 @@ class Descriptor:
             _require_equal(f"layer {number} of the image descriptor", layer, expected)
             recipe = get_field(layer, "recipe", dict)
             recipes.append(parse_recipe(canonical_json("layer recipe", recipe)))
-        repository = get_field(document, "repository", str, default=None)
-        tags = tuple(get_list(document, "tags", str))
-        _require_names(repository, tags)
-        return cls(image, tuple(recipes), repository, tags)
+        references = map(Reference.parse, get_list(document, "references", str))
+        return cls(image, tuple(recipes), tuple(references))
 
 
 def descriptor_json(
     image: Image,
     recipes: Sequence[Recipe],
     *,
-    repository: Optional[str] = None,
-    tags: Sequence[str] = (),
+    references: Sequence[Reference] = (),
 ) -> bytes:
     """Returns the descriptor of an image: JSON, indented by two, the same for the same input.
 
     :param recipes: one for each layer of the image, in the same order.
-    :raises InvalidInputError: there are not as many recipes as layers, or repository or tags are
-        not valid.
+    :raises InvalidInputError: there are not as many recipes as layers.
     """
     if len(recipes) != len(image.layers):
         raise InvalidInputError(
             "layer recipes", len(recipes), f"the image has {len(image.layers)} layers"
         )
-    _require_names(repository, tags)
     document = {
         "schemaVersion": SCHEMA_VERSION,
         **_summary(image),
-        "repository": repository,
-        "tags": list(tags),
+        "references": [str(reference) for reference in references],
         "layers": [
             {**layer, "recipe": json.loads(recipe.to_json())}
             for layer, recipe in zip(_layer_summaries(image), recipes)
@@ -145,10 +131,3 @@ def _require_equal(what: str, document: Mapping[str, Any], expected: Mapping[str
             raise InvalidInputError(
                 f"{name} of {what}", found, f"manifest and config make it {value}"
             )
-
-
-def _require_names(repository: Optional[str], tags: Sequence[str]) -> None:
-    if repository is not None:
-        Reference(repository)
-    for tag in tags:
-        Reference(repository or "any", tag)

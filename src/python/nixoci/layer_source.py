@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +12,7 @@ from nixoci.closure import InvalidPathError
 from nixoci.evaluate import Derivation, evaluate
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json
+from nixoci.kept_layer import write_kept_layer
 from nixoci.layer import Layer, write_layer
 from nixoci.nix import Nix
 from nixoci.realise import realise_paths
@@ -51,19 +53,23 @@ def origins_to_json(origins: Sequence[Origin]) -> bytes:
     return canonical_json("origins", {"origins": [origin.to_document() for origin in origins]})
 
 
-def origins_from_json(data: bytes) -> tuple[Origin, ...]:
+def origins_from_json(data: bytes, directory: str) -> tuple[Origin, ...]:
     """Parses what `origins_to_json` wrote.
 
+    :param directory: that `root` in an evaluation is relative to.
     :raises InvalidInputError: not such a document.
     """
-    return tuple(map(_origin, get_list(parse_object("origins", data), "origins", dict)))
+    documents = get_list(parse_object("origins", data), "origins", dict)
+    return tuple(_origin(document, directory) for document in documents)
 
 
-def _origin(document: dict[str, Any]) -> Origin:
+def _origin(document: dict[str, Any], directory: str) -> Origin:
     evaluation = get_field(document, "evaluation", dict, default=None)
     if evaluation is not None:
         names = ("root", "source", "attr", "system")
-        evaluation = tuple((name, get_field(evaluation, name, str)) for name in names)
+        where = {name: get_field(evaluation, name, str) for name in names}
+        where["root"] = os.path.join(directory, where["root"])
+        evaluation = tuple(where.items())
     return Origin(
         Derivation.from_json(get_field(document, "derivation", str).encode()),
         frozenset(map(StorePath.parse, get_list(document, "paths", str))),
@@ -79,11 +85,18 @@ class LayerSource:
 
     :param find_nix: finds the Nix of this machine; not called before a store path is needed.
     :param origins: of all the paths that may be missing; what has none here must be valid.
+    :param kept_layers: directory of the layers that are kept, see `nixoci.kept_layer`.
     """
 
-    def __init__(self, find_nix: Callable[[], Nix], origins: Sequence[Origin] = ()) -> None:
+    def __init__(
+        self,
+        find_nix: Callable[[], Nix],
+        origins: Sequence[Origin] = (),
+        kept_layers: Optional[str] = None,
+    ) -> None:
         self._find_nix = find_nix
         self._origins = origins
+        self._kept_layers = kept_layers
         self._lock = threading.Lock()
         self._valid: set[StorePath] = set()
 
@@ -99,6 +112,10 @@ class LayerSource:
         :raises LayerMismatchError: and others, as there.
         :raises BuildFailedError: and others, as `realise_paths`.
         """
+        if self._kept_layers is not None:
+            written = write_kept_layer(self._kept_layers, layer, write)
+            if written is not None:
+                return written
         if not recipe.paths:
             return write_layer(recipe, layer, write)
         self.realise(recipe.paths)

@@ -197,6 +197,23 @@ class Nix:
             found.extend(StorePath.parse(line) for line in output.decode().splitlines())
         return tuple(found)
 
+    def nar_hashes(self, paths: Sequence[StorePath]) -> tuple[str, ...]:
+        """Returns the NAR hashes of `paths` as the store has them registered, in SRI form.
+
+        :raises InvalidPathError: with those of `paths` that are not valid in the store.
+        """
+        from nixoci.hashes import parse_sha256, to_sri
+
+        found: list[str] = []
+        for batch in _batches(paths):
+            try:
+                output = self.run(("nix-store", "--query", "--hash", *batch))
+            except NixFailedError:
+                self.require_valid(batch)
+                raise
+            found.extend(to_sri(parse_sha256(line)) for line in output.decode().splitlines())
+        return tuple(found)
+
     def closure(self, roots: Iterable[StorePath]) -> ClosureGraph:
         """Returns what the store knows of `roots` and of all that they reference.
 

@@ -120,6 +120,54 @@ def podman_run(
         return run(_contained(command), env=environment, check=check, timeout=timeout)
 
 
+@dataclass(frozen=True)
+class Podman:
+    """A podman with storage of its own, which later commands find as earlier ones left it.
+
+    :param directory: holds its storage and configuration.
+    """
+
+    directory: Path
+
+    def environment(self) -> dict[str, str]:
+        """This process's environment, in which every podman uses this storage."""
+        return {
+            **os.environ,
+            "CONTAINERS_CONF": str(self.directory / "containers.conf"),
+            "CONTAINERS_STORAGE_CONF": str(self.directory / "storage.conf"),
+            "TMPDIR": str(self.directory),
+        }
+
+    def command(self, *argv: str | Path) -> list[str]:
+        """Returns `argv` so wrapped that no mount or process that podman makes survives it."""
+        return _contained(argv)
+
+    def run(self, *arguments: str | Path, check: bool = True) -> CompletedProcess[str]:
+        """Runs podman: `podman.run("images", "--quiet")`.
+
+        :raises CommandFailedError: it failed, and `check` is true.
+        """
+        command = self.command(tool("podman"), *arguments)
+        return run(command, env=self.environment(), check=check)
+
+
+@contextlib.contextmanager
+def podman() -> Iterator[Podman]:
+    """A podman with empty storage, which is removed at the end of the `with` block."""
+    with _short_directory("podman") as directory:
+        # Without a daemon, one storage for several commands takes a configuration file.
+        (directory / "storage.conf").write_text(
+            "[storage]\n"
+            'driver = "overlay"\n'
+            f'graphroot = "{directory}/root"\n'
+            f'runroot = "{directory}/run"\n'
+        )
+        (directory / "containers.conf").write_text(
+            f'{CONTAINERS_CONF}tmp_dir = "{directory}/tmp"\nstatic_dir = "{directory}/root/libpod"\n'
+        )
+        yield Podman(directory)
+
+
 def skopeo(*arguments: str | Path, check: bool = True) -> CompletedProcess[str]:
     """Runs skopeo with an empty cache of what registries have.
 
@@ -169,11 +217,13 @@ class Docker:
 
 
 @contextlib.contextmanager
-def dockerd() -> Iterator[Docker]:
+def dockerd(*, own_loopback: bool = False) -> Iterator[Docker]:
     """Starts a dockerd with empty storage, on a unix socket, that ends with the `with` block.
 
     It has no network but speaks plain HTTP to registries on the loopback interface.
 
+    :param own_loopback: it does not reach that of this machine, like a dockerd in a virtual machine
+        or on another host.
     :raises EngineNotReadyError: it did not answer within 30 seconds.
     """
     with _short_directory("docker") as directory:
@@ -193,7 +243,8 @@ def dockerd() -> Iterator[Docker]:
         ]
         (directory / "daemon.json").write_text("{}")
         # Mounts of the daemon stay in a namespace of its own. `unshare` replaces itself by it.
-        namespace = ["unshare", "--mount", "--propagation", "private", "--"]
+        namespace = ["unshare", "--mount", "--propagation", "private"]
+        namespace += ["--net", "--"] if own_loopback else ["--"]
         log = directory / "log"
         with daemon([*namespace, *command], log) as process:
             deadline = time.monotonic() + 30

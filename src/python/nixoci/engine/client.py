@@ -1,0 +1,104 @@
+"""The command line client of a container engine: which one, and short questions to it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from typing import Mapping, Optional, Sequence
+
+from nixoci.engine.errors import EngineFailedError, EngineNotFoundError, EngineNotRunningError
+from nixoci.errors import InvalidInputError
+from nixoci.registry.errors import printable
+
+#: In the order of preference: podman needs no daemon.
+ENGINE_NAMES = ("podman", "docker")
+
+#: What says most about a failure comes last.
+_QUOTED_CHARACTERS = 2000
+#: Seconds for an engine to say its version. Those in a virtual machine take a while.
+_ANSWER_TIMEOUT = 60
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A container engine that answered.
+
+    :param name: one of `ENGINE_NAMES`.
+    :param program: absolute path of its client.
+    """
+
+    name: str
+    program: str
+
+    def ask(self, what: str, *words: str) -> str:
+        """Runs one short command of the engine and returns its standard output.
+
+        :param what: what it is asked for, for the error.
+        :raises EngineFailedError: it failed.
+        """
+        result = _run([self.program, *words])
+        if result.returncode:
+            raise EngineFailedError(self.program, what, quote_output(result.stderr))
+        return result.stdout.decode(errors="replace")
+
+    def image_id(self, digests: Sequence[str]) -> Optional[str]:
+        """Returns how the engine calls an image; None if it does not have it.
+
+        :param digests: of its config, by which most engines know an image, and of its manifest, by
+            which docker does whose images containerd keeps.
+        """
+        for digest in digests:
+            result = _run([self.program, "image", "inspect", "--format", "{{.Id}}", digest])
+            identifier = result.stdout.decode(errors="replace").strip()
+            # Podman leaves the name of the algorithm away.
+            if result.returncode == 0 and identifier.rpartition(":")[2] in (
+                digest.rpartition(":")[2] for digest in digests
+            ):
+                return identifier
+        return None
+
+
+def find_engine(chosen: Optional[str], environ: Mapping[str, str]) -> Engine:
+    """Returns the engine to use: the chosen one, else the first of `ENGINE_NAMES` that answers.
+
+    :raises InvalidInputError: `chosen` is the name of no engine.
+    :raises EngineNotFoundError: it is not installed, or none is.
+    :raises EngineNotRunningError: what is installed does not answer.
+    """
+    if chosen is not None and chosen not in ENGINE_NAMES:
+        raise InvalidInputError("engine", chosen, f"expected {' or '.join(ENGINE_NAMES)}")
+    names = ENGINE_NAMES if chosen is None else (chosen,)
+    search_path = environ.get("PATH", "")
+    answers = []
+    for name in names:
+        program = shutil.which(name, path=search_path)
+        if program is None:
+            continue
+        engine = Engine(name, os.path.abspath(program))
+        # The answer of docker comes from its daemon, that of podman from its machine if it has one.
+        question = "{{.Server.Version}}" if name == "docker" else "{{.Client.Version}}"
+        try:
+            result = _run([engine.program, "version", "--format", question], _ANSWER_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            answers.append((engine.program, f"nothing in {_ANSWER_TIMEOUT} seconds"))
+            continue
+        if result.returncode == 0:
+            return engine
+        answers.append((engine.program, quote_output(result.stderr)))
+    if answers:
+        raise EngineNotRunningError(answers)
+    raise EngineNotFoundError(names, search_path)
+
+
+def quote_output(output: bytes) -> str:
+    """Returns the end of what an engine printed, in one line that a terminal can show."""
+    text = output.decode(errors="replace").strip()
+    return printable(text[-_QUOTED_CHARACTERS:], _QUOTED_CHARACTERS)
+
+
+def _run(words: Sequence[str], timeout: Optional[float] = None) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        words, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=timeout
+    )

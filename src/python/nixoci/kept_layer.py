@@ -1,0 +1,93 @@
+"""Layers whose bytes are kept, since building their store paths again would give others.
+
+A kept layer is a file, compressed only to be small: the layer itself is what comes out of it.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+
+from nixoci.atomic import replace_file
+from nixoci.errors import InvalidInputError
+from nixoci.layer import Layer
+from nixoci.overlapped_hash import sha256
+from nixoci.tar import write_all, write_tar
+from nixoci.tar_output import BUFFER_SIZE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Optional
+
+    from nixoci.recipe import LayerRecipe
+
+#: As `wbits` of zlib: the format of gzip.
+_GZIP = 31
+
+
+def kept_name(layer: Layer) -> str:
+    """Returns the name of the file that keeps a layer."""
+    return f"{layer.diff_id.rpartition(':')[2]}.tar.gz"
+
+
+def keep_layer(recipe: LayerRecipe, path: str, *, store_root: str = "") -> Layer:
+    """Writes the file that keeps the layer of `recipe`, and returns the layer.
+
+    :param store_root: see `nixoci.tar.write_tar`.
+    :raises StoreReadError: and others, as `nixoci.layer.digest_layer`.
+    :raises OutputError: the file cannot be written.
+    """
+    hasher = sha256()
+    # Little is gained by trying harder, and all of it is read again soon.
+    compressor = zlib.compressobj(level=1, wbits=_GZIP)
+    with replace_file(os.path.abspath(path)) as file:
+
+        def write(part: memoryview) -> None:
+            hasher.update(part)
+            file.write(compressor.compress(part))
+
+        size = write_tar(recipe, write, store_root=store_root)
+        file.write(compressor.flush())
+    digest = "sha256:" + hasher.hexdigest()
+    return Layer(digest, size, digest)
+
+
+def write_kept_layer(
+    directory: str, layer: Layer, write: Callable[[memoryview], object]
+) -> Optional[int]:
+    """Streams a layer out of the file in `directory` that keeps it, verified.
+
+    :param write: as for `nixoci.layer.write_layer`; it never gets all of what is not the layer.
+    :returns: bytes written; None if there is no such file.
+    :raises InvalidInputError: the file is not that of the layer.
+    """
+    path = os.path.join(directory, kept_name(layer))
+    try:
+        file = open(path, "rb")
+    except FileNotFoundError:
+        return None
+    hasher = sha256()
+    decompressor = zlib.decompressobj(wbits=_GZIP)
+    written = 0
+    last = b""
+    with file:
+        try:
+            while not decompressor.eof:
+                data = decompressor.unconsumed_tail or file.read(BUFFER_SIZE)
+                if not data:
+                    raise InvalidInputError("kept layer", path, "it ends too early")
+                part = decompressor.decompress(data, BUFFER_SIZE)
+                if not part:
+                    continue
+                hasher.update(part)
+                if written + len(last) + len(part) > layer.size:
+                    raise InvalidInputError("kept layer", path, "it is too long")
+                write_all(write, memoryview(last))
+                written += len(last)
+                last = part
+        except zlib.error as error:
+            raise InvalidInputError("kept layer", path, str(error)) from None
+    if "sha256:" + hasher.hexdigest() != layer.digest or written + len(last) != layer.size:
+        raise InvalidInputError("kept layer", path, f"its contents are not {layer.digest}")
+    write_all(write, memoryview(last))
+    return layer.size

@@ -1,0 +1,1 @@
+"""Container registries (OCI distribution specification): pushing images, and serving them."""

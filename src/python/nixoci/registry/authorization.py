@@ -1,0 +1,198 @@
+"""What a registry is told about who asks: the header `Authorization`, and where it comes from.
+
+A registry that wants to know answers 401 with a challenge. After the first one it is known whether
+it takes name and password (basic) or tokens; tokens are fetched for each scope, kept while they are
+valid, and fetched again when the registry refuses one.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Callable, Mapping, Optional
+from urllib.parse import urlencode
+
+from nixoci.errors import NixOciError
+from nixoci.json_input import get_field, parse_object
+from nixoci.registry.address import Url, is_loopback, parse_url, with_query
+from nixoci.registry.answers import describe
+from nixoci.registry.challenge import Challenge, parse_challenges
+from nixoci.registry.connections import Answer, Body
+from nixoci.registry.credentials import Credentials
+from nixoci.registry.errors import AuthenticationError, RegistryError, printable
+
+#: Seconds that a token is valid if its server does not say (distribution's token specification).
+_DEFAULT_LIFETIME = 60
+
+#: The part of a token's life after which it is not used for a new request.
+_SAFE_PART = 0.8
+
+_TOKEN = re.compile(r"[!-~]{1,16384}")
+
+#: Sends one request and tries again where that helps: URL, method, headers, body.
+Ask = Callable[[Url, str, Mapping[str, str], Optional[Body]], Answer]
+
+#: Scopes as in `repository:acme/api:pull,push`, sorted.
+Scopes = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Token:
+    header: str = field(repr=False)
+    #: By the monotonic clock.
+    valid_until: float = 0.0
+
+
+class Authorization:
+    """Who asks one repository's registry. Threads can share it.
+
+    :param registry: `host` or `host:port`.
+    :param encrypted: whether the registry is spoken to in HTTPS; then tokens are too.
+    :param credentials: None for an anonymous user.
+    :param searched: the files that the credentials were looked for in.
+    """
+
+    def __init__(
+        self,
+        registry: str,
+        *,
+        encrypted: bool,
+        credentials: Optional[Credentials],
+        searched: tuple[str, ...],
+        ask: Ask,
+    ) -> None:
+        self._registry = registry
+        self._encrypted = encrypted
+        self._credentials = credentials
+        self._searched = searched
+        self._ask = ask
+        self._lock = threading.Lock()
+        self._challenge: Optional[Challenge] = None
+        self._tokens: dict[Scopes, _Token] = {}
+
+    @property
+    def user_known(self) -> bool:
+        """Whether there are credentials."""
+        return self._credentials is not None
+
+    def header(self, scopes: Scopes) -> Optional[str]:
+        """Returns the header to send; None as long as the registry asked for none.
+
+        :raises AuthenticationError: no token is to be had any more.
+        """
+        with self._lock:
+            if self._challenge is None:
+                return None
+            return self._header(self._challenge, scopes)
+
+    def answer_challenge(self, answer: Answer, scopes: Scopes, sent: Optional[str]) -> str:
+        """Returns the header to send in place of the one that was refused with status 401.
+
+        :param sent: the header of the refused request.
+        :raises AuthenticationError: there is no other to try.
+        """
+        challenges = parse_challenges(answer.headers.get_all("WWW-Authenticate") or [])
+        with self._lock:
+            self._challenge = self._choose(challenges, answer)
+            token = self._tokens.get(scopes)
+            # Another thread may have fetched a new token in the meantime.
+            if token is not None and token.header == sent:
+                del self._tokens[scopes]
+            header = self._header(self._challenge, scopes)
+        if header == sent:
+            raise self.refused(describe(answer))
+        return header
+
+    def refused(self, why: str) -> AuthenticationError:
+        """Returns the error for a registry that takes no header that can be offered."""
+        return AuthenticationError(
+            self._registry, user_known=self.user_known, why=why, searched=self._searched
+        )
+
+    def _choose(self, challenges: tuple[Challenge, ...], answer: Answer) -> Challenge:
+        for challenge in challenges:
+            if challenge.scheme == "bearer" and challenge.parameters.get("realm"):
+                return challenge
+        for challenge in challenges:
+            if challenge.scheme == "basic":
+                if self._credentials is None or not self._credentials.password:
+                    raise self.refused(describe(answer))
+                return challenge
+        names = ", ".join(challenge.scheme for challenge in challenges) or "no way"
+        raise self.refused(f"it offers {printable(names, 60)} to log in, not basic or bearer")
+
+    def _header(self, challenge: Challenge, scopes: Scopes) -> str:
+        if challenge.scheme == "basic":
+            assert self._credentials is not None
+            return _basic(self._credentials)
+        token = self._tokens.get(scopes)
+        if token is None or token.valid_until < time.monotonic():
+            token = self._tokens[scopes] = self._fetch(challenge, scopes)
+        return token.header
+
+    def _fetch(self, challenge: Challenge, scopes: Scopes) -> _Token:
+        realm = self._realm(challenge)
+        service = challenge.parameters.get("service", "")
+        started = time.monotonic()
+        credentials = self._credentials
+        if credentials is not None and credentials.identity_token:
+            form = {
+                "grant_type": "refresh_token",
+                "client_id": "nixoci",
+                "service": service,
+                "scope": " ".join(scopes),
+                "refresh_token": credentials.identity_token,
+            }
+            headers = {"Content-Type": "application/x-www-form-urlencoded"}
+            body = Body.of_bytes(urlencode(form).encode())
+            answer = self._ask(realm, "POST", headers, body)
+        else:
+            query = [("service", service)] if service else []
+            query += [("scope", scope) for scope in scopes]
+            target = with_query(realm.target, urlencode(query))
+            headers = {"Authorization": _basic(credentials)} if credentials else {}
+            answer = self._ask(Url(realm.origin, target), "GET", headers, None)
+        if answer.status != 200:
+            if answer.status in (400, 401, 403):
+                raise self.refused(f"its token server answers {describe(answer)}")
+            raise RegistryError(
+                self._registry,
+                f"The token server {realm.origin} of the registry {self._registry} answers "
+                f"{describe(answer)}; its log should tell more.",
+            )
+        text, lifetime = self._parse_token(realm, answer.body)
+        return _Token(f"Bearer {text}", started + lifetime * _SAFE_PART)
+
+    def _realm(self, challenge: Challenge) -> Url:
+        """Where tokens are had. The registry decides; but secrets stay encrypted."""
+        realm = parse_url(challenge.parameters["realm"])
+        if realm is None:
+            shown = printable(challenge.parameters["realm"], 80)
+            raise self.refused(f"it names no proper address for tokens: {shown!r}")
+        if realm.origin.scheme == "http" and self._encrypted and not is_loopback(realm.origin.host):
+            raise self.refused(f"it wants the credentials sent to {realm.origin} in plain HTTP")
+        return realm
+
+    def _parse_token(self, realm: Url, content: bytes) -> tuple[str, int]:
+        try:
+            document = parse_object("token", content)
+            text = get_field(document, "token", str, "") or get_field(document, "access_token", str)
+            lifetime = get_field(document, "expires_in", int, _DEFAULT_LIFETIME)
+            if _TOKEN.fullmatch(text):
+                return text, max(lifetime, 0)
+        except NixOciError:
+            # Its message would quote the token.
+            pass
+        raise RegistryError(
+            self._registry,
+            f"The token server {realm.origin} of the registry {self._registry} answers something "
+            "else than a token; check the address of the registry.",
+        )
+
+
+def _basic(credentials: Credentials) -> str:
+    account = f"{credentials.username}:{credentials.password}"
+    return f"Basic {base64.b64encode(account.encode()).decode()}"

@@ -1,0 +1,74 @@
+"""Programs that keep credentials: the protocol of `docker-credential-helpers`."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from typing import Mapping, Optional
+
+from nixoci.errors import InvalidInputError
+from nixoci.json_input import get_field, parse_object
+from nixoci.registry.credentials import Credentials
+from nixoci.registry.errors import CredentialsError, printable
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+#: Seconds. A helper may ask its user for the password of a keychain.
+TIME_LIMIT = 120.0
+
+#: What a helper prints that does not know the registry (docker-credential-helpers, `credentials`).
+_NOT_FOUND = "credentials not found in native keychain"
+
+#: The user name by which a helper says that the secret is an identity token.
+_TOKEN_USER = "<token>"
+
+
+def ask_helper(
+    name: str, registry: str, environment: Mapping[str, str], time_limit: float = TIME_LIMIT
+) -> Optional[Credentials]:
+    """Asks the program `docker-credential-<name>` for the credentials of a registry.
+
+    :param registry: what the program knows it by; it gets this on standard input.
+    :param time_limit: seconds.
+    :returns: None if the program does not know the registry.
+    :raises CredentialsError: no such program, it failed, took too long, or said something else.
+    """
+    program = f"docker-credential-{name}"
+    way_out = "log in again, or take it out of the file that names it"
+    if not _NAME.fullmatch(name):
+        shown = f"The credential helper {printable(name, 60)!r}"
+        raise CredentialsError(shown, "no such name", way_out)
+    path = shutil.which(program, path=environment.get("PATH", ""))
+    if path is None:
+        raise CredentialsError(program, "it is not on PATH", f"install it, or {way_out}")
+    try:
+        result = subprocess.run(
+            [path, "get"],
+            input=registry.encode(),
+            stdout=subprocess.PIPE,
+            # It may tell the user what to do, and its output is nobody else's business.
+            stderr=None,
+            env=dict(environment),
+            timeout=time_limit,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise CredentialsError(program, f"it took over {time_limit:g} seconds", way_out) from None
+    except OSError as error:
+        raise CredentialsError(program, str(error.strerror), way_out) from None
+    if result.returncode:
+        message = result.stdout.decode(errors="replace").strip()
+        if message == _NOT_FOUND:
+            return None
+        # What it printed may be anything, a secret too.
+        raise CredentialsError(program, f"it ended with status {result.returncode}", way_out)
+    try:
+        document = parse_object("answer", result.stdout)
+        username = get_field(document, "Username", str)
+        secret = get_field(document, "Secret", str)
+    except InvalidInputError:
+        raise CredentialsError(program, "its answer is not of the protocol", way_out) from None
+    if username == _TOKEN_USER:
+        return Credentials("", identity_token=secret)
+    return Credentials(username, secret)

@@ -1,0 +1,171 @@
+"""What can go wrong between here and a registry: one sentence each, with the way out.
+
+No text that a registry sends gets into a message before `printable` has cut and cleaned it, and no
+secret gets into one at all.
+"""
+
+from __future__ import annotations
+
+from typing import Optional, Sequence
+
+from nixoci.errors import NixOciError
+
+_LONGEST_QUOTE = 300
+
+
+def printable(text: object, longest: int = _LONGEST_QUOTE) -> str:
+    """Returns text from outside so that it can be shown: one line, no control characters, short.
+
+    :param longest: characters.
+    """
+    cut = str(text)[: longest + 1]
+    clean = "".join(character if character.isprintable() else " " for character in cut)
+    return clean if len(clean) <= longest else clean[:longest] + "…"
+
+
+class RegistryError(NixOciError):
+    """Base of all errors about a registry.
+
+    :param registry: `host` or `host:port`.
+    """
+
+    def __init__(self, registry: str, message: str) -> None:
+        self.registry = registry
+        super().__init__(message)
+
+
+class ConnectionFailedError(RegistryError):
+    """The registry cannot be reached, or the connection broke; another attempt may succeed."""
+
+    def __init__(self, registry: str, why: str) -> None:
+        self.why = why
+        super().__init__(
+            registry,
+            f"The connection to the registry {registry} failed: {why}; check its address, the "
+            "network, and the proxy variables (HTTPS_PROXY, NO_PROXY) of the environment.",
+        )
+
+
+class UntrustedCertificateError(RegistryError):
+    """The certificate of the registry is not signed by an authority that is trusted."""
+
+    def __init__(self, registry: str, why: str) -> None:
+        self.why = why
+        super().__init__(
+            registry,
+            f"The certificate of the registry {registry} is not trusted: {why}; give the file of "
+            "its certificate authority as `ca_file` of the registry.",
+        )
+
+
+class WrongProtocolError(RegistryError):
+    """One side speaks TLS and the other does not.
+
+    :param speaks_tls: whether the registry does.
+    """
+
+    def __init__(self, registry: str, *, speaks_tls: bool) -> None:
+        self.speaks_tls = speaks_tls
+        if speaks_tls:
+            message = (
+                f"The registry {registry} speaks HTTPS, and was asked in plain HTTP; take "
+                "`plain_http` out of its settings."
+            )
+        else:
+            message = (
+                f"The registry {registry} does not speak HTTPS; if it is meant to be used without "
+                "encryption, set `plain_http` in its settings."
+            )
+        super().__init__(registry, message)
+
+
+class AuthenticationError(RegistryError):
+    """The registry does not let this user in (status 401), or no token was to be had.
+
+    :param searched: the files in which credentials were looked for.
+    """
+
+    def __init__(
+        self, registry: str, *, user_known: bool, why: str, searched: Sequence[str] = ()
+    ) -> None:
+        self.user_known = user_known
+        self.why = why
+        self.searched = tuple(searched)
+        if user_known:
+            message = (
+                f"The registry {registry} refuses the credentials that were found for it ({why}); "
+                f"log in again, for example with `docker login {registry}`."
+            )
+        else:
+            places = f" in {', '.join(searched)}" if searched else ""
+            message = (
+                f"The registry {registry} asks for credentials, and none were found for it"
+                f"{places} ({why}); log in, for example with `docker login {registry}`."
+            )
+        super().__init__(registry, message)
+
+
+class PermissionDeniedError(RegistryError):
+    """The registry knows the user, who may not do this (status 403, or 401 for a fresh token)."""
+
+    def __init__(self, registry: str, repository: str, why: str) -> None:
+        self.repository = repository
+        self.why = why
+        super().__init__(
+            registry,
+            f"The registry {registry} does not let this user write to the repository {repository} "
+            f"({why}); ask its owner for the permission to push, or log in as another user.",
+        )
+
+
+class RepositoryUnknownError(RegistryError):
+    """The registry does not have the repository, and does not make it (status 404)."""
+
+    def __init__(self, registry: str, repository: str, why: str) -> None:
+        self.repository = repository
+        self.why = why
+        super().__init__(
+            registry,
+            f"The registry {registry} has no repository {repository} and does not make one by "
+            f"itself ({why}); create it there, or check the name.",
+        )
+
+
+class UnexpectedAnswerError(RegistryError):
+    """The registry answers what the distribution specification does not provide for.
+
+    :param status: HTTP status; None if the answer was wrong in another way.
+    :param what: what was asked for, as `to write the manifest`.
+    """
+
+    def __init__(
+        self, registry: str, repository: str, what: str, why: str, status: Optional[int] = None
+    ) -> None:
+        self.repository = repository
+        self.what = what
+        self.why = why
+        self.status = status
+        super().__init__(
+            registry,
+            f"The registry {registry} was asked {what} in the repository {repository}, and "
+            f"answered {why}; its log should tell more.",
+        )
+
+
+class CredentialsError(NixOciError):
+    """A file or a program that should give credentials does not.
+
+    :param source: the file or the program.
+    """
+
+    def __init__(self, source: str, why: str, way_out: str) -> None:
+        self.source = source
+        self.why = why
+        super().__init__(f"{source} gives no credentials: {why}; {way_out}.")
+
+
+class PushCancelledError(NixOciError):
+    """Another part of the same push failed first; nobody gets to see this one."""
+
+    def __init__(self) -> None:
+        super().__init__("The push was given up.")

@@ -1,0 +1,90 @@
+"""The proxy variables of the environment: which way leads to an origin."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
+from typing import Mapping, Optional
+from urllib.parse import unquote, urlsplit
+
+from nixoci.registry.address import Origin, is_loopback
+from nixoci.registry.errors import RegistryError
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """An HTTP proxy.
+
+    :param authorization: value of `Proxy-Authorization`; None if it asks for nothing.
+    """
+
+    host: str
+    port: int
+    authorization: Optional[str] = field(default=None, repr=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What the proxy itself is to be told."""
+        return {"Proxy-Authorization": self.authorization} if self.authorization else {}
+
+
+def proxy_of(origin: Origin, environment: Mapping[str, str]) -> Optional[Proxy]:
+    """Returns the proxy that leads to `origin`; None if it is spoken to directly.
+
+    `https_proxy`, `http_proxy`, `all_proxy` and `no_proxy` in lower or upper case, as curl and Go
+    read them. Loopback addresses never have a proxy.
+
+    :raises RegistryError: the variable is no address of an HTTP proxy.
+    """
+    if is_loopback(origin.host) or _is_excepted(origin, _variable(environment, "no_proxy") or ""):
+        return None
+    name = f"{origin.scheme}_proxy"
+    value = _variable(environment, name) or _variable(environment, "all_proxy")
+    if not value:
+        return None
+    try:
+        parts = urlsplit(value if "://" in value else f"http://{value}")
+        host, port = parts.hostname, parts.port or 80
+    except ValueError:
+        host, port, parts = None, 0, urlsplit("")
+    if not host or parts.scheme != "http":
+        # The value may hold a password, so it is not shown.
+        raise RegistryError(
+            str(origin),
+            f"The environment variable {name} (or all_proxy) is not the address of an HTTP proxy; "
+            "it should be http://HOST:PORT.",
+        )
+    authorization = None
+    if parts.username is not None:
+        account = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+        authorization = f"Basic {base64.b64encode(account.encode()).decode()}"
+    return Proxy(host, port, authorization)
+
+
+def _variable(environment: Mapping[str, str], name: str) -> Optional[str]:
+    return environment.get(name) or environment.get(name.upper())
+
+
+def _is_excepted(origin: Origin, exceptions: str) -> bool:
+    """Whether `no_proxy` has the host, its domain, its network, or `*`."""
+    host = origin.host.lower()
+    for item in exceptions.lower().replace(",", " ").split():
+        name, colon, port = item.rpartition(":")
+        if colon and port.isdigit() and "]" not in port and name.count(":") == 0:
+            if int(port) != origin.port:
+                continue
+            item = name
+        if item == "*" or _is_in_network(host, item):
+            return True
+        domain = item[1:] if item.startswith("*.") else item
+        if host == domain.lstrip(".") or host.endswith(f".{domain.lstrip('.')}"):
+            return True
+    return False
+
+
+def _is_in_network(host: str, network: str) -> bool:
+    try:
+        return ip_address(host) in ip_network(network.strip("[]"), strict=False)
+    except ValueError:
+        return False

@@ -1,0 +1,81 @@
+"""What a push did, for scripts and for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+from nixoci.json_output import readable_json
+
+#: What happened to a blob.
+UPLOADED = "uploaded"
+MOUNTED = "mounted"
+PRESENT = "present"
+
+#: What happened to a tag.
+WRITTEN = "written"
+UNCHANGED = "unchanged"
+
+
+@dataclass(frozen=True)
+class PushedBlob:
+    """A layer or the config, in one repository.
+
+    :param repository: with its registry.
+    :param size: bytes.
+    :param outcome: `uploaded`, `mounted` (taken over from `source`) or `present` (it was there).
+    :param source: the repository it was mounted from, with its registry.
+    """
+
+    repository: str
+    digest: str
+    size: int
+    outcome: str
+    source: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class PushedTag:
+    """A tag of a repository.
+
+    :param reference: as it was asked for, `repository:tag`.
+    :param repository: with its registry.
+    :param outcome: `written`, or `unchanged` where the registry had this very image there already.
+    :param reason: why, in words.
+    """
+
+    reference: str
+    repository: str
+    tag: str
+    outcome: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class PushResult:
+    """A push that succeeded.
+
+    :param digest: of the manifest, `sha256:<hex>`.
+    :param tags: in the order in which they were asked for.
+    :param blobs: of the repositories that anything had to be written to.
+    """
+
+    digest: str
+    tags: tuple[PushedTag, ...]
+    blobs: tuple[PushedBlob, ...]
+
+    def to_json(self) -> bytes:
+        """Returns the result as JSON, with the names of the attributes."""
+        document = {
+            "digest": self.digest,
+            "tags": [{**vars(tag), "digest": self.digest} for tag in self.tags],
+            "blobs": [vars(blob) for blob in self.blobs],
+        }
+        return readable_json("push result", document)
+
+    def summary(self) -> str:
+        """Returns one line for each tag: name, digest, what happened and why."""
+        return "\n".join(
+            f"{tag.repository}:{tag.tag}@{self.digest} {tag.outcome}: {tag.reason}"
+            for tag in self.tags
+        )

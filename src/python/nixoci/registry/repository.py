@@ -1,0 +1,237 @@
+"""One repository of a registry: what a push needs of the distribution specification."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, Mapping, Optional, Union
+from urllib.parse import quote
+
+from nixoci.layout import Blob
+from nixoci.registry.address import Url, resolve_location, with_query
+from nixoci.registry.answers import describe, failure
+from nixoci.registry.connections import Answer, Body
+from nixoci.registry.errors import (
+    ConnectionFailedError,
+    RegistryError,
+    RepositoryUnknownError,
+    printable,
+)
+from nixoci.registry.retry import RETRYABLE_STATUSES
+from nixoci.registry.session import Session
+
+#: The upload that a Location leads to is not there (any more): it must be started again.
+_LOST_UPLOAD_STATUSES = frozenset((404, 416))
+
+#: Takes the number of bytes that were sent, or taken back (negative) when an upload starts again.
+Advance = Callable[[int], object]
+
+
+@dataclass(frozen=True)
+class Upload:
+    """An upload that a registry is ready for."""
+
+    url: Url
+
+
+class Repository:
+    """A repository that is pushed to. Threads can share it."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self.registry = session.registry
+        self.name = session.repository
+        self._scopes = (f"repository:{self.name}:pull,push",)
+
+    @property
+    def full_name(self) -> str:
+        """With its registry, as in references."""
+        return f"{self.registry}/{self.name}"
+
+    def manifest_digest(self, tag: str, media_type: str) -> Optional[str]:
+        """Returns what the tag names, as far as the registry says so with its headers.
+
+        :raises RegistryError: as all methods.
+        """
+        what = f"for the tag {tag}"
+        url = self._session.url(f"manifests/{tag}")
+        answer = self._ask(url, "HEAD", {"Accept": media_type}, what=what)
+        if answer.status == 404:
+            return None
+        if answer.status != 200:
+            raise self._failure(what, answer)
+        return answer.headers.get("Docker-Content-Digest")
+
+    def has_blob(self, digest: str, size: int) -> bool:
+        """Whether the repository has a blob."""
+        what = f"for the blob {digest}"
+        answer = self._ask(self._session.url(f"blobs/{digest}"), "HEAD", what=what)
+        if answer.status == 404:
+            return False
+        if answer.status != 200:
+            raise self._failure(what, answer)
+        self._require_digest(what, answer, digest)
+        length = answer.headers.get("Content-Length")
+        if length is not None and length.strip() != str(size):
+            raise self._session.unexpected(
+                what, f"that it has {printable(length, 20)} bytes, not {size}"
+            )
+        return True
+
+    def mount(self, digest: str, source: str) -> Optional[Upload]:
+        """Asks for a blob that another repository of the registry may have.
+
+        :param source: name of the repository in the registry.
+        :returns: None if the blob is here now; else an upload, or an error if mounting is refused.
+        """
+        scopes = tuple(sorted((f"repository:{source}:pull", *self._scopes)))
+        query = f"mount={digest}&from={quote(source, safe='/')}"
+        what = f"to take over the blob {digest} from {source}"
+        url = self._session.url(f"blobs/uploads/?{query}")
+        answer = self._session.ask(url, "POST", scopes, what=what)
+        if answer.status == 201:
+            self._require_digest(what, answer, digest)
+            return None
+        if answer.status != 202:
+            raise self._failure(what, answer)
+        return self._upload(what, answer)
+
+    def start_upload(self) -> Upload:
+        """Starts the upload of a blob."""
+        what = "to take an upload"
+        answer = self._ask(self._session.url("blobs/uploads/"), "POST", what=what)
+        if answer.status == 404:
+            raise RepositoryUnknownError(self.registry, self.name, describe(answer))
+        if answer.status != 202:
+            raise self._failure(what, answer)
+        return self._upload(what, answer)
+
+    def upload(self, blob: Blob, upload: Optional[Upload], advance: Advance) -> bool:
+        """Streams a blob into the repository; starts again where the registry fails on the way.
+
+        :param upload: if one was started already.
+        :param advance: gets the number of bytes that were sent.
+        :returns: False if the blob turned out to be there when an attempt had failed.
+        :raises RegistryError: all attempts failed. What `blob.stream` raises passes through; no
+            blob has come to be then, and the registry was told to keep nothing.
+        """
+        retry = self._session.retry
+        for attempt in range(retry.attempts):
+            last = attempt == retry.attempts - 1
+            # An answer that was lost may have been a good one.
+            if attempt and self.has_blob(blob.digest, blob.size):
+                return False
+            current, upload = upload or self.start_upload(), None
+            counter = _Counter(blob, advance)
+            try:
+                answer = self._put(blob, current, counter)
+            except ConnectionFailedError:
+                counter.take_back()
+                self.cancel(current)
+                if last:
+                    raise
+                retry.pause(attempt)
+                continue
+            except BaseException:
+                # These bytes must never become a blob, and the registry should not keep them.
+                self.cancel(current)
+                raise
+            if answer.status == 201:
+                self._require_digest(self._what(blob), answer, blob.digest)
+                return True
+            counter.take_back()
+            self.cancel(current)
+            if last or answer.status not in RETRYABLE_STATUSES | _LOST_UPLOAD_STATUSES:
+                raise self._failure(self._what(blob), answer)
+            retry.pause(attempt, answer.headers.get("Retry-After"))
+        raise AssertionError("a retry policy has at least one attempt")
+
+    def put_manifest(self, name: str, manifest: bytes, media_type: str, digest: str) -> None:
+        """Writes a manifest.
+
+        :param name: a tag, or `digest` for a manifest without one.
+        """
+        what = f"to write the manifest {name}"
+        url = self._session.url(f"manifests/{name}")
+        headers = {"Content-Type": media_type}
+        answer = self._ask(url, "PUT", headers, Body.of_bytes(manifest), what=what)
+        # The specification knows 201 only; some registries say 202.
+        if answer.status not in (201, 202):
+            raise self._failure(what, answer)
+        self._require_digest(what, answer, digest)
+
+    def _put(self, blob: Blob, upload: Upload, counter: _Counter) -> Answer:
+        target = with_query(upload.url.target, f"digest={quote(blob.digest, safe=':')}")
+        url = Url(upload.url.origin, target)
+        headers = {"Content-Type": "application/octet-stream"}
+        body = Body(blob.size, counter.stream)
+        # One attempt: an upload that broke off cannot take the same bytes a second time.
+        return self._ask(url, "PUT", headers, body, what=self._what(blob), attempts=1)
+
+    def cancel(self, upload: Upload) -> None:
+        """Tells the registry that an upload is over. It would find out by itself, days later."""
+        try:
+            self._ask(upload.url, "DELETE", what="to end an upload", attempts=1)
+        except RegistryError:
+            # What made the upload end is what the user must hear of.
+            return
+
+    def _upload(self, what: str, answer: Answer) -> Upload:
+        location = answer.headers.get("Location", "")
+        url = resolve_location(answer.url, location)
+        if url is None:
+            raise self._session.unexpected(
+                what, f"with a Location that is none: {printable(location, 100)!r}"
+            )
+        return Upload(url)
+
+    def _require_digest(self, what: str, answer: Answer, digest: str) -> None:
+        found = answer.headers.get("Docker-Content-Digest")
+        # The header is optional in the specification, so only a wrong one is an error.
+        if found is not None and found.strip() != digest:
+            raise self._session.unexpected(
+                what, f"with the digest {printable(found, 80)}, not {digest}"
+            )
+
+    def _failure(self, what: str, answer: Answer) -> RegistryError:
+        return failure(self.registry, self.name, what, answer)
+
+    def _what(self, blob: Blob) -> str:
+        return f"to take the blob {blob.digest}"
+
+    def _ask(
+        self,
+        url: Url,
+        method: str,
+        headers: Mapping[str, str] = {},
+        body: Optional[Body] = None,
+        *,
+        what: str,
+        attempts: Optional[int] = None,
+    ) -> Answer:
+        return self._session.ask(
+            url, method, self._scopes, headers, body, what=what, attempts=attempts
+        )
+
+
+class _Counter:
+    """Streams a blob and tells how far it is."""
+
+    def __init__(self, blob: Blob, advance: Advance) -> None:
+        self._blob = blob
+        self._advance = advance
+        self._sent = 0
+
+    def stream(self, write: Callable[[Union[bytes, memoryview]], None]) -> None:
+        # A request that was sent in vain (status 401, a redirect) is sent again from the start.
+        self.take_back()
+
+        def write_and_count(data: Union[bytes, memoryview]) -> None:
+            write(data)
+            self._sent += len(data)
+            self._advance(len(data))
+
+        self._blob.stream(write_and_count)
+
+    def take_back(self) -> None:
+        self._advance(-self._sent)
+        self._sent = 0
