@@ -87,7 +87,7 @@ def test_renamed_target_runs_no_process(monorepo: Monorepo) -> None:
     run = monorepo.pants("package", "app:renamed")
     assert monorepo.descriptor("app/renamed.image.json") == {
         **_before(monorepo),
-        "repository": "renamed",
+        "references": ["renamed:latest"],
     }
     assert run.started == ()
     assert "local_execution_requests" not in run.counters

@@ -5,14 +5,19 @@ from __future__ import annotations
 from pants.core.util_rules import source_files
 
 from pants_backend_nix import dependencies
-from pants_backend_nix.goals import package
+from pants_backend_nix.goals import package, publish
+from pants_backend_nix.goals import run as run_goal
 from pants_backend_nix.rules import (
     closure,
     database,
     digest,
     evaluate,
+    foreground,
     image,
     layers,
+    origins,
+    references,
+    registries,
     run,
     split,
     step,
@@ -41,6 +46,12 @@ def rules():
         digest,
         layers,
         image,
+        origins,
+        registries,
+        references,
+        foreground,
         package,
+        publish,
+        run_goal,
     )
     return [rule for module in modules for rule in module.rules()]

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import platform
 from enum import Enum
-from typing import Mapping
+from typing import Any, Mapping
 
-from pants.option.option_types import DictOption, EnumOption, StrListOption, StrOption
+from pants.option.option_types import (
+    DictOption,
+    EnumOption,
+    ShellStrListOption,
+    StrListOption,
+    StrOption,
+)
 from pants.option.subsystem import Subsystem
+from pants.util.docutil import bin_name
 from pants.util.strutil import softwrap
 
 #: Where Nix is installed when `PATH` does not say: system-wide, per user, on NixOS.
@@ -142,6 +149,13 @@ class TarDialect(Enum):
     nix2container = "nix2container"
 
 
+class Engine(Enum):
+    """A container engine."""
+
+    podman = "podman"
+    docker = "docker"
+
+
 class NixImageSubsystem(Subsystem):
     # Not `nix-image`: Pants allows no scope with the name of a target type.
     options_scope = "nix-images"
@@ -155,6 +169,92 @@ class NixImageSubsystem(Subsystem):
             How layers are written. `oci` has relative names, as most tools write them.
             `nix2container` has the exact bytes of that tool: the same store paths make the same layer
             digests, so that a registry that has images made by nix2container gets no layer twice.
+            """
+        ),
+    )
+
+    registries = DictOption[Any](
+        default={},
+        fromfile=True,
+        help=softwrap(
+            """
+            Registries, by alias. An entry has the keys of `[docker].registries`, whose entries are
+            known too if they have another alias and address:
+
+                [nix-images.registries.internal]
+                address = "registry.example:5000"
+                default = true
+                extra_image_tags = ["{build_args.BRANCH}"]
+                repository = "images/{target_repository}"
+                skip_push = false
+
+            `default` (or the alias `default`) makes it the registry of images that name none.
+            `repository` is used instead of the field of the target; it can have the placeholders of
+            that field and `{target_repository}`.
+
+            And it can have keys that say how to connect: `ca_file`, `client_certificate` and
+            `client_key` (PEM files), `skip_tls_verify`, `plain_http`. A registry on this machine
+            is spoken to without encryption if it does not speak TLS. Credentials are those of
+            `docker login` or `podman login`; they are no option.
+            """
+        ),
+    )
+    default_repository = StrOption(
+        default="{name}",
+        help=softwrap(
+            """
+            The repository name of images without the field `repository`. It can have the placeholders
+            of that field: `images/{directory}/{name}`.
+            """
+        ),
+    )
+    build_args = ShellStrListOption(
+        help=softwrap(
+            """
+            Values for `{build_args.NAME}` in the fields `repository` and `image_tags`: `NAME=value`,
+            or `NAME` alone for the value that it has in the environment. They change names and
+            nothing else of an image. As `[docker].build_args`.
+            """
+        ),
+    )
+    mount_from = StrListOption(
+        default=[],
+        help=softwrap(
+            """
+            Repositories, with their registry, that are likely to have layers of the images that are
+            published: `["registry.example:5000/acme/base"]`. A layer that is there is not uploaded to
+            another repository of that registry, but taken over.
+            """
+        ),
+    )
+    engine = EnumOption(
+        default=None,
+        enum_type=Engine,
+        help=softwrap(
+            f"""
+            The container engine for `{bin_name()} run`. By default podman if it is there and works,
+            else docker.
+            """
+        ),
+    )
+    run_args = ShellStrListOption(
+        help=softwrap(
+            f"""
+            Options of `podman run` or `docker run` for `{bin_name()} run`, such as
+            `-p 127.0.0.1:8080:80` or `--env NAME`. Arguments for the image's entrypoint come after a
+            double dash on the command line.
+
+            The container is removed when it ends, and has a terminal if there is one.
+            """
+        ),
+    )
+    env_vars = StrListOption(
+        default=[],
+        help=softwrap(
+            f"""
+            Names of further environment variables for `{bin_name()} publish`, such as those that a
+            credential helper reads. It always gets those that say where credentials, proxies and
+            certificates are (`HOME`, `DOCKER_CONFIG`, `REGISTRY_AUTH_FILE`, `HTTPS_PROXY`, …).
             """
         ),
     )

@@ -35,6 +35,12 @@ from pants_backend_nix.database_fields import (
     NixUidField,
 )
 from pants_backend_nix.permissions_field import PermissionsField
+from pants_backend_nix.publish_fields import (
+    NixImageTagsField,
+    NixRegistriesField,
+    NixRepositoryField,
+    NixSkipPushField,
+)
 
 _INTERPOLATION = (
     "`{name}` stands for the store path of the `nix_package` of that name among the packages of "
@@ -445,21 +451,6 @@ class NixOutputFormatField(StringField):
     )
 
 
-class NixRepositoryField(StringField):
-    alias = "repository"
-    help = help_text(
-        """
-        The repository name of the image, such as `acme/api`. By default the name of the target.
-        """
-    )
-
-
-class NixImageTagsField(StringSequenceField):
-    alias = "image_tags"
-    default = ("latest",)
-    help = "The tags of the image."
-
-
 class NixImageTarget(Target):
     alias = "nix_image"
     core_fields = (
@@ -486,6 +477,8 @@ class NixImageTarget(Target):
         OutputPathField,
         NixRepositoryField,
         NixImageTagsField,
+        NixRegistriesField,
+        NixSkipPushField,
         NixDatabaseField,
         NixDatabaseSignaturesField,
         NixUidField,

@@ -10,7 +10,6 @@ import os
 from dataclasses import dataclass
 
 from nixoci.descriptor import descriptor_json
-from nixoci.errors import InvalidInputError
 from nixoci.json_output import readable_json
 from pants.base.build_environment import get_buildroot
 from pants.core.goals.package import (
@@ -25,10 +24,10 @@ from pants.engine.rules import collect_rules
 from pants.engine.unions import UnionRule
 
 from pants_backend_nix.engine import concurrently, create, implicitly, rule
-from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.rules.digest import DigestRequest, digest_recipe
 from pants_backend_nix.rules.image import BuiltImage, ImageRequest, build_image
 from pants_backend_nix.rules.layers import LayersRequest, plan_layers
+from pants_backend_nix.rules.references import ReferencesRequest, name_image
 from pants_backend_nix.rules.run import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.step import StoreStep, run_store_step
 from pants_backend_nix.target_types import (
@@ -91,14 +90,10 @@ async def _write(
 @rule(desc="Package nix_image")
 async def package_image(field_set: NixImagePackageFieldSet, dist_dir: DistDir) -> BuiltPackage:
     built = await build_image(ImageRequest(field_set.address), **implicitly())
-    try:
-        descriptor = descriptor_json(
-            built.image, built.recipes, repository=built.repository, tags=built.tags
-        )
-    except InvalidInputError as error:
-        raise NixImageError(
-            f"{field_set.address}: {error} Correct the field `repository` or `image_tags`."
-        ) from None
+    names = await name_image(
+        ReferencesRequest(field_set.address, built.image.digest), **implicitly()
+    )
+    descriptor = descriptor_json(built.image, built.recipes, references=names.references)
     summary = f"Digest {built.image.digest}, {len(built.recipes)} layers"
     output_format = field_set.output_format.value or _DESCRIPTOR
     if output_format == _DESCRIPTOR:

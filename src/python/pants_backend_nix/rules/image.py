@@ -70,9 +70,6 @@ class BuiltImage:
     image: Image
     recipes: tuple[Recipe, ...]
     packages: tuple[NixPackage, ...]
-    repository: str
-    tags: tuple[str, ...]
-
 
 async def _named_packages(target: Target) -> tuple[NixPackage, ...]:
     """Returns the packages among the direct dependencies."""
@@ -185,8 +182,6 @@ async def build_image(request: ImageRequest, nix: NixSubsystem) -> BuiltImage:
         image,
         tuple(layer.recipe for layer in planned_layers),
         tuple(dict.fromkeys(packages)),
-        target[fields.NixRepositoryField].value or address.target_name.lower(),
-        target[fields.NixImageTagsField].value or (),
     )
 
 

@@ -37,22 +37,22 @@ from pants_backend_nix.rules.zipapp import ZIPAPP, pack_zipapp
 from pants_backend_nix.subsystem import NixSubsystem
 
 #: Where the append-only cache is in the sandbox.
-_TOOLS = ".nixoci"
+TOOLS_CACHE = ".nixoci"
 
 #: Exit status of `_FIND_PYTHON` when there is no suitable one.
 _EXIT_NO_PYTHON = 77
 
 _START = f"""\
-python={_TOOLS}/{PYTHON_LINK}
+python={TOOLS_CACHE}/{PYTHON_LINK}
 [ -x "$python" ] || exit {EXIT_NO_NIX}
-exec "$python" -I -S {ZIPAPP} --tools {_TOOLS}/{TOOLS_FILE} --json-errors "$@"
+exec "$python" -I -S {ZIPAPP} --tools {TOOLS_CACHE}/{TOOLS_FILE} --json-errors "$@"
 """
 
 _FIND_PYTHON = f"""\
 for name in python3 python3.14 python3.13 python3.12 python3.11 python3.10 python3.9; do
   python=$(command -v "$name") || continue
   "$python" -I -S -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null || continue
-  exec "$python" -I -S {ZIPAPP} --json-errors tools "$@" {_TOOLS}
+  exec "$python" -I -S {ZIPAPP} --json-errors tools "$@" {TOOLS_CACHE}
 done
 exit {_EXIT_NO_PYTHON}
 """
@@ -179,7 +179,7 @@ async def set_up_tools(request: SetUpTools) -> ToolsSetUp:
             description="Find Nix",
             input_digest=zipapp.digest,
             env={**request.tools.environment, **session_environment(session.id)},
-            append_only_caches={request.tools.cache: _TOOLS},
+            append_only_caches={request.tools.cache: TOOLS_CACHE},
             cache_scope=ProcessCacheScope.PER_RESTART_SUCCESSFUL,
         )
     )
@@ -229,7 +229,7 @@ def _process(request: CoreRun, digest: Digest, tools: Tools, *, retry: bool) -> 
         input_digest=digest,
         env=env,
         output_files=() if request.output is None else (request.output,),
-        append_only_caches={tools.cache: _TOOLS},
+        append_only_caches={tools.cache: TOOLS_CACHE},
         cache_scope=cache_scope,
         remote_cache_speculation_delay_millis=_SPECULATION_DELAY + 2 * request.attempt + retry,
     )

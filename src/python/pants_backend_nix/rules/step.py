@@ -12,6 +12,7 @@ from typing import Optional
 
 from nixoci.cli import EXIT_NOT_VALID
 from pants.base.build_environment import get_buildroot
+from pants.engine.addresses import Address
 from pants.engine.fs import EMPTY_DIGEST, Digest, FileContent
 from pants.engine.rules import collect_rules
 from pants.option.global_options import GlobalOptions
@@ -27,6 +28,11 @@ from pants_backend_nix.rules.run import (
     current_session,
     run_core,
 )
+
+
+def build_log(address: Address, global_options: GlobalOptions) -> str:
+    """Returns the file that gets the log when the package at `address` is built."""
+    return os.path.join(global_options.pants_workdir, "nix", f"{address.path_safe_spec}.log")
 
 
 @dataclass(frozen=True)
@@ -46,9 +52,7 @@ async def realise_package(
     request: RealiseRequest, global_options: GlobalOptions
 ) -> Realised:
     package = request.package
-    log = os.path.join(
-        global_options.pants_workdir, "nix", f"{package.address.path_safe_spec}.log"
-    )
+    log = build_log(package.address, global_options)
     shown_log = fast_relpath_optional(log, get_buildroot()) or log
     session = await current_session(CurrentSessionRequest(), **implicitly())
     digest = await create([FileContent("derivation.json", package.derivation.to_json())])

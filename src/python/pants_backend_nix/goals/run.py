@@ -1,0 +1,50 @@
+"""`pants run` for images: on podman or docker, without a registry and without an archive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pants.core.goals.run import RunFieldSet, RunInSandboxBehavior, RunRequest
+from pants.engine.rules import collect_rules
+
+from pants_backend_nix.engine import implicitly, rule
+from pants_backend_nix.publish_fields import NixRegistriesField
+from pants_backend_nix.rules.foreground import ForegroundRequest, prepare_foreground
+from pants_backend_nix.rules.image import ImageRequest, build_image
+from pants_backend_nix.rules.references import ReferencesRequest, name_image
+from pants_backend_nix.subsystem import NixImageSubsystem
+from pants_backend_nix.target_types import NixConfigField
+
+
+@dataclass(frozen=True)
+class NixImageRunFieldSet(RunFieldSet):
+    required_fields = (NixConfigField, NixRegistriesField)
+    # A container engine keeps images, and what runs in it is not in the sandbox.
+    run_in_sandbox_behavior = RunInSandboxBehavior.NOT_SUPPORTED
+
+
+@rule(desc="Run nix_image")
+async def run_image(field_set: NixImageRunFieldSet, options: NixImageSubsystem) -> RunRequest:
+    built = await build_image(ImageRequest(field_set.address), **implicitly())
+    named = await name_image(
+        ReferencesRequest(field_set.address, built.image.digest), **implicitly()
+    )
+    engine = () if options.engine is None else (f"--engine={options.engine.value}",)
+    command = await prepare_foreground(
+        ForegroundRequest(
+            "run",
+            built,
+            named.references,
+            (*engine, *(f"--engine-option={option}" for option in options.run_args), "--"),
+        ),
+        **implicitly(),
+    )
+    return RunRequest(
+        digest=command.digest,
+        args=command.argv,
+        append_only_caches=command.append_only_caches,
+    )
+
+
+def rules():
+    return (*collect_rules(), *NixImageRunFieldSet.rules())

@@ -1,0 +1,86 @@
+"""Commands of the core that the user watches: they have the terminal, and no cache knows of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Mapping
+
+from pants.engine.fs import Digest, FileContent
+from pants.engine.rules import collect_rules
+
+from nixoci.descriptor import descriptor_json
+from nixoci.reference import Reference
+from nixoci.tools import PYTHON_LINK, TOOLS_FILE
+from pants_backend_nix.engine import create, implicitly, merge, rule
+from pants_backend_nix.rules.image import BuiltImage
+from pants_backend_nix.rules.origins import ORIGINS_FILE, OriginsRequest, collect_origins
+from pants_backend_nix.rules.run import (
+    TOOLS_CACHE,
+    SetUpTools,
+    ToolsRequest,
+    describe_tools,
+    set_up_tools,
+)
+from pants_backend_nix.rules.zipapp import ZIPAPP, pack_zipapp
+
+#: `{chroot}`, which Pants replaces, says where the sandbox is: the command runs elsewhere.
+_START = f"""\
+sandbox=$1
+shift
+exec "$sandbox/{TOOLS_CACHE}/{PYTHON_LINK}" -I -S "$sandbox/{ZIPAPP}" \\
+  --tools "$sandbox/{TOOLS_CACHE}/{TOOLS_FILE}" "$@"
+"""
+
+_DESCRIPTOR = "image.json"
+
+
+@dataclass(frozen=True)
+class ForegroundRequest:
+    """A command of the core that gets an image.
+
+    :param command: the name of the command.
+    :param arguments: that follow the descriptor and its origins.
+    :param files: to put into the sandbox; `{chroot}` stands for it in `arguments`.
+    """
+
+    command: str
+    image: BuiltImage
+    references: tuple[Reference, ...]
+    arguments: tuple[str, ...] = ()
+    files: tuple[FileContent, ...] = ()
+
+
+@dataclass(frozen=True)
+class Foreground:
+    """What an interactive process is made of."""
+
+    argv: tuple[str, ...]
+    digest: Digest
+    append_only_caches: Mapping[str, str]
+
+
+@rule(desc="Prepare command")
+async def prepare_foreground(request: ForegroundRequest) -> Foreground:
+    image = request.image
+    zipapp = await pack_zipapp(**implicitly())
+    tools = await describe_tools(ToolsRequest(), **implicitly())
+    # Nobody could look for them while the command runs.
+    await set_up_tools(SetUpTools(tools), **implicitly())
+    origins = await collect_origins(OriginsRequest(image.packages), **implicitly())
+    descriptor = descriptor_json(image.image, image.recipes, references=request.references)
+    files = await create([FileContent(_DESCRIPTOR, descriptor), *request.files])
+    return Foreground(
+        (
+            *("/bin/sh", "-c", _START, "nixoci", "{chroot}"),
+            request.command,
+            f"{{chroot}}/{_DESCRIPTOR}",
+            f"--origins={{chroot}}/{ORIGINS_FILE}",
+            *request.arguments,
+        ),
+        await merge((zipapp.digest, origins.digest, files)),
+        {tools.cache: TOOLS_CACHE},
+    )
+
+
+def rules():
+    return collect_rules()
