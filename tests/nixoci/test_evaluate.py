@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from nixoci.errors import InvalidInputError
 from nixoci.evaluate import (
+    EXECUTABLES,
     Derivation,
     EvaluationError,
     NoSuchAttributeError,
@@ -367,3 +368,25 @@ def test_a_hostile_derivation_is_refused(change: dict[str, Any]) -> None:
     )
     with pytest.raises(InvalidInputError):
         Derivation.from_json(json.dumps({**good, **change}).encode())
+
+
+def test_modes_of_sources_are_those_that_are_listed(tmp_path: Path) -> None:
+    """Nix sees of a file whether it is executable. A hard link into somebody's cache is as well what
+    the list says, and leaves mode and time of the cached file as they were."""
+    cached = tmp_path / "cached"
+    cached.write_text("a large file")
+    cached.chmod(0o555)
+    before = cached.stat()
+    found = []
+    for name, listed in (("linked", []), ("copied", []), ("linked", ["file"])):
+        root = tmp_path / str(len(found)) / "s"
+        _expression(root, f"one = {shell_derivation('one', 'cat ${./file} > $out')};")
+        if name == "linked":
+            os.link(cached, root / "file")
+        else:
+            (root / "file").write_text("a large file")
+        Path(f"{root}{EXECUTABLES}").write_text(json.dumps({"executables": listed}))
+        found.append(_evaluate(tmp_path, root, "one"))
+    assert found[0] == found[1] != found[2]
+    after = cached.stat()
+    assert (before.st_mode, before.st_mtime_ns) == (after.st_mode, after.st_mtime_ns)

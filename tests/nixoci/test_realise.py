@@ -16,6 +16,7 @@ from nixoci.realise import (
     NotBuildableError,
     OutputChangedError,
     realise,
+    realise_paths,
     without_missing_build_group,
 )
 from nixoci.store_path import StorePath
@@ -103,6 +104,89 @@ def test_a_derivation_that_is_there_is_not_evaluated_again(tmp_path: Path) -> No
         raise AssertionError("evaluated")
 
     assert () == nix(tmp_path).invalid(realise(nix(tmp_path), derivation, ["out"], never))
+
+
+#: `top` references `middle`, that `bottom` and a source; `bottom` has a second output.
+_CHAIN = """
+  let
+    bottom = derivation {{
+      name = "bottom"; inherit system; builder = "/bin/sh"; outputs = [ "out" "doc" ];
+      args = [ "-c" "echo {word} > $out; echo {word} > $doc" ]; allowSubstitutes = false;
+    }};
+    middle = derivation {{
+      name = "middle"; inherit system; builder = "/bin/sh"; allowSubstitutes = false;
+      args = [ "-c" "echo ${{bottom}} ${{bottom.doc}} ${{./source}} > $out" ];
+    }};
+  in derivation {{
+    name = "top"; inherit system; builder = "/bin/sh"; allowSubstitutes = false;
+    args = [ "-c" "echo ${{middle}} > $out" ];
+  }}
+"""
+
+
+def _collected_chain(tmp_path: Path) -> tuple[Callable[[], Derivation], dict[str, StorePath]]:
+    """Builds a closure and deletes all of it, derivations too; returns its paths by name."""
+    word = unique_word()
+    write_tree(tmp_path / "s", {"source": word})
+    evaluation = _evaluation(tmp_path, _CHAIN.format(word=word))
+    derivation = evaluation()
+    found = nix(tmp_path)
+    (top,) = realise(found, derivation, ["out"], None)
+    assert derivation.drv_path is not None
+    closure = found.run(("nix-store", "--query", "--requisites", top)).decode().split()
+    drvs = found.run(("nix-store", "--query", "--requisites", derivation.drv_path)).decode().split()
+    everything = sorted({*map(StorePath.parse, closure), *map(StorePath.parse, drvs)})
+    _delete(tmp_path, *everything)
+    assert found.invalid(everything) == tuple(everything)
+    return evaluation, {path.name: path for path in map(StorePath.parse, closure)}
+
+
+@pytest.mark.parametrize(
+    "wanted, valid",
+    [
+        (["bottom"], {"bottom"}),
+        (["bottom-doc"], {"bottom-doc"}),
+        (["middle"], {"bottom", "bottom-doc", "middle"}),
+        (["source"], set()),
+    ],
+    ids=str,
+)
+def test_inner_paths_of_a_collected_closure(
+    tmp_path: Path, wanted: list[str], valid: set[str]
+) -> None:
+    """Of a package they are made without what is above them, as a layer needs them."""
+    evaluation, paths = _collected_chain(tmp_path)
+    derivation = evaluation()
+    assert derivation.drv_path is not None
+    _delete(tmp_path, derivation.drv_path)
+    realise_paths(nix(tmp_path), derivation, [paths[name] for name in wanted], evaluation)
+    found = {name for name, path in paths.items() if not nix(tmp_path).invalid([path])}
+    # Both outputs come from one build, and the source is there since the evaluation.
+    outputs = {"bottom", "bottom-doc"} if valid & {"bottom", "bottom-doc"} else set()
+    assert found == {*valid, *outputs, "source"}
+
+
+def test_paths_that_are_there_need_no_derivation(tmp_path: Path) -> None:
+    """Nothing is evaluated, and nothing of the closure besides is asked for."""
+    evaluation, paths = _collected_chain(tmp_path)
+    derivation = evaluation()
+    realise_paths(nix(tmp_path), derivation, [paths["bottom"]], None)
+
+    def never() -> Derivation:
+        raise AssertionError("evaluated")
+
+    gone = Derivation(store_path(f"{unique_word()}.drv"), derivation.outputs, "out")
+    realise_paths(nix(tmp_path), gone, [paths["bottom"]], never)
+    assert nix(tmp_path).invalid([paths["top"]]) == (paths["top"],)
+
+
+def test_a_path_that_no_derivation_of_the_package_makes(tmp_path: Path) -> None:
+    """It is tried with substituters, and the error names it."""
+    evaluation = _evaluation(tmp_path, shell_derivation("one", f"echo {unique_word()} > $out"))
+    foreign = store_path(f"foreign-{unique_word()}")
+    with pytest.raises(BuildFailedError) as caught:
+        realise_paths(nix(tmp_path), evaluation(), [foreign], None)
+    assert (foreign,) == caught.value.wanted
 
 
 def test_a_missing_derivation_without_sources(tmp_path: Path) -> None:

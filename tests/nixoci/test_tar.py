@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from nixoci.errors import InvalidInputError
-from nixoci.recipe import LayerRecipe, Owner, Permission
+from nixoci.recipe import DIALECTS, LayerRecipe, Owner, Permission
 from nixoci.store_path import StorePath
 from nixoci.tar import write_tar
 from nixoci.tar_errors import (
@@ -175,14 +175,48 @@ def test_permissions(tmp_path: Path) -> None:
     assert found == {
         "nix": (0o755, 1000, 6, "nix", "six"),
         "nix/store": (0o755, 1000, 6, "nix", "six"),
-        "etc": (0o755, 5, 6, "five", "six"),
-        "etc/l": (0o777, 1, 6, "five", "one"),
-        "etc/shadow": (0o640, 1, 42, "five", "one"),
-        "etc/shadow-": (0o600, 1, 6, "five", "one"),
+        "etc": (0o755, 0, 0, "root", "root"),
+        "etc/l": (0o777, 1, 0, "root", "one"),
+        "etc/shadow": (0o640, 1, 42, "root", "one"),
+        "etc/shadow-": (0o600, 1, 0, "root", "one"),
         top: (0o555, 5, 6, "five", "six"),
         f"{top}/bin": (0o555, 5, 6, "five", "six"),
         f"{top}/bin/su": (0o4755, 5, 6, "five", "six"),
         f"{top}/bin/\udcff": (0o444, 9, 6, "five", "six"),
+    }
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("permissions", [(), (Permission("/nothing/like/this"),)])
+def test_the_owner_owns_nix_and_nothing_else(
+    tmp_path: Path, dialect: str, permissions: tuple[Permission, ...]
+) -> None:
+    """`/nix` and what is below it, also what a copied tree brings there; the rest is root's."""
+    copied: Node = {
+        b"etc": {b"nix": {b"nix.conf": File()}},
+        b"nix": {b"etc": {b"f": File()}, b"l": Link(b"/etc")},
+        b"nix.conf": File(),
+        b"nixos": {b"f": File()},
+    }
+    long_name = b"n" * 200
+    write_store(str(tmp_path), {ONE: copied, TWO: {b"nix": File(), long_name: File()}})
+    recipe = LayerRecipe(
+        to_root(ONE).entries + recipe_of(TWO).entries,
+        permissions,
+        Owner(1000, 100, "", ""),
+        dialect,
+    )
+    owners: dict[str, tuple[object, ...]] = {}
+    for member in members(recipe, tmp_path):
+        owners["/" + member.name.strip("/")] = (member.uid, member.gid, member.uname, member.gname)
+    top = str(TWO)
+    assert {name for name, owner in owners.items() if owner == (1000, 100, "", "")} == {
+        *("/nix", "/nix/etc", "/nix/etc/f", "/nix/l", "/nix/store"),
+        *(top, f"{top}/nix", f"{top}/{long_name.decode()}"),
+    }
+    assert {name for name, owner in owners.items() if owner == (0, 0, "root", "root")} == {
+        *("/etc", "/etc/nix", "/etc/nix/nix.conf", "/nix.conf", "/nixos", "/nixos/f"),
+        *(["/"] if dialect == "nix2container" else []),
     }
 
 

@@ -248,9 +248,9 @@ def test_identical_entries_merge(tmp_path: Path, dialect: str) -> None:
 @both_dialects
 def test_permissions_and_owners_apply_to_what_is_merged(tmp_path: Path, dialect: str) -> None:
     """They go by destination, so they cannot make identical entries differ."""
-    tree: Node = {b"etc": {b"f": File(b"1"), b"d": {}}}
+    tree: Node = {b"nix": {b"etc": {b"f": File(b"1"), b"d": {}}}}
     write_store(str(tmp_path), {ONE: tree, TWO: tree})
-    permissions = (Permission("/etc(/.*)?", mode=0o700, uid=3),)
+    permissions = (Permission("/nix/etc(/.*)?", mode=0o700, uid=3),)
     one, merged = (
         tar_bytes(
             replace(to_root(*paths, dialect=dialect), permissions=permissions, owner=Owner(gid=4)),

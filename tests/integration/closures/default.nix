@@ -58,6 +58,7 @@ let
       inputs = [ zlib expat openssl gcc-lib ];
       links = [ "bin/python3=python3.11" ];
     };
+    cacert = { packages = [ "ca-certificates" ]; };
     # Nix with all of its libraries in one path; glibc alone is a path of its own.
     nix = {
       packages = [

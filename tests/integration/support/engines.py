@@ -128,6 +128,7 @@ class Podman:
     """
 
     directory: Path
+    name: str = "podman"
 
     def environment(self) -> dict[str, str]:
         """This process's environment, in which every podman uses this storage."""
@@ -191,10 +192,15 @@ class Docker:
     """
 
     host: str
+    name: str = "docker"
 
     def environment(self) -> dict[str, str]:
         """This process's environment, with DOCKER_HOST for this daemon."""
         return {**os.environ, "DOCKER_HOST": self.host}
+
+    def command(self, *argv: str | Path) -> list[str]:
+        """Returns `argv`: the daemon is what needs namespaces, and has them."""
+        return dies_with_parent(argv)
 
     def run(self, *arguments: str | Path, check: bool = True) -> CompletedProcess[str]:
         """Runs the docker client: `docker.run("pull", "127.0.0.1:5000/name")`.
