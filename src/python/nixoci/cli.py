@@ -206,6 +206,23 @@ def _write_image(options: argparse.Namespace) -> None:
     )
 
 
+def _verify(options: argparse.Namespace) -> None:
+    from nixoci.descriptor import Descriptor
+    from nixoci.kept_layer import is_kept
+    from nixoci.recipe import LayerRecipe
+    from nixoci.reproducibility import require_no_other_contents
+
+    recipes = Descriptor.from_json(_read(options.descriptor)).recipes
+    require_no_other_contents(
+        _nix(options),
+        [
+            recipe
+            for recipe in recipes
+            if isinstance(recipe, LayerRecipe) and not is_kept(options.kept_layers, recipe)
+        ],
+    )
+
+
 def _push(options: argparse.Namespace) -> None:
     from nixoci.descriptor import Descriptor
     from nixoci.reference import Reference
@@ -332,6 +349,11 @@ def _parser() -> argparse.ArgumentParser:
     def add_output(command: argparse.ArgumentParser) -> None:
         command.add_argument("--output", default="-", help="file to write (default: standard output)")
 
+    def add_kept_layers(command: argparse.ArgumentParser) -> None:
+        command.add_argument(
+            "--kept-layers", metavar="DIRECTORY", help="files that `digest --keep` wrote"
+        )
+
     def add_origins(command: argparse.ArgumentParser) -> None:
         command.add_argument(
             "--origins",
@@ -339,9 +361,7 @@ def _parser() -> argparse.ArgumentParser:
             help="JSON file that says how store paths that are missing here are built; without it, "
             "they must be there",
         )
-        command.add_argument(
-            "--kept-layers", metavar="DIRECTORY", help="files that `digest --keep` wrote"
-        )
+        add_kept_layers(command)
 
     command = add("evaluate", _evaluate, "Evaluate Nix sources to a derivation, as JSON.")
     add_source(command, required=True)
@@ -406,6 +426,10 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="name of the image in the output, repository:tag (default: those of the descriptor)",
     )
+
+    command = add("verify", _verify, "Check that what the store has of an image is what made it.")
+    command.add_argument("descriptor", help="file that `pants package` wrote")
+    add_kept_layers(command)
 
     command = add("push", _push, "Push an image, streamed from the store, to registries.")
     command.add_argument("descriptor", help="file that `pants package` wrote")
@@ -518,7 +542,7 @@ def _nix(options: argparse.Namespace) -> Any:
 def _layer_source(options: argparse.Namespace) -> Any:
     from nixoci.layer_source import LayerSource, origins_from_json
 
-    origins = ()
+    origins: Any = ()
     if options.origins is not None:
         directory = os.path.dirname(os.path.abspath(options.origins))
         origins = origins_from_json(_read(options.origins), directory)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Iterable, Sequence
+from typing import Collection, Iterable, Sequence
 
 from nixoci.closure import ClosureGraph, NotClosedError, PathInfo
 from nixoci.layering import MAX_LAYERS, split
@@ -78,6 +78,7 @@ def recipes(
     max_layers: int,
     permissions: Sequence[Permission] = (),
     owner: Owner = Owner(),
+    apart: Collection[StorePath] = (),
     strategy: str = "popularity",
     dialect: str = DIALECTS[0],
 ) -> tuple[LayerRecipe, ...]:
@@ -86,13 +87,19 @@ def recipes(
     What is copied to the root is in the last one, alone if there may be two or more. A recipe has
     those of the permissions that can match what is in it.
 
+    :param apart: paths that get a layer of their own, above the others.
     :param dialect: of all of them, see `nixoci.recipe.LayerRecipe`.
     :raises InvalidInputError: as `nixoci.layering.split`, or an unknown dialect.
     """
     # What is above the bound goes to `split` as it is, so that it is refused.
     alone = bool(contents.copied) and 1 < max_layers <= MAX_LAYERS
-    parts = split(contents.graph, max_layers - 1 if alone else max_layers, strategy)
+    set_apart = sorted(contents.graph.keys() & set(apart))
+    parts = split(
+        contents.graph.without(set(set_apart)), max_layers - 1 if alone else max_layers, strategy
+    )
     entries = [[_entry(contents.graph[path], path) for path in part] for part in parts]
+    if set_apart:
+        entries.append([_entry(contents.graph[path], path) for path in set_apart])
     copied = [_entry(info, ROOT) for info in contents.copied]
     if copied:
         if alone or not entries:

@@ -5,16 +5,22 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
+import stat
 from dataclasses import dataclass
 from typing import Optional
 from urllib.parse import quote
 
 from nixoci.errors import InvalidInputError, NixOciError
-from nixoci.json_input import get_field, parse_object
+from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.nix import Nix, NixFailedError
 from nixoci.store_path import StorePath
 
 FLAKE = "flake.nix"
+
+#: A JSON file beside the directory of the sources: which of them are executable, relative to it.
+#: Without it their modes are taken as they are.
+EXECUTABLES = ".executables.json"
 
 #: Where fetchers may go in restricted mode. Fetched contents are checked by the hash in the source.
 _ALLOWED_URIS = (
@@ -123,7 +129,7 @@ def evaluate(nix: Nix, *, root: str, source: str, attr: str, system: str) -> Der
     and the current system is `system`.
 
     :param root: directory of the sources; modification times in it are set to 1, since Nix would
-        pass them on to the expressions of a flake.
+        pass them on to the expressions of a flake. Modes are set as `EXECUTABLES` beside it says.
     :param source: path of the Nix file below `root`. A file named `flake.nix` is a flake, and sees
         what is in its own directory and below.
     :param attr: attribute path; of a flake, it is looked for as by `nix build` (`packages.SYSTEM.…`,
@@ -134,6 +140,7 @@ def evaluate(nix: Nix, *, root: str, source: str, attr: str, system: str) -> Der
     if attr.startswith("-"):
         raise InvalidInputError("attribute path", attr, "it starts with a dash")
     root = os.path.realpath(root)
+    _set_modes(root)
     _reset_modification_times(root)
     path = os.path.join(root, source)
     if not os.path.isfile(path):
@@ -182,6 +189,36 @@ def _explain(message: str, root: str, source: str, attr: str) -> EvaluationError
     else:
         path = _FLAKE_SOURCE.sub(os.path.join(os.path.dirname(source), ""), path)
     return UndeclaredSourceError(source, attr, shown, path)
+
+
+def _set_modes(root: str) -> None:
+    """Makes executable what `EXECUTABLES` says, and nothing else, where there is such a file.
+
+    A hard link is replaced by a copy first. What else has the same file, such as a cache, wants
+    neither another mode nor another modification time.
+    """
+    try:
+        with open(root + EXECUTABLES, "rb") as file:
+            listing = parse_object("list of executables", file.read())
+    except FileNotFoundError:
+        return
+    executables = {os.path.join(root, p) for p in get_list(listing, "executables", str)}
+    try:
+        for directory, _, files in os.walk(root):
+            for path in (os.path.join(directory, name) for name in files):
+                status = os.lstat(path)
+                if stat.S_ISLNK(status.st_mode):
+                    continue
+                if status.st_nlink > 1:
+                    copy = f"{path}.nixoci-copy"
+                    shutil.copyfile(path, copy)
+                    os.replace(copy, path)
+                os.chmod(path, 0o755 if path in executables else 0o644)
+    except OSError as error:
+        raise NixOciError(
+            f"Cannot set the mode of {error.filename or root}: {error.strerror}. "
+            "Evaluate a copy of the sources that belongs to you."
+        ) from None
 
 
 def _reset_modification_times(root: str) -> None:

@@ -25,9 +25,14 @@ if TYPE_CHECKING:
 _GZIP = 31
 
 
-def kept_name(layer: Layer) -> str:
-    """Returns the name of the file that keeps a layer."""
-    return f"{layer.diff_id.rpartition(':')[2]}.tar.gz"
+def kept_name(recipe: LayerRecipe) -> str:
+    """Returns the name of the file that keeps the layer of a recipe."""
+    return f"{sha256(recipe.to_json()).hexdigest()}.tar.gz"
+
+
+def is_kept(directory: Optional[str], recipe: LayerRecipe) -> bool:
+    """Whether the layer of a recipe is kept in `directory`."""
+    return directory is not None and os.path.exists(os.path.join(directory, kept_name(recipe)))
 
 
 def keep_layer(recipe: LayerRecipe, path: str, *, store_root: str = "") -> Layer:
@@ -53,7 +58,10 @@ def keep_layer(recipe: LayerRecipe, path: str, *, store_root: str = "") -> Layer
 
 
 def write_kept_layer(
-    directory: str, layer: Layer, write: Callable[[memoryview], object]
+    directory: str,
+    recipe: LayerRecipe,
+    layer: Layer,
+    write: Callable[[memoryview], object],
 ) -> Optional[int]:
     """Streams a layer out of the file in `directory` that keeps it, verified.
 
@@ -61,7 +69,7 @@ def write_kept_layer(
     :returns: bytes written; None if there is no such file.
     :raises InvalidInputError: the file is not that of the layer.
     """
-    path = os.path.join(directory, kept_name(layer))
+    path = os.path.join(directory, kept_name(recipe))
     try:
         file = open(path, "rb")
     except FileNotFoundError:

@@ -16,6 +16,8 @@ from nixoci.kept_layer import write_kept_layer
 from nixoci.layer import Layer, write_layer
 from nixoci.nix import Nix
 from nixoci.realise import realise_paths
+from nixoci.recipe import LayerRecipe
+from nixoci.reproducibility import require_recorded_contents
 from nixoci.store_path import StorePath
 
 TYPE_CHECKING = False
@@ -110,15 +112,17 @@ class LayerSource:
         """As `nixoci.layer.write_layer`, after the layer's paths have been realised.
 
         :raises LayerMismatchError: and others, as there.
+        :raises ContentsDifferError: the paths were built with another result than the recipe says.
         :raises BuildFailedError: and others, as `realise_paths`.
         """
+        if not isinstance(recipe, LayerRecipe):
+            return write_layer(recipe, layer, write)
         if self._kept_layers is not None:
-            written = write_kept_layer(self._kept_layers, layer, write)
+            written = write_kept_layer(self._kept_layers, recipe, layer, write)
             if written is not None:
                 return written
-        if not recipe.paths:
-            return write_layer(recipe, layer, write)
         self.realise(recipe.paths)
+        require_recorded_contents(self._nix, recipe)
         return write_layer(recipe, layer, write, store_root=self._nix.store_root)
 
     def realise(self, paths: Sequence[StorePath]) -> None:

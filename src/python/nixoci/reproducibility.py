@@ -6,8 +6,10 @@ from nixoci.errors import NixOciError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Iterable, Sequence
+
     from nixoci.nix import Nix
-    from nixoci.recipe import LayerRecipe
+    from nixoci.recipe import LayerRecipe, RecipeEntry
     from nixoci.store_path import StorePath
 
 
@@ -28,8 +30,8 @@ class ContentsDifferError(NixOciError):
             for path, then, now in zip(paths, recorded, found)
         )
         super().__init__(
-            f"These store paths were built with other results than those that were recorded: "
-            f"{differences}."
+            f"This machine built these store paths with other results than the one that recorded "
+            f"the image: {differences}."
         )
 
 
@@ -41,10 +43,24 @@ def require_recorded_contents(nix: Nix, recipe: LayerRecipe) -> None:
     :raises InvalidPathError: some are not valid.
     :raises ContentsDifferError: some have another NAR hash.
     """
-    hashes = nix.nar_hashes(recipe.paths)
+    _require_recorded(nix, recipe.entries)
+
+
+def require_no_other_contents(nix: Nix, recipes: Iterable[LayerRecipe]) -> None:
+    """Checks the same of several recipes; store paths that are not valid are no trouble.
+
+    :raises ContentsDifferError: some have another NAR hash.
+    """
+    entries = {entry.path: entry for recipe in recipes for entry in recipe.entries}
+    invalid = set(nix.invalid(entries))
+    _require_recorded(nix, [entry for path, entry in entries.items() if path not in invalid])
+
+
+def _require_recorded(nix: Nix, entries: Sequence[RecipeEntry]) -> None:
+    hashes = nix.nar_hashes([entry.path for entry in entries])
     different = [
         (entry.path, entry.nar_hash, found)
-        for entry, found in zip(recipe.entries, hashes)
+        for entry, found in zip(entries, hashes)
         if entry.nar_hash != found
     ]
     if different:

@@ -21,7 +21,14 @@ from typing import Iterable
 from pants.engine import rules as _rules
 from pants.engine.addresses import Addresses, UnparsedAddressInputs
 from pants.engine.env_vars import EnvironmentVars, EnvironmentVarsRequest
-from pants.engine.fs import AddPrefix, CreateDigest, Digest, DigestContents, MergeDigests
+from pants.engine.fs import (
+    AddPrefix,
+    CreateDigest,
+    Digest,
+    DigestContents,
+    DigestEntries,
+    MergeDigests,
+)
 from pants.engine.process import FallibleProcessResult, Process
 from pants.engine.target import (
     DependenciesRequest,
@@ -99,6 +106,7 @@ if PANTS_SEMVER.release >= (2, 30):
         create_digest,
         execute_process,
         get_digest_contents,
+        get_digest_entries,
         merge_digests,
     )
 
@@ -109,6 +117,10 @@ if PANTS_SEMVER.release >= (2, 30):
     async def contents(digest: Digest) -> DigestContents:
         """Reads the files of a digest."""
         return await get_digest_contents(digest)
+
+    async def entries(digest: Digest) -> DigestEntries:
+        """Lists what is in a digest, without the contents."""
+        return await get_digest_entries(digest)
 
     async def merge(digests: Iterable[Digest]) -> Digest:
         """Merges directory trees."""
@@ -154,6 +166,9 @@ else:
 
     async def contents(digest: Digest) -> DigestContents:
         return await Get(DigestContents, Digest, digest)
+
+    async def entries(digest: Digest) -> DigestEntries:
+        return await Get(DigestEntries, Digest, digest)
 
     async def merge(digests: Iterable[Digest]) -> Digest:
         return await Get(Digest, MergeDigests(digests))

@@ -11,6 +11,7 @@ from pants_backend_nix.rules import (
     closure,
     database,
     digest,
+    digested,
     evaluate,
     foreground,
     image,
@@ -22,6 +23,7 @@ from pants_backend_nix.rules import (
     split,
     step,
     subtract,
+    verified,
     zipapp,
 )
 from pants_backend_nix.target_types import target_types as _target_types
@@ -45,7 +47,9 @@ def rules():
         database,
         digest,
         layers,
+        digested,
         image,
+        verified,
         origins,
         registries,
         references,

@@ -41,6 +41,7 @@ from pants_backend_nix.publish_fields import (
     NixRepositoryField,
     NixSkipPushField,
 )
+from pants_backend_nix.reproducible_field import NixReproducibleField
 
 _INTERPOLATION = (
     "`{name}` stands for the store path of the `nix_package` of that name among the packages of "
@@ -176,6 +177,7 @@ class NixPackageTarget(Target):
         NixStorePathField,
         NixOutputsField,
         NixSystemField,
+        NixReproducibleField,
         NixPackageDependenciesField,
     )
     help = help_text(
@@ -306,6 +308,7 @@ class NixLayerTarget(Target):
         *_CONTENTS_FIELDS,
         NixMaxLayersField,
         NixLayerDependenciesField,
+        NixReproducibleField,
         OutputPathField,
     )
     help = help_text(

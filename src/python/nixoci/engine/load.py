@@ -11,7 +11,7 @@ import secrets
 import subprocess
 import threading
 from contextlib import contextmanager
-from typing import Callable, Iterator, Optional, Sequence, Union
+from typing import IO, Callable, Iterator, Optional, Sequence, Union
 
 from nixoci.archive import stream_docker_archive
 from nixoci.atomic import unwinding_signals
@@ -134,8 +134,9 @@ def _load_archive(engine: Engine, descriptor: Descriptor, write_layer: WriteLaye
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     ) as process:
-        archive, printed = process.stdin, process.stdout
-        assert archive is not None and printed is not None
+        assert process.stdin is not None and process.stdout is not None
+        archive: IO[bytes] = process.stdin
+        printed: IO[bytes] = process.stdout
         output: list[bytes] = []
         reader = threading.Thread(target=lambda: output.append(printed.read()))
         reader.start()

@@ -78,6 +78,8 @@ class RequestHandler(BaseHTTPRequestHandler):
     """Answers the requests of one connection. The base limits request lines and headers."""
 
     server: ReadOnlyRegistry
+    rfile: io.BufferedReader
+    _headers_buffer: list[bytes]
     protocol_version = "HTTP/1.1"
     # Who sends no version, or no HTTP at all, gets a status line too. By that, docker and others
     # that try TLS first learn to go on without.
@@ -266,7 +268,7 @@ class RequestHandler(BaseHTTPRequestHandler):
 
     def flush_headers(self) -> None:
         """Sends the headers that `end_headers` has completed."""
-        self._send_bytes(b"".join(self._headers_buffer))  # type: ignore[attr-defined]
+        self._send_bytes(b"".join(self._headers_buffer))
         self._headers_buffer = []
 
     def _send(

@@ -23,10 +23,9 @@ from pants.engine.fs import FileContent
 from pants.engine.rules import collect_rules
 from pants.engine.unions import UnionRule
 
-from pants_backend_nix.engine import concurrently, create, implicitly, rule
-from pants_backend_nix.rules.digest import DigestRequest, digest_recipe
+from pants_backend_nix.engine import create, implicitly, merge, prefix, rule
+from pants_backend_nix.rules.digested import DigestedLayersRequest, digest_layers
 from pants_backend_nix.rules.image import BuiltImage, ImageRequest, build_image
-from pants_backend_nix.rules.layers import LayersRequest, plan_layers
 from pants_backend_nix.rules.references import ReferencesRequest, name_image
 from pants_backend_nix.rules.run import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.step import StoreStep, run_store_step
@@ -38,6 +37,9 @@ from pants_backend_nix.target_types import (
 )
 
 _DESCRIPTOR = "descriptor"
+
+#: The directory of the layers that are kept, in the sandbox.
+_KEPT = "kept"
 
 #: What the name of a descriptor ends in.
 _DESCRIPTOR_ENDING = "image.json"
@@ -75,12 +77,18 @@ async def _write(
             (
                 "write",
                 "descriptor.json",
+                f"--kept-layers={_KEPT}",
                 f"--format={field_set.output_format.value}",
                 f"--output={os.path.join(get_buildroot(), output)}",
             ),
             f"Write {output} of {field_set.address}",
             built.packages,
-            await create([FileContent("descriptor.json", descriptor)]),
+            await merge(
+                (
+                    await create([FileContent("descriptor.json", descriptor)]),
+                    await prefix(built.kept, _KEPT),
+                )
+            ),
             session=session.id,
         ),
         **implicitly(),
@@ -111,11 +119,7 @@ async def package_image(field_set: NixImagePackageFieldSet, dist_dir: DistDir) -
 
 @rule(desc="Package nix_layer")
 async def package_layer(field_set: NixLayerPackageFieldSet) -> BuiltPackage:
-    planned = await plan_layers(LayersRequest(field_set.address), **implicitly())
-    layers = await concurrently(
-        digest_recipe(DigestRequest(layer.recipe, layer.packages), **implicitly())
-        for layer in planned.layers
-    )
+    digested = await digest_layers(DigestedLayersRequest(field_set.address), **implicitly())
     document = {
         "layers": [
             {
@@ -123,14 +127,14 @@ async def package_layer(field_set: NixLayerPackageFieldSet) -> BuiltPackage:
                 "size": layer.size,
                 "diffId": layer.diff_id,
                 "mediaType": layer.media_type,
-                "storePaths": list(p.recipe.paths),
+                "storePaths": list(recipe.paths),
             }
-            for layer, p in zip(layers, planned.layers)
+            for layer, recipe in zip(digested.layers, digested.recipes)
         ]
     }
     path = field_set.output_path.value_or_default(file_ending="layer.json")
     digest = await create([FileContent(path, readable_json("layers", document))])
-    lines = tuple(f"Digest {layer.digest}, {layer.size} bytes" for layer in layers)
+    lines = tuple(f"Digest {layer.digest}, {layer.size} bytes" for layer in digested.layers)
     return BuiltPackage(digest, (BuiltPackageArtifact(path, lines),))
 
 

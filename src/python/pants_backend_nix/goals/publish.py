@@ -20,13 +20,14 @@ from pants.engine.rules import collect_rules
 from pants_backend_nix.engine import concurrently, environment_variables, implicitly, rule
 from pants_backend_nix.publish_fields import NixRegistriesField, NixSkipPushField
 from pants_backend_nix.rules.foreground import Foreground, ForegroundRequest, prepare_foreground
-from pants_backend_nix.rules.image import BuiltImage, ImageRequest, build_image
+from pants_backend_nix.rules.image import BuiltImage
 from pants_backend_nix.rules.references import (
     ReferencesRequest,
     RepositoryReferences,
     name_image,
 )
 from pants_backend_nix.rules.registries import RegistryOptionsRequest, collect_registries
+from pants_backend_nix.rules.verified import VerifiedImageRequest, verify_image
 from pants_backend_nix.subsystem import NixImageSubsystem
 from pants_backend_nix.target_types import NixConfigField
 
@@ -85,7 +86,7 @@ async def publish_image(
 ) -> PublishProcesses:
     field_set: NixImagePublishFieldSet = request.field_set
     address = field_set.address
-    built = await build_image(ImageRequest(address), **implicitly())
+    built = (await verify_image(VerifiedImageRequest(address), **implicitly())).image
     named = await name_image(ReferencesRequest(address, built.image.digest), **implicitly())
     known = await collect_registries(RegistryOptionsRequest(), **implicitly())
     environment = await environment_variables(

@@ -10,8 +10,8 @@ from pants.engine.rules import collect_rules
 from pants_backend_nix.engine import implicitly, rule
 from pants_backend_nix.publish_fields import NixRegistriesField
 from pants_backend_nix.rules.foreground import ForegroundRequest, prepare_foreground
-from pants_backend_nix.rules.image import ImageRequest, build_image
 from pants_backend_nix.rules.references import ReferencesRequest, name_image
+from pants_backend_nix.rules.verified import VerifiedImageRequest, verify_image
 from pants_backend_nix.subsystem import NixImageSubsystem
 from pants_backend_nix.target_types import NixConfigField
 
@@ -25,7 +25,7 @@ class NixImageRunFieldSet(RunFieldSet):
 
 @rule(desc="Run nix_image")
 async def run_image(field_set: NixImageRunFieldSet, options: NixImageSubsystem) -> RunRequest:
-    built = await build_image(ImageRequest(field_set.address), **implicitly())
+    built = (await verify_image(VerifiedImageRequest(field_set.address), **implicitly())).image
     named = await name_image(
         ReferencesRequest(field_set.address, built.image.digest), **implicitly()
     )

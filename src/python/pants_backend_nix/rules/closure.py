@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Optional
 
 from nixoci.closure import ClosureGraph
 from pants.engine.rules import collect_rules
@@ -14,7 +15,12 @@ from pants_backend_nix.rules.step import StoreStep, run_store_step
 
 @dataclass(frozen=True)
 class ClosureRequest:
+    """:param session: asks what the store of this machine has now, whatever a cache knows of the
+        package (see `CoreRun.session`).
+    """
+
     package: NixPackage
+    session: Optional[int] = None
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,7 @@ async def query_closure(request: ClosureRequest) -> Closure:
             f"Query closure of {package.address}",
             (package,),
             output="closure.json",
+            session=request.session,
         ),
         **implicitly(),
     )

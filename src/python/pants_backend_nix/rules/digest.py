@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Optional
 
+from nixoci.kept_layer import kept_name
 from nixoci.layer import Layer
-from pants.engine.fs import FileContent
+from nixoci.recipe import LayerRecipe
+from pants.engine.fs import EMPTY_DIGEST, Digest, FileContent
 from pants.engine.rules import collect_rules
 
 from pants_backend_nix.engine import create, implicitly, rule
@@ -19,26 +21,54 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DigestRequest:
-    """:param packages: those that the recipe's paths may come from."""
+    """:param packages: those that the recipe's paths may come from.
+    :param keep: the bytes of the layer besides its digest.
+    """
 
     recipe: Recipe
     packages: tuple[NixPackage, ...]
+    keep: bool = False
+
+
+@dataclass(frozen=True)
+class DigestedLayer:
+    """:param layer: None if the store of this machine has other contents than the recipe says.
+    :param different: what the core says of that.
+    :param kept: a tree with the file that keeps the layer, named as `nixoci.kept_layer` does; empty
+        if it is not kept.
+    """
+
+    layer: Optional[Layer]
+    different: str = ""
+    kept: Digest = EMPTY_DIGEST
 
 
 @rule(desc="Digest layer")
-async def digest_recipe(request: DigestRequest) -> Layer:
+async def digest_recipe(request: DigestRequest) -> DigestedLayer:
     recipe = request.recipe
+    keep = None
+    if request.keep and isinstance(recipe, LayerRecipe):
+        keep = kept_name(recipe)
     step = await run_store_step(
         StoreStep(
-            ("digest", "recipe.json", "--output=layer.json"),
+            (
+                "digest",
+                "recipe.json",
+                "--output=layer.json",
+                *(() if keep is None else (f"--keep={keep}",)),
+            ),
             f"Digest layer of {recipe.summary}",
             request.packages,
             await create([FileContent("recipe.json", recipe.to_json())]),
             output="layer.json",
+            kept=keep,
+            expected_errors=("ContentsDifferError",),
         ),
         **implicitly(),
     )
-    return Layer.from_json(step.output)
+    if step.error:
+        return DigestedLayer(None, step.error)
+    return DigestedLayer(Layer.from_json(step.output), kept=step.kept)
 
 
 def rules():

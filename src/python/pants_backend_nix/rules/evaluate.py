@@ -6,16 +6,20 @@ from dataclasses import dataclass
 from typing import Optional
 
 from nixoci.errors import InvalidInputError
-from nixoci.evaluate import Derivation
+from nixoci.evaluate import EXECUTABLES, Derivation
+from nixoci.json_output import canonical_json
 from nixoci.store_path import StorePath
 from pants.core.util_rules.source_files import SourceFilesRequest
 from pants.engine.addresses import Address, Addresses
-from pants.engine.fs import Digest
+from pants.engine.fs import Digest, FileContent, FileEntry
 from pants.engine.rules import collect_rules
 from pants.engine.target import SourcesField, TransitiveTargetsRequest
 
 from pants_backend_nix.engine import (
+    create,
+    entries,
     implicitly,
+    merge,
     prefix,
     rule,
     source_files_of,
@@ -23,6 +27,7 @@ from pants_backend_nix.engine import (
     transitive_targets_of,
 )
 from pants_backend_nix.errors import NixImageError, explain_package_error
+from pants_backend_nix.reproducible_field import NixReproducibleField
 from pants_backend_nix.rules.run import CoreRun, run_core
 from pants_backend_nix.subsystem import NixSubsystem
 from pants_backend_nix.target_types import (
@@ -42,7 +47,8 @@ SOURCE_ROOT = "source"
 class Evaluation:
     """How a derivation came about, to do it again where it is not in the store.
 
-    :param sources: the visible files, below `SOURCE_ROOT`.
+    :param sources: the visible files, below `SOURCE_ROOT`, and beside that the list of those that
+        are executable.
     :param source: the Nix file, relative to the root of the repository.
     """
 
@@ -68,12 +74,14 @@ class NixPackage:
 
     :param outputs: names of the outputs that were asked for; the first one is the package's path.
     :param evaluation: None for a package that is given as a store path.
+    :param reproducible: whether building it again gives the same bytes.
     """
 
     address: Address
     derivation: Derivation
     outputs: tuple[str, ...]
     evaluation: Optional[Evaluation]
+    reproducible: bool = True
 
     def path(self, output: str = "") -> StorePath:
         """:raises KeyError: there is no such output."""
@@ -92,6 +100,23 @@ class NixPackageRequest:
     origin: str
 
 
+async def _visible_tree(sources: Digest) -> Digest:
+    """Returns what evaluation gets. Pants gives processes large files as hard links, all of which
+    are executable; Nix has to see the files as they are in the repository."""
+    executables = [
+        entry.path
+        for entry in await entries(sources)
+        if isinstance(entry, FileEntry) and entry.is_executable
+    ]
+    listing = canonical_json("executables", {"executables": sorted(executables)})
+    return await merge(
+        (
+            await prefix(sources, SOURCE_ROOT),
+            await create([FileContent(SOURCE_ROOT + EXECUTABLES, listing)]),
+        )
+    )
+
+
 @rule(desc="Evaluate Nix package")
 async def evaluate_package(request: NixPackageRequest, nix: NixSubsystem) -> NixPackage:
     address = request.address
@@ -107,8 +132,10 @@ async def evaluate_package(request: NixPackageRequest, nix: NixSubsystem) -> Nix
             f"{address} needs either `source` (a Nix file, with `attr`) or `store_path`"
             + (", not both." if store_path else ".")
         )
+    reproducible = bool(target[NixReproducibleField].value)
     if store_path is not None:
-        return _from_store_path(address, store_path, target[NixOutputsField].value)
+        outputs = target[NixOutputsField].value
+        return _from_store_path(address, store_path, outputs, reproducible)
 
     transitive = await transitive_targets_of(TransitiveTargetsRequest([address]))
     files = await source_files_of(
@@ -117,7 +144,7 @@ async def evaluate_package(request: NixPackageRequest, nix: NixSubsystem) -> Nix
         )
     )
     evaluation = Evaluation(
-        await prefix(files.snapshot.digest, SOURCE_ROOT),
+        await _visible_tree(files.snapshot.digest),
         source.file_path or "",
         target[NixAttrField].value or "",
         target[NixSystemField].value or nix.default_system,
@@ -144,11 +171,11 @@ async def evaluate_package(request: NixPackageRequest, nix: NixSubsystem) -> Nix
                 f"{address}: the field `outputs` names {output!r}, but the derivation's outputs are "
                 f"{', '.join(known)}."
             )
-    return NixPackage(address, derivation, tuple(outputs), evaluation)
+    return NixPackage(address, derivation, tuple(outputs), evaluation, reproducible)
 
 
 def _from_store_path(
-    address: Address, store_path: str, outputs: Optional[tuple[str, ...]]
+    address: Address, store_path: str, outputs: Optional[tuple[str, ...]], reproducible: bool
 ) -> NixPackage:
     if outputs:
         raise NixImageError(f"{address}: `outputs` goes with `source`, not with `store_path`.")
@@ -156,7 +183,8 @@ def _from_store_path(
         path = StorePath.parse(store_path)
     except InvalidInputError as error:
         raise NixImageError(f"{address}: the field `store_path` is not a store path. {error}")
-    return NixPackage(address, Derivation(None, (("out", path),), "out"), ("out",), None)
+    derivation = Derivation(None, (("out", path),), "out")
+    return NixPackage(address, derivation, ("out",), None, reproducible)
 
 
 def rules():

@@ -11,7 +11,7 @@ from pants.engine.rules import collect_rules
 from nixoci.descriptor import descriptor_json
 from nixoci.reference import Reference
 from nixoci.tools import PYTHON_LINK, TOOLS_FILE
-from pants_backend_nix.engine import create, implicitly, merge, rule
+from pants_backend_nix.engine import create, implicitly, merge, prefix, rule
 from pants_backend_nix.rules.image import BuiltImage
 from pants_backend_nix.rules.origins import ORIGINS_FILE, OriginsRequest, collect_origins
 from pants_backend_nix.rules.run import (
@@ -32,6 +32,7 @@ exec "$sandbox/{TOOLS_CACHE}/{PYTHON_LINK}" -I -S "$sandbox/{ZIPAPP}" \\
 """
 
 _DESCRIPTOR = "image.json"
+_KEPT = "kept"
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ async def prepare_foreground(request: ForegroundRequest) -> Foreground:
     await set_up_tools(SetUpTools(tools), **implicitly())
     origins = await collect_origins(OriginsRequest(image.packages), **implicitly())
     descriptor = descriptor_json(image.image, image.recipes, references=request.references)
+    kept = await prefix(image.kept, _KEPT)
     files = await create([FileContent(_DESCRIPTOR, descriptor), *request.files])
     return Foreground(
         (
@@ -75,9 +77,10 @@ async def prepare_foreground(request: ForegroundRequest) -> Foreground:
             request.command,
             f"{{chroot}}/{_DESCRIPTOR}",
             f"--origins={{chroot}}/{ORIGINS_FILE}",
+            f"--kept-layers={{chroot}}/{_KEPT}",
             *request.arguments,
         ),
-        await merge((zipapp.digest, origins.digest, files)),
+        await merge((zipapp.digest, origins.digest, kept, files)),
         {tools.cache: TOOLS_CACHE},
     )
 

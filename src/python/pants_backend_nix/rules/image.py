@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Iterable, Mapping, Optional
 
 from nixoci.errors import InvalidInputError
-from nixoci.image import History, Image, LayerInImage, assemble
+from nixoci.image import Image, LayerInImage, assemble
 from nixoci.image_config import ImageConfig, merge as merge_config
 from nixoci.image_config_values import ARCHITECTURE_OF
 from nixoci.layering import MAX_LAYERS
 from pants.engine.addresses import Address, Addresses, UnparsedAddressInputs
+from pants.engine.fs import Digest
 from pants.engine.rules import collect_rules
 from pants.engine.target import (
     DependenciesRequest,
@@ -36,17 +37,9 @@ from pants_backend_nix.engine import (
 )
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.interpolation import Interpolation
-from pants_backend_nix.rules.database import RegisterRequest, register_paths
-from pants_backend_nix.rules.digest import DigestRequest, digest_recipe
+from pants_backend_nix.rules.digested import DigestedLayersRequest, digest_layers
 from pants_backend_nix.rules.evaluate import NixPackage, NixPackageRequest, evaluate_package
-from pants_backend_nix.rules.layers import (
-    LayersRequest,
-    LayerTargetsRequest,
-    PlannedLayer,
-    PlannedLayers,
-    plan_layers,
-    resolve_layer_targets,
-)
+from pants_backend_nix.rules.layers import LayerTargetsRequest, resolve_layer_targets
 from pants_backend_nix.rules.step import StoreStep, run_store_step
 from pants_backend_nix.subsystem import NixSubsystem
 
@@ -56,20 +49,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImageRequest:
-    """:param address: of a `nix_image`."""
+    """:param address: of a `nix_image`.
+    :param session: makes it of what the store of this machine has, see `LayersRequest`.
+    """
 
     address: Address
+    session: Optional[int] = None
 
 
 @dataclass(frozen=True)
 class BuiltImage:
     """:param recipes: one for each layer of the image, bottom first.
     :param packages: all that the image's paths may come from.
+    :param kept: as in `DigestedLayers`.
     """
 
     image: Image
     recipes: tuple[Recipe, ...]
     packages: tuple[NixPackage, ...]
+    kept: Digest
 
 async def _named_packages(target: Target) -> tuple[NixPackage, ...]:
     """Returns the packages among the direct dependencies."""
@@ -119,20 +117,6 @@ async def _read_config(target: Target, package: Optional[NixPackage]) -> ImageCo
         ) from None
 
 
-async def _with_database(target: Target, planned: PlannedLayers) -> tuple[PlannedLayer, ...]:
-    """Returns all layers of the image; the one with the Nix database is the last."""
-    if not target[NixDatabaseField].value:
-        return planned.layers
-    graph = planned.graph
-    if not target[NixDatabaseSignaturesField].value:
-        graph = graph.unsigned()
-    database = await register_paths(
-        RegisterRequest(graph, owner_of_nix(target)), **implicitly()
-    )
-    history = History(created_by=f"nixoci {database.recipe.summary}")
-    return (*planned.layers, PlannedLayer(database.recipe, history, ()))
-
-
 @rule(desc="Assemble image")
 async def build_image(request: ImageRequest, nix: NixSubsystem) -> BuiltImage:
     (target,) = await targets_of(Addresses([request.address]))
@@ -148,40 +132,39 @@ async def build_image(request: ImageRequest, nix: NixSubsystem) -> BuiltImage:
     )
     config = merge_config(await _read_config(target, config_package), typed)
     config_packages = () if config_package is None else (config_package,)
-    planned = await plan_layers(
-        LayersRequest(
+    digested = await digest_layers(
+        DigestedLayersRequest(
             address,
             tuple(sorted(used, key=lambda package: package.address.spec)),
             config_packages,
             owner_of_nix(target),
+            image=True,
+            database=bool(target[NixDatabaseField].value),
+            signatures=bool(target[NixDatabaseSignaturesField].value),
+            session=request.session,
         ),
         **implicitly(),
     )
-    planned.require_closed(address)
-    planned_layers = await _with_database(target, planned)
-    if len(planned_layers) > MAX_LAYERS:
+    if len(digested.layers) > MAX_LAYERS:
         raise NixImageError(
-            f"{address} would have {len(planned_layers)} layers; container engines take at most "
+            f"{address} would have {len(digested.layers)} layers; container engines take at most "
             f"{MAX_LAYERS}. Lower `max_layers` of the image or of its layers."
         )
-    layers = await concurrently(
-        digest_recipe(DigestRequest(layer.recipe, layer.packages), **implicitly())
-        for layer in planned_layers
-    )
     packages = (*resolved.packages, *used, *config_packages)
     config = merge_config(_platform(address, packages, nix), config)
     try:
         image = assemble(
             config,
-            [LayerInImage(layer, p.history) for layer, p in zip(layers, planned_layers)],
+            list(map(LayerInImage, digested.layers, digested.histories)),
             annotations,
         )
     except InvalidInputError as error:
         raise NixImageError(f"{address}: {error}") from None
     return BuiltImage(
         image,
-        tuple(layer.recipe for layer in planned_layers),
+        digested.recipes,
         tuple(dict.fromkeys(packages)),
+        digested.kept,
     )
 
 

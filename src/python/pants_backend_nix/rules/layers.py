@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Iterable
+from typing import TYPE_CHECKING, Iterable, Optional
 
 from nixoci.closure import ClosureGraph, ContradictionError, NotClosedError
 from nixoci.contents import Contents, require_closed
@@ -20,6 +20,7 @@ from pants_backend_nix.engine import addresses_of, concurrently, implicitly, rul
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.interpolation import Interpolation
 from pants_backend_nix.permissions_field import PermissionsField, to_permission
+from pants_backend_nix.reproducible_field import NixReproducibleField
 from pants_backend_nix.rules.closure import ClosureRequest, query_closure
 from pants_backend_nix.rules.evaluate import NixPackage, NixPackageRequest, evaluate_package
 from pants_backend_nix.rules.split import SplitRequest, split_contents
@@ -172,21 +173,26 @@ class LayersRequest:
     :param more_packages: to put into the uppermost one, besides those of its fields.
     :param more_ignored: to ignore there, likewise.
     :param owner: of `/nix` in all of them.
+    :param session: plans with what the store of this machine has, see `ClosureRequest`.
     """
 
     address: Address
     more_packages: tuple[NixPackage, ...] = ()
     more_ignored: tuple[NixPackage, ...] = ()
     owner: Owner = Owner()
+    session: Optional[int] = None
 
 
 @dataclass(frozen=True)
 class PlannedLayer:
-    """:param packages: those that its paths may come from."""
+    """:param packages: those that its paths may come from.
+    :param keep: its bytes, since they could not be made again.
+    """
 
     recipe: Recipe
     history: History
     packages: tuple[NixPackage, ...]
+    keep: bool = False
 
 
 @dataclass(frozen=True)
@@ -224,7 +230,8 @@ async def plan_layers(request: LayersRequest, nix_image: NixImageSubsystem) -> P
         (*resolved.packages, *request.more_packages, *request.more_ignored)
     )
     closures = await concurrently(
-        query_closure(ClosureRequest(package), **implicitly()) for package in every
+        query_closure(ClosureRequest(package, request.session), **implicitly())
+        for package in every
     )
     try:
         graph = ClosureGraph().union(*(closure.graph for closure in closures))
@@ -251,6 +258,7 @@ async def plan_layers(request: LayersRequest, nix_image: NixImageSubsystem) -> P
         _log_kept_copies(layer, subtracted.contents)
         held[layer.target.address] = set(subtracted.contents.graph)
         contents.append(subtracted.contents)
+        apart = _paths(package for package in mine if not package.reproducible)
         recipes = await split_contents(
             SplitRequest(
                 subtracted.contents,
@@ -258,12 +266,17 @@ async def plan_layers(request: LayersRequest, nix_image: NixImageSubsystem) -> P
                 _permissions(layer.target, mine),
                 nix_image.tar_dialect.value,
                 request.owner,
+                apart,
             ),
             **implicitly(),
         )
         for recipe in recipes.recipes:
             # The same recipe twice would be the same bytes twice.
-            layers.setdefault(recipe, PlannedLayer(recipe, _history(layer.target, recipe), mine))
+            keep = not (
+                layer.target.get(NixReproducibleField).value and set(apart).isdisjoint(recipe.paths)
+            )
+            history = _history(layer.target, recipe)
+            layers.setdefault(recipe, PlannedLayer(recipe, history, mine, keep))
     return PlannedLayers(tuple(layers.values()), tuple(contents))
 
 

@@ -26,6 +26,8 @@ from pants.util.strutil import bullet_list
 
 from pants_backend_nix.engine import (
     contents,
+    create,
+    entries,
     environment_variables,
     implicitly,
     merge,
@@ -68,6 +70,7 @@ class CoreRun:
 
     :param arguments: of `nixoci`; names of files are relative to the sandbox.
     :param output: the file that it writes, if any.
+    :param kept: a further file that it writes, too large to be read here.
     :param session: of a run with side effects: it is done once in each session of Pants that asks
         for it (see `current_session`), and no cache keeps it.
     :param attempt: told apart in memory, but not in caches: a failed run is tried again, and its
@@ -78,6 +81,7 @@ class CoreRun:
     description: str = field(compare=False)
     input_digest: Digest = EMPTY_DIGEST
     output: Optional[str] = None
+    kept: Optional[str] = None
     session: Optional[int] = None
     attempt: int = 0
 
@@ -86,12 +90,14 @@ class CoreRun:
 class CoreResult:
     """:param output: contents of the file written, or None after a failure or without one.
     :param error: what the core reports of a failure: `error`, `message` and the error's facts.
+    :param kept: a tree with the file `kept`.
     """
 
     exit_code: int
     output: Optional[bytes]
     error: FrozenDict[str, Any]
     stderr: str
+    kept: Digest = EMPTY_DIGEST
 
 
 @dataclass(frozen=True)
@@ -206,14 +212,21 @@ async def run_core(request: CoreRun) -> CoreResult:
         await set_up_tools(SetUpTools(tools), **implicitly())
         result = await run_fallible(_process(request, digest, tools, retry=True))
     output = None
+    kept = EMPTY_DIGEST
     if result.exit_code == 0 and request.output is not None:
-        (file,) = await contents(result.output_digest)
+        written = result.output_digest
+        if request.kept is not None:
+            by_path = {entry.path: entry for entry in await entries(written)}
+            written = await create([by_path[request.output]])
+            kept = await create([by_path[request.kept]])
+        (file,) = await contents(written)
         output = file.content
     return CoreResult(
         result.exit_code,
         output,
         FrozenDict() if result.exit_code == 0 else FrozenDict(_error(result)),
         result.stderr.decode(errors="replace"),
+        kept,
     )
 
 
@@ -228,7 +241,7 @@ def _process(request: CoreRun, digest: Digest, tools: Tools, *, retry: bool) -> 
         description=request.description,
         input_digest=digest,
         env=env,
-        output_files=() if request.output is None else (request.output,),
+        output_files=tuple(name for name in (request.output, request.kept) if name is not None),
         append_only_caches={tools.cache: TOOLS_CACHE},
         cache_scope=cache_scope,
         remote_cache_speculation_delay_millis=_SPECULATION_DELAY + 2 * request.attempt + retry,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from nixoci.contents import Contents, recipes
 from nixoci.recipe import LayerRecipe, Owner, Permission
+from nixoci.store_path import StorePath
 from pants.engine.rules import collect_rules
 
 from pants_backend_nix.engine import rule
@@ -18,6 +19,7 @@ class SplitRequest:
     permissions: tuple[Permission, ...]
     dialect: str
     owner: Owner
+    apart: tuple[StorePath, ...]
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ async def split_contents(request: SplitRequest) -> LayerRecipes:
             permissions=request.permissions,
             dialect=request.dialect,
             owner=request.owner,
+            apart=request.apart,
         )
     )
 

@@ -87,7 +87,8 @@ class StoreStep:
 
     :param packages: what to realise if a path is not valid. They are no part of the cache key, which
         is made of `arguments` and `input_digest` alone.
-    :param session: as in `CoreRun`.
+    :param output: and `kept` and `session`, as in `CoreRun`.
+    :param expected_errors: names of errors of the core that the caller knows what to do about.
     """
 
     arguments: tuple[str, ...]
@@ -95,14 +96,21 @@ class StoreStep:
     packages: tuple[NixPackage, ...]
     input_digest: Digest = EMPTY_DIGEST
     output: Optional[str] = None
+    kept: Optional[str] = None
     session: Optional[int] = None
+    expected_errors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class StoreStepResult:
-    """:param output: contents of the file that the step wrote; empty without one."""
+    """:param output: contents of the file that the step wrote; empty without one.
+    :param kept: as in `CoreResult`.
+    :param error: the message of an expected error; then nothing was written.
+    """
 
     output: bytes
+    kept: Digest = EMPTY_DIGEST
+    error: str = ""
 
 
 @rule
@@ -112,6 +120,7 @@ async def run_store_step(step: StoreStep) -> StoreStepResult:
         step.description,
         step.input_digest,
         step.output,
+        step.kept,
         step.session,
     )
     result: CoreResult = await run_core(run, **implicitly())
@@ -120,6 +129,8 @@ async def run_store_step(step: StoreStep) -> StoreStepResult:
             realise_package(RealiseRequest(package), **implicitly()) for package in step.packages
         )
         result = await run_core(replace(run, attempt=1), **implicitly())
+    if result.exit_code and result.error.get("error") in step.expected_errors:
+        return StoreStepResult(b"", error=str(result.error.get("message")))
     if result.exit_code:
         raise explain_step_error(
             result.error,
@@ -127,7 +138,7 @@ async def run_store_step(step: StoreStep) -> StoreStepResult:
             step.description,
             [package.address for package in step.packages],
         )
-    return StoreStepResult(result.output or b"")
+    return StoreStepResult(result.output or b"", result.kept)
 
 
 def rules():
