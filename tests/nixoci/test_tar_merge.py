@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from nixoci.recipe import DIALECTS, LayerRecipe, Owner, Permission
 from nixoci.tar_dialect import DIALECTS as WRITERS
 from nixoci.tar_errors import (
+    CopiedStoreError,
     DuplicateDestinationError,
     NotADirectoryInRootError,
     StorePathMissingError,
@@ -192,18 +193,15 @@ def test_one_sorted_stream(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("dialect", "expected"),
     [
-        ("oci", {"etc": 0o755, "nix": 0o755, "nix/store": 0o755, "nix/store/x": 0o755}),
-        (
-            "nix2container",
-            {"": 0o755, "etc": 0o555, "nix": 0o555, "nix/store": 0o555, "nix/store/x": 0o555},
-        ),
+        ("oci", {"etc": 0o755, "nix": 0o755, "nix/store": 0o755}),
+        ("nix2container", {"": 0o755, "etc": 0o555, "nix": 0o555, "nix/store": 0o555}),
     ],
 )
 def test_modes_of_merged_directories(
     tmp_path: Path, dialect: str, expected: dict[str, int]
 ) -> None:
     """What a copied tree brings is 0755 in `oci` and as in the store in `nix2container`."""
-    write_store(str(tmp_path), {ONE: File(), TWO: {b"etc": {}, b"nix": {b"store": {b"x": {}}}}})
+    write_store(str(tmp_path), {ONE: File(), TWO: {b"etc": {}, b"nix": {b"store": {}}}})
     recipe = both(recipe_of(ONE, dialect=dialect), to_root(TWO))
     with tarfile.open(fileobj=io.BytesIO(tar_bytes(recipe, str(tmp_path)))) as archive:
         found = {m.name.lstrip("/"): m.mode for m in archive.getmembers() if m.isdir()}
@@ -278,13 +276,20 @@ def test_nothing_can_replace_the_store(
     assert set(caught.value.paths) == {ONE, TWO}
 
 
-def test_nothing_can_replace_a_store_path(tmp_path: Path) -> None:
-    """A copied tree that has a store path's place is an error: directories there are 0755."""
-    below: Node = {b"nix": {b"store": {ONE.base_name.encode(): {}}}}
+@both_dialects
+@pytest.mark.parametrize("name", [ONE.base_name, "x"])
+@pytest.mark.parametrize("beside", [(), (ONE,)])
+def test_nothing_is_copied_into_the_store(
+    tmp_path: Path, dialect: str, name: str, beside: Any
+) -> None:
+    """A copied tree with something in `nix/store` is an error: the database would not list it."""
+    below: Node = {b"nix": {b"store": {name.encode(): {}}}}
     write_store(str(tmp_path), {ONE: {b"x": File()}, TWO: below})
-    with pytest.raises(DuplicateDestinationError) as caught:
-        tar_bytes(both(recipe_of(ONE), to_root(TWO)), str(tmp_path))
-    assert caught.value.destination == ONE
+    with pytest.raises(CopiedStoreError) as caught:
+        tar_bytes(
+            both(recipe_of(*beside, dialect=dialect), to_root(TWO)), str(tmp_path)
+        )
+    assert (caught.value.path, caught.value.name) == (TWO, name)
 
 
 @both_dialects

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import time
 from dataclasses import dataclass, replace
 
 from nixoci.errors import NixOciError
@@ -44,6 +45,16 @@ ENVIRONMENT_NAMES = (
 
 #: Store paths given to one command; a path has at most 255 bytes and ARG_MAX is 1 MiB on macOS.
 _PATHS_PER_COMMAND = 2000
+
+
+#: Nix fails so where several processes make a new store at the same time (NixOS/nix#7998; 2.8 does
+#: in all of these ways). Each is over in a moment.
+_BUSY = re.compile(
+    r"SQLite database '[^']*' is busy|/db/schema' is corrupt|/gcroots/profiles' to .*File exists"
+)
+
+#: Seconds to wait before a command that met a busy database runs again.
+_PAUSES_WHILE_BUSY = (0.1, 0.3, 1.0, 3.0)
 
 
 class NixNotFoundError(NixOciError):
@@ -142,6 +153,18 @@ class Nix:
         :raises NixFailedError: it exits with another status than 0.
         :raises NixNotFoundError: the program is gone.
         """
+        for pause in _PAUSES_WHILE_BUSY:
+            try:
+                return self._run_once(arguments, stderr, directory)
+            except NixFailedError as error:
+                if not _BUSY.search(error.message):
+                    raise
+            time.sleep(pause)
+        return self._run_once(arguments, stderr, directory)
+
+    def _run_once(
+        self, arguments: Sequence[str], stderr: Optional[int], directory: Optional[str]
+    ) -> bytes:
         try:
             result = subprocess.run(
                 self.words(arguments),

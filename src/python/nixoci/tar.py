@@ -34,15 +34,19 @@ nix2container gives to the same contents (its `nix/tar.go` and `nix/graph.go`):
 
 What that tool makes of contradicting or missing input is not copied, it is an error in both: trees
 that differ at one place (the tool compares modes and sizes only), or a file or link to be copied to
-the root (it would be left out).
+the root (it would be left out). A tree that would be copied into the store of the image is an error
+too: its paths would be there without Nix's knowing of them.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from nixoci.recipe import ROOT, LayerRecipe
+from nixoci.store_path import StorePath
 from nixoci.tar_dialect import DIALECTS
+from nixoci.tar_errors import CopiedStoreError
 from nixoci.tar_header import BLOCK_SIZE
 from nixoci.tar_merge import Found, Implied, Merger
 from nixoci.tar_output import BUFFER_SIZE, Flush, Output
@@ -88,6 +92,21 @@ def write_all(write: Callable[[memoryview], object], part: memoryview) -> None:
         written = write(part)
 
 
+def _require_no_store(path: StorePath, location: str) -> None:
+    """Checks that a tree that is copied to the root has nothing in its `nix/store`.
+
+    :raises CopiedStoreError: it has.
+    """
+    directory = location
+    for part in ("nix", "store"):
+        directory = f"{directory}/{part}"
+        # What is no directory there is another error, if there is a store in the layer.
+        if os.path.islink(directory) or not os.path.isdir(directory):
+            return
+    for name in sorted(os.listdir(directory))[:1]:
+        raise CopiedStoreError(path, name)
+
+
 def pack(
     recipe: LayerRecipe,
     buffer: memoryview,
@@ -114,6 +133,7 @@ def pack(
         fields = headers.fields if fast and plain else None
         location = store_root + entry.path
         if entry.destination == ROOT:
+            _require_no_store(entry.path, location)
             walker = Walker(output, entry.path, encode, fields, dialect.copied_directory_mode)
             copied.append(Found(walker, location))
         else:

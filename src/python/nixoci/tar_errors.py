@@ -70,6 +70,22 @@ class NotADirectoryInRootError(StoreReadError):
         )
 
 
+class CopiedStoreError(StoreReadError):
+    """A path that is to be copied to the root of the image has something in `nix/store`.
+
+    It would be in the store of the image without Nix's knowing of it.
+    """
+
+    def __init__(self, path: StorePath, name: str) -> None:
+        self.name = name
+        super().__init__(
+            path,
+            f"nix/store/{name}",
+            "would be copied into the store of the image, where only whole packages belong; make a "
+            "package of it, or take it out of what is copied to the root.",
+        )
+
+
 class FileChangedError(StoreReadError):
     """A file had another size while it was read than when it was opened.
 

@@ -1,0 +1,143 @@
+"""Builds that are not reproducible: found, said, and never shipped under another's digest."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Iterator
+
+import pytest
+
+from tests.integration.support.engines import skopeo
+from tests.integration.support.monorepo import Monorepo, PantsRun
+from tests.integration.support.nix import Nix
+from tests.integration.support.registry import Registry, registry
+
+_NIX = """\
+{ system }:
+let
+  make = name: attributes: script: derivation (attributes // {
+    inherit name system;
+    builder = "/bin/sh";
+    args = [ "-c" "${script}; exit" ];
+  });
+in
+rec {
+  good = make "good" { } "echo good > $out";
+  clock = make "clock" { inherit good; } "echo $good > $out; /bin/date +%s.%N >> $out";
+}
+"""
+
+_BUILD = """\
+nix_package(name="good", source="default.nix", attr="good")
+nix_package(name="clock", source="default.nix", attr="clock", {package})
+nix_layer(name="layer", packages=[":good", ":clock"], max_layers={max_layers}, {layer})
+nix_image(name="image", layers=[":layer"], nix_database=True, repository="acme/clock")
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Machines:
+    """Two machines with stores of their own, and a cache of Pants that they share."""
+
+    a: Monorepo
+    b: Monorepo
+    registry: Registry
+
+    def write(self, *, package: str = "", layer: str = "", max_layers: int = 3) -> None:
+        self.a.write("app/default.nix", _NIX)
+        self.a.write(
+            "app/BUILD", _BUILD.format(package=package, layer=layer, max_layers=max_layers)
+        )
+
+    def store_of_b(self) -> set[str]:
+        store = Path(self.b.nix.prefix[-1]) / "store"
+        return {path.name[33:] for path in store.glob("*-*")} if store.exists() else set()
+
+
+@pytest.fixture
+def machines(tmp_path: Path, machine_nix: Nix) -> Iterator[Machines]:
+    with registry(tmp_path / "registry") as running:
+        a = Monorepo.create(tmp_path, machine_nix.with_fresh_root(tmp_path / "a"))
+        b = dataclasses.replace(a, nix=machine_nix.with_fresh_root(tmp_path / "b"))
+        made = Machines(a, b, running)
+        made.write()
+        yield made
+
+
+def package(repository: Monorepo) -> PantsRun:
+    return repository.pants("package", "app:image")
+
+
+def publish(machines: Machines, repository: Monorepo, *, check: bool = True) -> PantsRun:
+    registries = {"test": {"address": machines.registry.host, "default": True}}
+    option = f"--nix-images-registries={registries}"
+    return repository.pants(option, "package", "publish", "app:image", check=check)
+
+
+def pulled(machines: Machines, directory: Path) -> list[str]:
+    """Pulls the image, which verifies all digests, and returns those of its layers."""
+    name = f"{machines.registry.host}/acme/clock:latest"
+    skopeo("copy", "--src-tls-verify=false", f"docker://{name}", f"dir:{directory}")
+    manifest = json.loads((directory / "manifest.json").read_text())
+    return [layer["digest"] for layer in manifest["layers"]]
+
+
+def layers(repository: Monorepo) -> list[str]:
+    return [layer["digest"] for layer in repository.descriptor("app/image.image.json")["layers"]]
+
+
+def hash_of_clock(repository: Monorepo) -> str:
+    for layer in repository.descriptor("app/image.image.json")["layers"]:
+        for entry in layer["recipe"].get("entries", ()):
+            if entry["path"].endswith("-clock"):
+                return entry["narHash"]
+    raise AssertionError
+
+
+def test_a_different_build_is_said_and_digested_anew(machines: Machines, tmp_path: Path) -> None:
+    """When a layer has to be digested on another machine, it is made of what that machine has."""
+    package(machines.a)
+    recorded = hash_of_clock(machines.a)
+    machines.write(max_layers=1)
+    run = package(machines.b)
+    assert "[WARN] app:image: This machine built these store paths with other results" in run.stderr
+    found = hash_of_clock(machines.b)
+    assert f"-clock (recorded {recorded}, here {found})" in run.stderr
+    assert "set `reproducible=False` on their `nix_package` targets" in run.stderr
+    assert recorded != found
+    publish(machines, machines.b)
+    assert pulled(machines, tmp_path / "image") == layers(machines.b)
+
+
+def test_nothing_is_pushed_under_the_digest_of_another_build(
+    machines: Machines, tmp_path: Path
+) -> None:
+    """A push that finds the difference stops; the next one ships what this machine has."""
+    package(machines.a)
+    recorded = hash_of_clock(machines.a)
+    first = publish(machines, machines.b, check=False)
+    assert first.result.returncode != 0
+    assert f"-clock (recorded {recorded}, here sha256-" in first.stderr
+    assert machines.registry.requests("PUT", "/manifests/") == []
+    second = publish(machines, machines.b)
+    assert "Their builds are not reproducible" in second.stderr
+    pushed = pulled(machines, tmp_path / "image")
+    assert len(pushed) == 3
+    # `good` is the same everywhere; the other two are the clock's and the database's.
+    assert len(set(pushed) & set(layers(machines.a))) == 1
+
+
+@pytest.mark.parametrize("where", ["package", "layer"])
+def test_kept_layers_are_the_same_everywhere(
+    machines: Machines, tmp_path: Path, where: str
+) -> None:
+    """With `reproducible=False` a machine that has built nothing ships the bytes of the first one."""
+    machines.write(**{where: "reproducible=False"})
+    package(machines.a)
+    recorded = layers(machines.a)
+    run = publish(machines, machines.b)
+    assert pulled(machines, tmp_path / "image") == recorded == layers(machines.b)
+    assert run.processes("Build", "Digest") == ()
+    assert not machines.store_of_b() & {"clock", "clock.drv"}
