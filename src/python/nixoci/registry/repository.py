@@ -115,8 +115,10 @@ class Repository:
             blob has come to be then, and the registry was told to keep nothing.
         """
         retry = self._session.retry
-        for attempt in range(retry.attempts):
-            last = attempt == retry.attempts - 1
+        attempt = -1
+        while True:
+            attempt += 1
+            last = attempt >= retry.attempts - 1
             # An answer that was lost may have been a good one.
             if attempt and self.has_blob(blob.digest, blob.size):
                 return False
@@ -143,7 +145,6 @@ class Repository:
             if last or answer.status not in RETRYABLE_STATUSES | _LOST_UPLOAD_STATUSES:
                 raise self._failure(self._what(blob), answer)
             retry.pause(attempt, answer.headers.get("Retry-After"))
-        raise AssertionError("a retry policy has at least one attempt")
 
     def put_manifest(self, name: str, manifest: bytes, media_type: str, digest: str) -> None:
         """Writes a manifest.
