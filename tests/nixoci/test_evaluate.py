@@ -390,3 +390,22 @@ def test_modes_of_sources_are_those_that_are_listed(tmp_path: Path) -> None:
     assert found[0] == found[1] != found[2]
     after = cached.stat()
     assert (before.st_mode, before.st_mtime_ns) == (after.st_mode, after.st_mtime_ns)
+
+
+def test_features_of_nix_are_an_input(tmp_path: Path) -> None:
+    """They change what an expression means, so they are given with the sources."""
+    root = tmp_path / "s"
+    name = '${if builtins ? fetchClosure then "with" else "without"}'
+    _expression(root, f"one = {shell_derivation(name, 'echo > $out')};")
+    found = [
+        evaluate(
+            nix(tmp_path),
+            root=str(root),
+            source="default.nix",
+            attr="one",
+            system=SYSTEM,
+            features=features,
+        ).drv_path
+        for features in ((), ("fetch-closure",))
+    ]
+    assert [str(path).partition("-")[2] for path in found] == ["without.drv", "with.drv"]

@@ -108,6 +108,7 @@ def _evaluate_sources(options: argparse.Namespace) -> Any:
         source=options.source,
         attr=options.attr,
         system=options.system,
+        features=options.features,
     )
 
 
@@ -307,6 +308,7 @@ def _run(options: argparse.Namespace) -> int:
         environment_names=tuple(options.environment_names),
         ports=tuple(options.ports),
         engine_options=tuple(options.engine_options),
+        stop_timeout=options.stop_timeout,
     )
     engine, identifier = _load_image(options)
     return run_container(engine, identifier, run_options)
@@ -345,6 +347,14 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--source", required=required, help="Nix file, relative to the root")
         command.add_argument("--attr", default="", help="attribute path")
         command.add_argument("--system", default="x86_64-linux", help="Nix system to build for")
+        command.add_argument(
+            "--experimental-feature",
+            dest="features",
+            action="append",
+            default=[],
+            metavar="NAME",
+            help="experimental feature of Nix that the sources need",
+        )
 
     def add_output(command: argparse.ArgumentParser) -> None:
         command.add_argument("--output", default="-", help="file to write (default: standard output)")
@@ -524,6 +534,13 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="OPTION",
         help="one more word for `podman run` or `docker run`: --engine-option=--network=none",
+    )
+    command.add_argument(
+        "--stop-timeout",
+        type=float,
+        default=10.0,
+        metavar="SECONDS",
+        help="time that the container has to end after SIGINT or SIGTERM (default: %(default)g)",
     )
     command.usage = "%(prog)s [OPTION]... descriptor [-- ARGUMENT...]"
     return parser

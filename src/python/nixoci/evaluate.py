@@ -8,7 +8,7 @@ import re
 import shutil
 import stat
 from dataclasses import dataclass
-from typing import Optional
+from typing import Optional, Sequence
 from urllib.parse import quote
 
 from nixoci.errors import InvalidInputError, NixOciError
@@ -121,7 +121,15 @@ class Derivation:
         )
 
 
-def evaluate(nix: Nix, *, root: str, source: str, attr: str, system: str) -> Derivation:
+def evaluate(
+    nix: Nix,
+    *,
+    root: str,
+    source: str,
+    attr: str,
+    system: str,
+    features: Sequence[str] = (),
+) -> Derivation:
     """Evaluates `attr` of a Nix file and instantiates the derivation in the store.
 
     Two machines with the same files below `root` get the same result: a flake is evaluated in pure
@@ -134,6 +142,7 @@ def evaluate(nix: Nix, *, root: str, source: str, attr: str, system: str) -> Der
         what is in its own directory and below.
     :param attr: attribute path; of a flake, it is looked for as by `nix build` (`packages.SYSTEM.…`,
         `legacyPackages.SYSTEM.…`). Empty: the value itself, of a flake the default package.
+    :param features: experimental features of Nix that the sources need.
     :raises EvaluationError: or one of its children.
     :raises InvalidInputError: `attr` would be an option, or `source` is not below `root`.
     """
@@ -165,6 +174,7 @@ def evaluate(nix: Nix, *, root: str, source: str, attr: str, system: str) -> Der
             system,
             "--apply",
             _DESCRIBE,
+            *("--extra-experimental-features", " ".join(features)),
             directory=directory,
         )
     except NixFailedError as error:

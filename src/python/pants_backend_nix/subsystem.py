@@ -73,7 +73,8 @@ class NixSubsystem(Subsystem):
         help=softwrap(
             """
             Experimental features of Nix that your expressions need. `nix-command` and `flakes` are
-            on in any case.
+            on in any case. Evaluations with other features are other ones in all caches; nothing
+            else of the version or configuration of Nix tells them apart.
             """
         ),
     )

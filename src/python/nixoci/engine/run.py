@@ -16,8 +16,8 @@ from typing import Iterator, Optional
 from nixoci.engine.client import Engine
 from nixoci.errors import InvalidInputError
 
-#: Seconds that a container has to end after SIGINT or SIGTERM; `docker stop` gives as many.
-STOP_TIMEOUT = 10
+#: Seconds that a container has by default to end after a signal; `docker stop` gives as many.
+STOP_TIMEOUT = 10.0
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -32,15 +32,21 @@ class RunOptions:
         in no command line, which other users of the machine could read.
     :param ports: as after `--publish` of the engine.
     :param engine_options: more words for the engine's `run`, before the image.
-    :raises InvalidInputError: a variable has no valid name.
+    :param stop_timeout: seconds that the container has to end after the first signal.
+    :raises InvalidInputError: a variable has no valid name, `stop_timeout` is less than 0.
     """
 
     arguments: tuple[str, ...] = ()
     environment_names: tuple[str, ...] = ()
     ports: tuple[str, ...] = ()
     engine_options: tuple[str, ...] = ()
+    stop_timeout: float = STOP_TIMEOUT
 
     def __post_init__(self) -> None:
+        if not self.stop_timeout >= 0:
+            raise InvalidInputError(
+                "time to stop", str(self.stop_timeout), "expected seconds, 0 or more"
+            )
         for name in self.environment_names:
             if not _VARIABLE.fullmatch(name):
                 # A value is not repeated in the message, as it may be a secret.
@@ -79,8 +85,8 @@ def run_words(
 def run_container(engine: Engine, identifier: str, options: RunOptions) -> int:
     """Runs a container with this process's standard streams, and returns its exit code.
 
-    SIGINT, SIGTERM and SIGHUP reach the container. It is killed `STOP_TIMEOUT` seconds after the
-    first of them, or at the second one. No container is left, however this ends.
+    SIGINT, SIGTERM and SIGHUP reach the container, each once. It is killed `options.stop_timeout`
+    seconds after the first of them, or at the second one. No container is left, however this ends.
 
     :param identifier: of the image, in the engine.
     """
@@ -89,14 +95,21 @@ def run_container(engine: Engine, identifier: str, options: RunOptions) -> int:
     tty = sys.stdin.isatty() and sys.stdout.isatty()
     words = run_words(engine, identifier, options, name=name, tty=tty)
     received: list[int] = []
-    with _received_signals(received), subprocess.Popen(words) as process:
+    # The keys of a terminal send their signals to the client too. Anybody else's signals to a
+    # process group shall not reach it beside those that we pass on, and in a session of its own it
+    # may set up the terminal even if we are in the background, which is where Pants puts us.
+    in_foreground = _is_in_foreground()
+    with _received_signals(received), subprocess.Popen(
+        words, start_new_session=not in_foreground
+    ) as process:
         handled = 0
         waited = 0.0
         while process.poll() is None:
             if len(received) > handled:
                 handled += 1
                 if handled == 1:
-                    _pass_on(process, received[0])
+                    if not (in_foreground and received[0] == signal.SIGINT):
+                        process.send_signal(received[0])
                 else:
                     _remove(engine, name)
             try:
@@ -104,7 +117,7 @@ def run_container(engine: Engine, identifier: str, options: RunOptions) -> int:
                 process.wait(0.1)
             except subprocess.TimeoutExpired:
                 waited += 0.1 if received else 0
-                if waited >= STOP_TIMEOUT:
+                if received and waited >= options.stop_timeout:
                     waited = 0
                     _remove(engine, name)
         if received and own_name is None:
@@ -127,16 +140,6 @@ def _container_name(options: RunOptions) -> Optional[str]:
     return name
 
 
-def _pass_on(process: subprocess.Popen[bytes], number: int) -> None:
-    """Gives the engine's client, which hands it on to the container, a signal that we got.
-
-    The keys of a terminal send theirs to both of us, and two of them would mean more than one.
-    """
-    if number == signal.SIGINT and _is_in_foreground():
-        return
-    process.send_signal(number)
-
-
 def _is_in_foreground() -> bool:
     """Whether a terminal's keys send signals to this process."""
     try:
@@ -152,13 +155,17 @@ def _is_in_foreground() -> bool:
 
 
 def _remove(engine: Engine, name: str) -> None:
-    subprocess.run(
-        [engine.program, "rm", "--force", name],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        check=False,
-    )
+    # Podman's `rm` first gives the container ten seconds more.
+    for words in (("kill", name), ("rm", "--force", name)):
+        subprocess.run(
+            [engine.program, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=False,
+            # Whoever waits for us may lose patience and kill our process group.
+            start_new_session=True,
+        )
 
 
 @contextmanager

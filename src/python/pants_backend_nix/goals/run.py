@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from pants.core.goals.run import RunFieldSet, RunInSandboxBehavior, RunRequest
 from pants.engine.rules import collect_rules
+from pants.option.global_options import GlobalOptions
+from pants.util.logging import LogLevel
 
 from pants_backend_nix.engine import implicitly, rule
 from pants_backend_nix.publish_fields import NixRegistriesField
@@ -24,18 +26,30 @@ class NixImageRunFieldSet(RunFieldSet):
 
 
 @rule(desc="Run nix_image")
-async def run_image(field_set: NixImageRunFieldSet, options: NixImageSubsystem) -> RunRequest:
+async def run_image(
+    field_set: NixImageRunFieldSet, options: NixImageSubsystem, global_options: GlobalOptions
+) -> RunRequest:
     built = (await verify_image(VerifiedImageRequest(field_set.address), **implicitly())).image
     named = await name_image(
         ReferencesRequest(field_set.address, built.image.digest), **implicitly()
     )
     engine = () if options.engine is None else (f"--engine={options.engine.value}",)
+    verbose = global_options.level in (LogLevel.DEBUG, LogLevel.TRACE)
+    log = ("--log-requests",) if verbose else ()
+    # After Ctrl-C Pants kills the command when this time is over. The container must be gone by then.
+    stop_timeout = global_options.process_execution_graceful_shutdown_timeout / 2
     command = await prepare_foreground(
         ForegroundRequest(
             "run",
             built,
             named.references,
-            (*engine, *(f"--engine-option={option}" for option in options.run_args), "--"),
+            (
+                *engine,
+                *log,
+                f"--stop-timeout={stop_timeout:g}",
+                *(f"--engine-option={option}" for option in options.run_args),
+                "--",
+            ),
         ),
         **implicitly(),
     )

@@ -50,12 +50,15 @@ class Evaluation:
     :param sources: the visible files, below `SOURCE_ROOT`, and beside that the list of those that
         are executable.
     :param source: the Nix file, relative to the root of the repository.
+    :param features: experimental features of Nix that are on: of all that may differ between two
+        machines' Nix, they change what expressions mean.
     """
 
     sources: Digest
     source: str
     attr: str
     system: str
+    features: tuple[str, ...] = ()
 
     @property
     def arguments(self) -> tuple[str, ...]:
@@ -65,6 +68,7 @@ class Evaluation:
             f"--source={self.source}",
             f"--attr={self.attr}",
             f"--system={self.system}",
+            *(f"--experimental-feature={feature}" for feature in self.features),
         )
 
 
@@ -148,6 +152,7 @@ async def evaluate_package(request: NixPackageRequest, nix: NixSubsystem) -> Nix
         source.file_path or "",
         target[NixAttrField].value or "",
         target[NixSystemField].value or nix.default_system,
+        tuple(sorted(set(nix.extra_experimental_features))),
     )
     result = await run_core(
         CoreRun(
