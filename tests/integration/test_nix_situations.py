@@ -154,12 +154,12 @@ def test_chroot_store_on_a_machine_without_nix_directory(
         environment={"NIX_CONFIG": configuration, "NIX_REMOTE": f"local?root={tmp_path}/store"},
     )
     assert (tmp_path / f"store{path}").read_text() == f"{situation.directory}\n"
-    recipe = {"version": RECIPE_VERSION, "entries": [{"path": path, "narHash": "sha256-any"}]}
+    here = {"NIX_REMOTE": f"local?root={tmp_path}/store"}
+    closure = json.loads(situation.nixoci("closure", path, prefix=prefix, environment=here).stdout)
+    recipe = {
+        "version": RECIPE_VERSION,
+        "entries": [{"path": path, "narHash": closure[path]["narHash"]}],
+    }
     (tmp_path / "recipe.json").write_text(json.dumps(recipe))
-    digest = situation.nixoci(
-        "digest",
-        "recipe.json",
-        prefix=prefix,
-        environment={"NIX_REMOTE": f"local?root={tmp_path}/store"},
-    )
+    digest = situation.nixoci("digest", "recipe.json", prefix=prefix, environment=here)
     assert json.loads(digest.stdout)["digest"].startswith("sha256:")

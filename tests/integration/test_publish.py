@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
+import hashlib
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any, Mapping
 from urllib.request import Request, urlopen
 
 import pytest
 
+from tests.integration.support import engines
+from tests.integration.support.busybox_image import write_busybox_image
 from tests.integration.support.monorepo import Monorepo, PantsRun
 from tests.integration.support.nix import Nix
 from tests.integration.support.process import run as run_program
 from tests.integration.support.registry import PASSWORD, USER, Registry, registry
+
+#: What a proxy asks for, in the address of one that nothing is sent to.
+_PROXY_SECRET = "proxy-user:swordfish"
 
 #: Twenty packages that nothing but `all` references; a layer for each, and one for `all`.
 _PACKAGES = 20
@@ -67,10 +76,13 @@ def publish(
     *targets: str,
     check: bool = True,
     environment: Mapping[str, str] = {},
+    daemon: bool = False,
     **entry: Any,
 ) -> PantsRun:
     """Publishes to the registry at `host`, which is the default one of the options.
 
+    :param targets: and options; by default one image.
+    :param daemon: with pantsd, see `Monorepo.command`.
     :param entry: more of its keys in `[nix-images].registries`.
     """
     registries = {"test": {"address": host, "default": True, **entry}}
@@ -82,6 +94,7 @@ def publish(
         *(targets or ("app:image",)),
         check=check,
         environment=environment,
+        daemon=daemon,
     )
 
 
@@ -190,28 +203,104 @@ def test_what_is_skipped_says_why(repository: Monorepo, plain_registry: Registry
     assert [data["published"] for data in published(repository)] == [False, False]
 
 
+def test_what_was_pushed_runs(
+    tmp_path: Path, machine_nix: Nix, plain_registry: Registry, docker: engines.Docker
+) -> None:
+    """skopeo, podman and docker get the image of the digest in dist/ and in what publish wrote."""
+    monorepo = Monorepo.create(tmp_path, machine_nix)
+    write_busybox_image(monorepo, "app")
+    publish(monorepo, plain_registry.host)
+    (data,) = published(monorepo)
+    digest = data["digest"]
+    assert digest == monorepo.descriptor("app/image.image.json")["digest"]
+    (name,) = data["names"]
+    found = engines.skopeo("inspect", "--tls-verify=false", f"docker://{name}").stdout
+    assert json.loads(found)["Digest"] == digest
+    copy = tmp_path / "copy"
+    engines.skopeo("copy", "--src-tls-verify=false", f"docker://{name}", f"dir:{copy}")
+    manifest = (copy / "manifest.json").read_bytes()
+    assert f"sha256:{hashlib.sha256(manifest).hexdigest()}" == digest
+
+    pulled = f"docker://{data['repository']}@{digest}"
+    run = engines.podman_run(pulled, ["echo from podman"], options=["--tls-verify=false"])
+    assert run.stdout == "from podman\n"
+    docker.run("pull", "--quiet", name)
+    assert docker.run_image(name, "echo from docker").stdout == "from docker\n"
+    digests = docker.run("image", "inspect", "--format", "{{json .RepoDigests}}", name).stdout
+    assert json.loads(digests) == [f"{data['repository']}@{digest}"]
+
+
 def test_credentials_are_used_and_never_written(
     repository: Monorepo, secure_registry: Registry, tmp_path: Path
 ) -> None:
-    """A registry with TLS and a password; neither it nor its encoding is in any log, cache or dist."""
+    """A registry with TLS and a password, which docker's configuration or a helper knows; another
+    password in the address of a proxy. Neither they nor their encoding are in any log, cache, dist
+    or file of pantsd."""
     login = {"DOCKER_CONFIG": str(secure_registry.write_docker_config(tmp_path / "docker").parent)}
     trust = {"ca_file": str(secure_registry.certificate)}
-    logs = ""
+    proxy = {"HTTPS_PROXY": f"http://{_PROXY_SECRET}@192.0.2.1:1", "NO_PROXY": "127.0.0.1"}
+    helper = {**proxy, **credential_helper(tmp_path)}
+    runs = []
     for environment, options, expected in (
         ({}, trust, "docker login"),
         (login, {}, "certificate"),
-        (login, trust, "published"),
     ):
         run = publish(
             repository, secure_registry.host, check=False, environment=environment, **options
         )
         assert expected in run.stderr
-        assert (run.result.returncode == 0) == (expected == "published")
-        logs += run.stdout + run.stderr
+        assert run.result.returncode
+        runs.append(run)
+    assert uploads(secure_registry) == 0
+    try:
+        for options in (("--nix-images-env-vars=['HELPER_SECRET']",), ()):
+            environment = {**proxy, **login} if not options else helper
+            runs.append(
+                publish(
+                    repository,
+                    secure_registry.host,
+                    "app:image",
+                    "-ldebug",
+                    *options,
+                    environment=environment,
+                    daemon=True,
+                    **trust,
+                )
+            )
+    finally:
+        end_daemon(repository)
     assert uploads(secure_registry) == 21
+    logs = "".join(run.stdout + run.stderr for run in runs)
+    # What would print a secret was there, and is in the log of pantsd as well.
+    assert "Execute InteractiveProcess" in logs
     encoded = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-    for secret in (PASSWORD, encoded):
+    for secret in (PASSWORD, encoded, _PROXY_SECRET):
         assert secret not in logs
         for directory in (repository.root, repository.cache, repository.home):
             found = run_program(["grep", "-rlaF", "--", secret, directory], check=False)
             assert (found.returncode, found.stdout) == (1, "")
+
+
+def credential_helper(directory: Path) -> dict[str, str]:
+    """Makes a credential helper, which gets the password from a variable of its own.
+
+    Returns the environment in which it is used.
+    """
+    program = directory / "helper" / "docker-credential-tests"
+    program.parent.mkdir()
+    answer = f'{{"ServerURL": "", "Username": "{USER}", "Secret": "%s"}}'
+    program.write_text(f"#!/bin/sh\ncat > /dev/null\nprintf '{answer}' \"$HELPER_SECRET\"\n")
+    program.chmod(0o755)
+    (program.parent / "config.json").write_text('{"credsStore": "tests"}')
+    return {
+        "DOCKER_CONFIG": str(program.parent),
+        "PATH": f"{program.parent}:{os.environ['PATH']}",
+        "HELPER_SECRET": PASSWORD,
+    }
+
+
+def end_daemon(repository: Monorepo) -> None:
+    """Ends the pantsd of a monorepo, if there is one."""
+    for file in repository.root.glob(".pids/*/pantsd/pid"):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(file.read_text()), signal.SIGTERM)

@@ -103,20 +103,17 @@ class Monorepo:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
-    def pants(
-        self, *arguments: str, check: bool = True, environment: Mapping[str, str] = {}
-    ) -> PantsRun:
-        """Runs Pants, without daemon, in the root.
+    def command(self, *arguments: str, daemon: bool = False) -> list[str]:
+        """Returns the words that run Pants in the root, with caches of its own.
 
-        :param environment: variables that replace those of the test.
-        :raises CommandFailedError: it failed, and `check` is true.
+        :param daemon: starts (or finds) pantsd, which whoever asks for it has to end.
         """
-        command = [
+        return [
             *self.nix.prefix,
             sys.executable,
             "-m",
             "pants",
-            "--no-pantsd",
+            "--pantsd" if daemon else "--no-pantsd",
             "--no-dynamic-ui",
             "--stats-log",
             f"--local-store-dir={self.cache / 'store'}",
@@ -124,18 +121,32 @@ class Monorepo:
             f"--pants-workdir={self.root / '.pants.d'}",
             *arguments,
         ]
+
+    def environment(self, more: Mapping[str, str] = {}) -> dict[str, str]:
+        """Returns the environment that Pants runs in: the test's, this home, and `more`."""
         # An enclosing Pants has its own build root, options and import path.
         inherited = {
             name: value
             for name, value in self.nix.environment().items()
             if not name.startswith(("PANTS_", "PEX_", "PYTHON"))
         }
-        variables = {
-            **inherited,
-            "HOME": str(self.home),
-            "NO_SCIE_WARNING": "1",
-            **environment,
-        }
+        return {**inherited, "HOME": str(self.home), "NO_SCIE_WARNING": "1", **more}
+
+    def pants(
+        self,
+        *arguments: str,
+        check: bool = True,
+        environment: Mapping[str, str] = {},
+        daemon: bool = False,
+    ) -> PantsRun:
+        """Runs Pants to its end.
+
+        :param environment: variables that replace those of the test.
+        :param daemon: see `command`.
+        :raises CommandFailedError: it failed, and `check` is true.
+        """
+        command = self.command(*arguments, daemon=daemon)
+        variables = self.environment(environment)
         result = run(command, env=variables, cwd=self.root, timeout=600, check=check)
         started = re.findall(r"\[INFO\] Starting: (.*)", result.stderr)
         counters = re.findall(r"^  (\w+): (\d+)", result.stderr, re.MULTILINE)

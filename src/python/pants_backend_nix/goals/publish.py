@@ -56,6 +56,13 @@ _ENVIRONMENT_NAMES = (
 _REGISTRIES = "registries.json"
 
 
+class _NotPrinted(str):
+    """A value that is not in Pants' log, which at the level debug has each process that is run."""
+
+    def __repr__(self) -> str:
+        return "'…'"
+
+
 class PublishNixImageRequest(PublishRequest):
     """Asks for an image to be pushed."""
 
@@ -89,9 +96,11 @@ async def publish_image(
     built = (await verify_image(VerifiedImageRequest(address), **implicitly())).image
     named = await name_image(ReferencesRequest(address, built.image.digest), **implicitly())
     known = await collect_registries(RegistryOptionsRequest(), **implicitly())
-    environment = await environment_variables(
+    variables = await environment_variables(
         EnvironmentVarsRequest(sorted({*_ENVIRONMENT_NAMES, *options.env_vars}))
     )
+    # The address of a proxy has a password at times, and so has what a credential helper needs.
+    environment = {name: _NotPrinted(value) for name, value in variables.items()}
     settings = FileContent(_REGISTRIES, known.connection_settings().to_json())
     skipped = []
     pushed = []
