@@ -83,16 +83,16 @@ class Scratch:
 
     def write_runtime(self, *, paths: int, layers: int) -> None:
         """Writes the packages and, for `paths` small store paths, one layer target of `layers`."""
-        self._write("bench/runtime.nix", _RUNTIME, PATHS=paths)
-        self._write("bench/BUILD", _PACKAGES, LAYERS=layers)
+        self.write("bench/runtime.nix", _RUNTIME, PATHS=paths)
+        self.write("bench/BUILD", _PACKAGES, LAYERS=layers)
 
     def write_app(self, word: str) -> None:
         """Writes the package on top; another word makes another store path of it."""
-        self._write("bench/app.nix", _APP, WORD=word)
+        self.write("bench/app.nix", _APP, WORD=word)
 
     def write_image(self, directory: str, name: str, entrypoint: str) -> None:
         """Writes the only target of a directory: an image of the app and the runtime's layers."""
-        self._write(f"{directory}/BUILD", _IMAGE, NAME=name, ENTRYPOINT=entrypoint)
+        self.write(f"{directory}/BUILD", _IMAGE, NAME=name, ENTRYPOINT=entrypoint)
 
     def entrypoint(self, image: str) -> list[str]:
         """Reads the entrypoint from what `package` wrote for the image of that name."""
@@ -119,11 +119,15 @@ class Scratch:
 
     def processes(self, *arguments: str) -> int:
         """Runs Pants and returns how many processes it ran, by its own counter."""
-        _, text = self.pants("--stats-log", *arguments)
-        match = re.search(r"^ *local_execution_requests: (\d+)", text, re.MULTILINE)
-        if match is None:
+        return self.counted(*arguments)[1]["local_execution_requests"]
+
+    def counted(self, *arguments: str) -> tuple[float, dict[str, int]]:
+        """Runs Pants; returns wall seconds, as `pants` does, and all of its counters by name."""
+        seconds, text = self.pants("--stats-log", *arguments)
+        counters = re.findall(r"^ *(\w+): (\d+)$", text, re.MULTILINE)
+        if not counters:
             raise RuntimeError(f"Pants printed no counters:\n{text}")
-        return int(match[1])
+        return seconds, {name: int(number) for name, number in counters}
 
     def stop_pantsd(self) -> None:
         """Ends the daemon of this monorepo and waits until it is gone."""
@@ -137,7 +141,8 @@ class Scratch:
                     time.sleep(0.05)
                 os.kill(pid, signal.SIGKILL)
 
-    def _write(self, name: str, template: str, **values: object) -> None:
+    def write(self, name: str, template: str, **values: object) -> None:
+        """Writes a file of the monorepo, with `values` in the places of their names (`@NAME@`)."""
         for key, value in values.items():
             template = template.replace(f"@{key}@", str(value))
         path = self.root / name

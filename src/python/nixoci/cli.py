@@ -139,6 +139,12 @@ def _database(options: argparse.Namespace) -> None:
     write_database(registrations_of(graph), os.path.abspath(options.output))
 
 
+def _split(options: argparse.Namespace) -> None:
+    from nixoci.layering.document import split_document
+
+    _write(options.output, split_document(_read(options.request), options.strategy))
+
+
 def _digest(options: argparse.Namespace) -> None:
     from nixoci.layer import digest_layer, parse_recipe
     from nixoci.recipe import LayerRecipe
@@ -390,6 +396,22 @@ def _parser() -> argparse.ArgumentParser:
     command = add("database", _database, "Make the Nix database of a closed set of store paths.")
     command.add_argument("graph", help="JSON file made by `closure` (- for standard input)")
     command.add_argument("--output", required=True, help="the SQLite file to make")
+
+    command = add("split", _split, "Split the paths of a closure graph over layers.")
+    command.add_argument(
+        "request",
+        nargs="?",
+        default="-",
+        help="JSON file with graph and max_layers, and, if you like, previous, weights and groups "
+        "(default: standard input)",
+    )
+    command.add_argument(
+        "--strategy",
+        default="expected_cost",
+        metavar="NAME",
+        help="expected_cost, explicit, popularity or size_first (default: %(default)s)",
+    )
+    add_output(command)
 
     command = add("digest", _digest, "Digest the layer that a recipe makes.")
     command.add_argument("recipe", help="JSON file of a layer recipe (- for standard input)")

@@ -1,7 +1,8 @@
 """Strategies that split the store paths of an image over its layers.
 
-A strategy is a pure function of closure graph and layer budget. The graph need not be closed: paths
-in layers below are not in it. Strategies are named in `STRATEGIES`.
+A strategy is a pure function of closure graph, layer budget and preferences. The graph need not be
+closed: paths in layers below are not in it. Strategies are named in `STRATEGIES`; docs/layering.md
+compares them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,11 @@ from typing import Mapping, Protocol
 
 from nixoci.closure import ClosureGraph
 from nixoci.errors import InvalidInputError
+from nixoci.layering.expected_cost import split_by_expected_cost
+from nixoci.layering.explicit import split_by_groups
 from nixoci.layering.popularity import split_by_popularity
+from nixoci.layering.preferences import Preferences
+from nixoci.layering.size_first import split_by_size
 from nixoci.store_path import StorePath
 
 #: The most layers that an image may have: overlay file systems of container engines take no more.
@@ -26,19 +31,35 @@ class Strategy(Protocol):
     result does not depend on the order of the input.
     """
 
-    def __call__(self, graph: ClosureGraph, max_layers: int) -> Split: ...
+    def __call__(
+        self, graph: ClosureGraph, max_layers: int, preferences: Preferences = Preferences()
+    ) -> Split: ...
 
 
-STRATEGIES: Mapping[str, Strategy] = {"popularity": split_by_popularity}
+STRATEGIES: Mapping[str, Strategy] = {
+    "expected_cost": split_by_expected_cost,
+    "explicit": split_by_groups,
+    "popularity": split_by_popularity,
+    "size_first": split_by_size,
+}
+
+#: The strategy for whoever does not choose.
+DEFAULT_STRATEGY = "expected_cost"
 
 
-def split(graph: ClosureGraph, max_layers: int, strategy: str = "popularity") -> Split:
+def split(
+    graph: ClosureGraph,
+    max_layers: int,
+    strategy: str = DEFAULT_STRATEGY,
+    preferences: Preferences = Preferences(),
+) -> Split:
     """Splits the paths of `graph` over at most `max_layers` layers.
 
-    :raises InvalidInputError: `max_layers` is not 1 to `MAX_LAYERS`, or the strategy is unknown.
+    :raises InvalidInputError: `max_layers` is not 1 to `MAX_LAYERS`, the strategy is unknown, or it
+        cannot do what the preferences ask.
     """
     if not 1 <= max_layers <= MAX_LAYERS:
         raise InvalidInputError("max_layers", max_layers, f"expected 1 to {MAX_LAYERS}")
     if strategy not in STRATEGIES:
         raise InvalidInputError("strategy", strategy, f"expected one of {sorted(STRATEGIES)}")
-    return STRATEGIES[strategy](graph, max_layers)
+    return STRATEGIES[strategy](graph, max_layers, preferences)

@@ -7,13 +7,14 @@ most popular paths get a layer each; what is left when the budget ends shares th
 from __future__ import annotations
 
 from nixoci.closure import ClosureGraph
+from nixoci.layering.preferences import Preferences
 from nixoci.store_path import StorePath
 
 
 def split_by_popularity(
-    graph: ClosureGraph, max_layers: int
+    graph: ClosureGraph, max_layers: int, preferences: Preferences = Preferences()
 ) -> tuple[tuple[StorePath, ...], ...]:
-    """See `nixoci.layering.Strategy`; ties are broken by path."""
+    """See `nixoci.layering.Strategy`; uses no preferences. Ties are broken by path."""
     popularity = dict.fromkeys(graph, 1)
     for path in graph.referrers_first():
         for reference in graph[path].references:
