@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Iterable, Optional
+from typing import TYPE_CHECKING, Iterable, Mapping, Optional
 
 from nixoci.closure import ClosureGraph, ContradictionError, NotClosedError
 from nixoci.contents import Contents, require_closed
@@ -237,6 +237,7 @@ async def plan_layers(request: LayersRequest, nix_image: NixImageSubsystem) -> P
         graph = ClosureGraph().union(*(closure.graph for closure in closures))
     except ContradictionError as error:
         raise NixImageError(f"{request.address}: {error}") from None
+    graphs = {package: closure.graph for package, closure in zip(every, closures)}
     held: dict[Address, set[StorePath]] = {}
     contents: list[Contents] = []
     layers: dict[LayerRecipe, PlannedLayer] = {}
@@ -276,7 +277,8 @@ async def plan_layers(request: LayersRequest, nix_image: NixImageSubsystem) -> P
                 layer.target.get(NixReproducibleField).value and set(apart).isdisjoint(recipe.paths)
             )
             history = _history(layer.target, recipe)
-            layers.setdefault(recipe, PlannedLayer(recipe, history, mine, keep))
+            holders = _holders(recipe, mine, graphs)
+            layers.setdefault(recipe, PlannedLayer(recipe, history, holders, keep))
     return PlannedLayers(tuple(layers.values()), tuple(contents))
 
 
@@ -290,6 +292,21 @@ def _log_kept_copies(layer: LayerTarget, contents: Contents) -> None:
                 f"{layer.target.address}: {info.path} is copied to the root of the image and kept in "
                 f"its store as well, since {referrers[0]} references it."
             )
+
+
+def _holders(
+    recipe: LayerRecipe,
+    packages: Iterable[NixPackage],
+    graphs: Mapping[NixPackage, ClosureGraph],
+) -> tuple[NixPackage, ...]:
+    """Returns packages that are enough to have the paths of a recipe, so that no others are built."""
+    missing = set(recipe.paths)
+    holders = []
+    for package in packages:
+        if not missing.isdisjoint(graphs[package]):
+            holders.append(package)
+            missing.difference_update(graphs[package])
+    return tuple(holders)
 
 
 def _paths(packages: Iterable[NixPackage]) -> tuple[StorePath, ...]:
