@@ -125,7 +125,7 @@ class Bench:
     def commands(self) -> dict[str, list[str]]:
         """The programs, by name; `HOST` in a word stands for the registry."""
         copy = ["copy", "--quiet", "--dest-tls-verify=false"]
-        names = [f"oci:{self.directory}/layout:image:latest", "docker://HOST/image:latest"]
+        names = [f"oci:{self.directory}/layout:latest", "docker://HOST/image:latest"]
         return {
             _OURS: [*self._nixoci(), "push", f"{self.directory}/image.json", "HOST/image:latest"],
             "skopeo copy --preserve-digests": _skopeo([*copy, "--preserve-digests", *names]),

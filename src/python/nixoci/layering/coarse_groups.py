@@ -1,7 +1,7 @@
 """Brings a large closure down to a few hundred groups that are hardly worth taking apart.
 
-To compare all pairs of 10,000 paths takes too long. But most paths of a large closure are small, and
-two kinds of neighbours are nearly as good as the best partner that there is:
+To compare all pairs of 10,000 paths takes too long. But most paths of a large closure are small,
+and two kinds of neighbours are nearly as good as the best partner that there is:
 
 - what references a path. Its triggers include those of the path, so it loses nothing by taking the
   path in; the path alone is then pushed more often.
@@ -87,8 +87,8 @@ class _Merging:
             cost, head, partner = heappop(heap)
             if self._parents[head] != head:
                 continue
-            # The costs of a group mostly rise, as it and what is around it grow. So an old figure is
-            # a lower bound, and is looked at again only when it comes first.
+            # The costs of a group mostly rise, as it and what is around it grow. So an old figure
+            # is a lower bound, and is looked at again only when it comes first.
             now, partner = self._partner(head)
             if now > cost:
                 heappush(heap, (now, head, partner))

@@ -142,7 +142,7 @@ def _numbered(
 ) -> tuple[Mapping[StorePath, int], Callable[[int], int]]:
     """Returns the bit of each path, and what sums up the rates of such bits.
 
-    Bits of equal rates are together, those of the most frequent rate lowest, so that it is enough to
+    Bits of equal rates are together, those of the most frequent rate lowest, so it is enough to
     count bits.
     """
     frequency = Counter(rates.values())
