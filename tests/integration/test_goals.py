@@ -42,8 +42,19 @@ def monorepo(tmp_path_factory: pytest.TempPathFactory, machine_nix: Nix) -> Mono
     (
         (
             "nix_image",
-            ("An OCI image made of Nix store closures", "entrypoint", "copy_to_root", "docker load"),
+            (
+                *("An OCI image made of Nix store closures", "entrypoint", "copy_to_root"),
+                *("docker load", "image_tags", "several cost one upload", "skip_push", "registries"),
+            ),
         ),
+        (
+            "nix-images",
+            (
+                *("[nix-images]", "mount_from", "skip_tls_verify", "they are no option"),
+                *("--nix-images-run-args", "The container is removed when it ends"),
+            ),
+        ),
+        ("goals", ("publish", "run")),
         ("nix_package", ("flake.nix", "Nothing else is visible to it", "attr", "store_path")),
         ("nix_layer", ("max_layers", "1 to 125", "permissions")),
         ("nix", ("[nix]", "search_path", "system", "no cache key")),
@@ -61,6 +72,8 @@ def test_peek_shows_fields_and_all_dependencies(monorepo: Monorepo) -> None:
     assert image["target_type"] == "nix_image"
     assert image["layers"] == [":layer"]
     assert image["image_tags"] == ["latest"]
+    assert image["registries"] == ["<all default registries>"]
+    assert (image["repository"], image["skip_push"]) == (None, False)
     assert image["dependencies"] == ["app:c", "app:config", "app:layer"]
 
 
