@@ -100,6 +100,48 @@ def test_a_new_leaf_does_not_reshuffle_what_was_pushed(seed: int, size: int) -> 
     assert pushed(before, after, after_graph) <= total / 4
 
 
+@pytest.mark.parametrize("max_layers, most", [(20, 0.05), (40, 0.05), (100, 0.03)])
+def test_a_new_small_leaf_pushes_little_without_previous_layers(
+    max_layers: int, most: float
+) -> None:
+    """Two splits that know nothing of each other have nearly all large paths in the same layers."""
+    shares = []
+    for seed in range(12):
+        known = generated(200, seed)
+        before = split(known, max_layers)
+        after_graph = with_leaf(known, size=20_000)
+        after = split(after_graph, max_layers)
+        total = sum(i.nar_size for i in after_graph.values())
+        # The root is a new path, as its contents are.
+        shares.append((pushed(before, after, after_graph) - 3 * MB - 20_000) / total)
+    assert sum(shares) / len(shares) <= most
+
+
+def with_leaf(known: ClosureGraph, size: int) -> ClosureGraph:
+    """Returns the next revision of a graph: the root references one more path."""
+    leaf = info("leaf", nar_size=size)
+    root = known[store_path("root")]
+    changed = replace(
+        root,
+        path=store_path("root-again"),
+        references=tuple(sorted([*root.references, leaf.path])),
+    )
+    return ClosureGraph([*known.without({root.path}).values(), changed, leaf])
+
+
+def test_small_paths_do_not_move_large_ones() -> None:
+    """However many small paths there are, the layers of large paths stay as they were."""
+    known = generated(150, 7)
+    large = {p for p, i in known.items() if i.nar_size > 100_000}
+    more = ClosureGraph([*known.values(), *(info(f"tiny-{n}", nar_size=500) for n in range(50))])
+
+    def of_large(graph: ClosureGraph) -> set[tuple[str, ...]]:
+        parts = split(graph, 20)
+        return {part for part in parts if large.intersection(part)}
+
+    assert of_large(known) == of_large(more)
+
+
 def test_ten_thousand_paths_are_split() -> None:
     """A very large closure goes through the coarse groups, and the result is a partition."""
     known = generated(10_000, 5)

@@ -12,7 +12,7 @@ and two kinds of neighbours are nearly as good as the best partner that there is
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
-from typing import Optional
+from typing import Optional, Sequence
 
 from nixoci.closure import ClosureGraph
 from nixoci.layering.cost_model import CostModel
@@ -22,16 +22,18 @@ from nixoci.layering.cost_model import CostModel
 MAX_GROUPS = 300
 
 
-def coarse_groups(graph: ClosureGraph, model: CostModel) -> tuple[tuple[int, ...], ...]:
+def coarse_groups(
+    graph: ClosureGraph, model: CostModel, places: Sequence[int]
+) -> tuple[tuple[int, ...], ...]:
     """Returns at most `MAX_GROUPS` groups of places in `model.paths`.
 
     :param model: of this graph.
+    :param places: those to group, in order.
     """
-    count = len(model.paths)
-    if count <= MAX_GROUPS:
-        return tuple((place,) for place in range(count))
-    merging = _Merging(graph, model)
-    merging.run(_most_groups(count))
+    if len(places) <= MAX_GROUPS:
+        return tuple((place,) for place in places)
+    merging = _Merging(graph, model, places)
+    merging.run(_most_groups(len(places)))
     return merging.groups()
 
 
@@ -46,20 +48,21 @@ def _most_groups(paths: int) -> int:
 class _Merging:
     """Groups while they merge. A group is known by the place of one of its paths, its head."""
 
-    def __init__(self, graph: ClosureGraph, model: CostModel) -> None:
-        places = {path: place for place, path in enumerate(model.paths)}
+    def __init__(self, graph: ClosureGraph, model: CostModel, pool: Sequence[int]) -> None:
+        # From here on, a place is one in the pool.
+        self._pool = pool
+        places = {model.paths[place]: number for number, place in enumerate(pool)}
         self._rate = model.rate
-        self._sizes = list(model.sizes)
-        self._triggers = list(model.triggers)
-        self._rates = [model.rate(mask) for mask in model.triggers]
-        self._members = [[place] for place in range(len(places))]
+        self._sizes = [model.sizes[place] for place in pool]
+        self._triggers = [model.triggers[place] for place in pool]
+        self._rates = [model.rate(mask) for mask in self._triggers]
+        self._members = [[number] for number in range(len(pool))]
         # Where a path went, or itself; see `_head`.
         self._parents = list(range(len(places)))
         self._referrers: list[list[int]] = [[] for _ in places]
         main_reference = [-1] * len(places)
-        for path, info in graph.items():
-            place = places[path]
-            references = [places[r] for r in info.references if r in places and r != path]
+        for path, place in places.items():
+            references = [places[r] for r in graph[path].references if r in places and r != path]
             for reference in references:
                 self._referrers[reference].append(place)
             if references:
@@ -73,7 +76,8 @@ class _Merging:
 
     def groups(self) -> tuple[tuple[int, ...], ...]:
         alive = (place for place, parent in enumerate(self._parents) if place == parent)
-        return tuple(sorted(tuple(sorted(self._members[head])) for head in alive))
+        members = (sorted(self._members[head]) for head in alive)
+        return tuple(sorted(tuple(self._pool[number] for number in group) for group in members))
 
     def run(self, max_groups: int) -> None:
         """Merges what is cheapest until there are `max_groups` groups."""

@@ -1,10 +1,13 @@
 """Our own split, and the default: the fewest bytes that an update is expected to move.
 
-Groups of a large closure are made first (`coarse_groups`), the two that cost least are merged until
-there are few enough layers (`merge`), and what is in the wrong place is moved (`refine`).
+Small paths are split apart from large ones (`size_pools`), groups of many paths are made first
+(`coarse_groups`), and the two that cost least are merged until there are few enough (`merge`). Where
+there are previous layers, what is in the wrong place is moved (`refine`).
 """
 
 from __future__ import annotations
+
+from typing import Iterable
 
 from nixoci.closure import ClosureGraph
 from nixoci.layering.coarse_groups import coarse_groups
@@ -13,6 +16,7 @@ from nixoci.layering.merge import Costs, Layer, merge, units_of
 from nixoci.layering.preferences import Preferences
 from nixoci.layering.previous_layers import Groups, take_apart
 from nixoci.layering.refine import refine
+from nixoci.layering.size_pools import Pool, size_pools
 from nixoci.store_path import StorePath
 
 #: A better split than the previous one is worth its push if it has paid after so many events. An
@@ -33,28 +37,46 @@ def split_by_expected_cost(
     if not graph:
         return ()
     model = cost_model(graph, preferences)
-    groups = coarse_groups(graph, model)
     if preferences.previous:
-        groups, layers = _continued(model, groups, max_layers, preferences)
+        layers = _continued(graph, model, max_layers, preferences)
     else:
-        costs = Costs(model)
-        units = units_of(model, groups, costs)
-        layers = refine(units, merge(units, max_layers, costs), max_layers, costs)
-    parts = []
-    for layer in sorted(layers, key=lambda layer: (layer.rate, layer.members)):
-        places = [p for i, group in enumerate(groups) if layer.members >> i & 1 for p in group]
-        parts.append(tuple(sorted(model.paths[place] for place in places)))
-    return tuple(parts)
+        layers = [
+            layer
+            for pool in size_pools(model, max_layers)
+            for layer in _merged(graph, model, pool)
+        ]
+    return tuple(
+        tuple(sorted(model.paths[place] for place in places))
+        for _, places in sorted((rate, sorted(places)) for rate, places in layers)
+    )
+
+
+#: Rate of a layer, and the places of its paths in the model.
+_Placed = tuple[int, list[int]]
+
+
+def _merged(graph: ClosureGraph, model: CostModel, pool: Pool) -> list[_Placed]:
+    groups = coarse_groups(graph, model, pool.places)
+    costs = Costs(model)
+    return _placed(merge(units_of(model, groups, costs), pool.max_layers, costs), groups)
+
+
+def _placed(layers: Iterable[Layer], groups: Groups) -> list[_Placed]:
+    return [
+        (layer.rate, [p for i, group in enumerate(groups) if layer.members >> i & 1 for p in group])
+        for layer in layers
+    ]
 
 
 def _continued(
-    model: CostModel, groups: Groups, max_layers: int, preferences: Preferences
-) -> tuple[Groups, list[Layer]]:
+    graph: ClosureGraph, model: CostModel, max_layers: int, preferences: Preferences
+) -> list[_Placed]:
     """Returns the cheaper of two: the previous layers, improved, and new ones that may keep some.
 
     What has to be pushed now counts for both.
     """
-    groups, starts, stored = take_apart(model, groups, preferences.previous)
+    everything = coarse_groups(graph, model, tuple(range(len(model.paths))))
+    groups, starts, stored = take_apart(model, everything, preferences.previous)
     masks = frozenset(sum(1 << index for index in indexes) for indexes in stored)
     # Costs are of `HORIZON` events and the push before them, divided by `HORIZON`.
     costs = Costs(model, masks, now=max(1, model.all_rates // HORIZON))
@@ -69,4 +91,5 @@ def _continued(
         refine(units, merge(layers, max_layers, costs), max_layers, costs)
         for layers in (kept, units)
     ]
-    return groups, min(candidates, key=lambda layers: sum(layer.cost for layer in layers))
+    cheapest = min(candidates, key=lambda layers: sum(layer.cost for layer in layers))
+    return _placed(cheapest, groups)
