@@ -47,7 +47,7 @@ _BUILD = """\
 nix_sources(name="nix", sources=["*.nix"])
 nix_package(name="all", source="default.nix", attr="all", dependencies=[":nix"])
 nix_package(name="one", source="default.nix", attr="part01", dependencies=[":nix"])
-nix_layer(name="layer", packages=[":all"], max_layers=20)
+nix_layer(name="layer", packages=[":all"], max_layers=20, layering="popularity")
 nix_image(
     name="image",
     layers=[":layer"],

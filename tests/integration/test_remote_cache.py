@@ -34,11 +34,12 @@ _TINY = """\
 nix_package(name="a", source="tiny.nix", attr="a")
 nix_package(name="greeting", source="tiny.nix", attr="greeting")
 nix_package(name="several", source="tiny.nix", attr="several", outputs=["dev", "out"])
-nix_layer(name="layer", packages=[":a"], max_layers=2)
+nix_layer(name="layer", packages=[":a"], max_layers=2, layering="popularity")
 nix_image(
     name="image",
     layers=[":layer"],
     packages=[":greeting"],
+    layering="popularity",
     nix_database=True,
     repository="acme/tiny",
 )

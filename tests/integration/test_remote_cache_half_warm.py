@@ -25,6 +25,7 @@ nix_image(
     config=":config",
     nix_database=True,
     max_layers={max_layers},
+    layering="popularity",
     output_format="{output_format}",
 )
 """

@@ -32,7 +32,13 @@ rec {
 _BUILD = """\
 nix_package(name="good", source="default.nix", attr="good")
 nix_package(name="clock", source="default.nix", attr="clock", {package})
-nix_layer(name="layer", packages=[":good", ":clock"], max_layers={max_layers}, {layer})
+nix_layer(
+    name="layer",
+    packages=[":good", ":clock"],
+    max_layers={max_layers},
+    layering="popularity",
+    {layer}
+)
 nix_image(name="image", layers=[":layer"], nix_database=True, repository="acme/clock")
 """
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Mapping, Sequence
+from typing import Any, Collection, Mapping, Sequence
 
 from hypothesis import strategies as st
 from nixoci.closure import ClosureGraph, PathInfo
+from nixoci.contents import Contents, divisible, recipes
 from nixoci.hashes import to_sri
+from nixoci.layering import split
+from nixoci.recipe import LayerRecipe
 from nixoci.store_path import StorePath
 
 _DIGITS = "0123456789abcdfghijklmnpqrsvwxyz"
@@ -62,3 +65,20 @@ def some_of(known: Mapping[StorePath, PathInfo]) -> Any:
     if not known:
         return st.just([])
     return st.lists(st.sampled_from(list(known)), unique=True, max_size=len(known))
+
+
+def split_recipes(
+    contents: Contents,
+    *,
+    max_layers: int,
+    apart: Collection[StorePath] = (),
+    strategy: str = "popularity",
+    **rest: Any,
+) -> tuple[LayerRecipe, ...]:
+    """Returns the recipes of contents that are split as a strategy does it.
+
+    :param rest: as for `nixoci.contents.recipes`.
+    """
+    part = divisible(contents, max_layers, apart)
+    parts = split(part.graph, part.max_layers, strategy)
+    return recipes(contents, parts, max_layers=max_layers, **rest)

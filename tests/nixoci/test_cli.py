@@ -13,13 +13,13 @@ from typing import Any, Optional
 import nixoci
 import pytest
 from nixoci.closure import ClosureGraph
-from nixoci.contents import Contents, recipes
+from nixoci.contents import Contents
 from nixoci.database import read_registrations
 from nixoci.evaluate import Derivation
 from nixoci.layer import Layer, digest_layer
 from nixoci.recipe import LayerRecipe
 
-from tests.nixoci.closure_support import info, store_path
+from tests.nixoci.closure_support import info, split_recipes, store_path
 from tests.nixoci.nix_support import (
     environment,
     nix,
@@ -100,7 +100,7 @@ def _sources(directory: Path, word: str) -> Path:
 
 
 def _recipe(*names: str) -> LayerRecipe:
-    (recipe,) = recipes(Contents(ClosureGraph(info(name) for name in names)), max_layers=1)
+    (recipe,) = split_recipes(Contents(ClosureGraph(info(name) for name in names)), max_layers=1)
     return recipe
 
 
@@ -128,7 +128,7 @@ def test_from_sources_to_a_layer(command: Command, tmp_path: Path) -> None:
     assert ["app", "library"] == sorted(path.name for path in graph)
     assert nix(tmp_path).closure([app]) == graph
 
-    (recipe,) = recipes(Contents(graph), max_layers=1)
+    (recipe,) = split_recipes(Contents(graph), max_layers=1)
     (tmp_path / "recipe.json").write_bytes(recipe.to_json())
     printed = command.output(*step, "digest", "recipe.json", python=python)
     assert digest_layer(recipe) == Layer.from_json(printed)
@@ -166,7 +166,7 @@ def test_standard_input_and_output(command: Command, tmp_path: Path) -> None:
     """A dash is standard input; without `--output` the result goes to standard output."""
     (tmp_path / "file").write_text("text")
     added = command.output("closure", *_add(tmp_path, "file"))
-    (recipe,) = recipes(Contents(ClosureGraph.from_json(added)), max_layers=1)
+    (recipe,) = split_recipes(Contents(ClosureGraph.from_json(added)), max_layers=1)
     command.output("digest", "-", "--output", "layer.json", stdin=recipe.to_json())
     assert digest_layer(recipe) == Layer.from_json((tmp_path / "layer.json").read_bytes())
 

@@ -10,13 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nixoci.closure import ClosureGraph, ContradictionError, NotClosedError
-from nixoci.contents import Contents, recipes, require_closed, subtract
+from nixoci.contents import Contents, require_closed, subtract
 from nixoci.errors import InvalidInputError
 from nixoci.layering import MAX_LAYERS
 from nixoci.recipe import ROOT, Owner, Permission
 from nixoci.store_path import StorePath
 
-from tests.nixoci.closure_support import closure_graphs, graph, naive_closure, some_of, store_path
+from tests.nixoci.closure_support import (
+    closure_graphs,
+    graph,
+    naive_closure,
+    some_of,
+    split_recipes,
+    store_path,
+)
 
 
 @dataclass(frozen=True)
@@ -216,7 +223,7 @@ def test_recipes_hold_everything_once(data: Any, max_layers: int) -> None:
     """Every path is in one recipe under its own name, sorted; the last one has what is copied."""
     known = data.draw(closure_graphs())
     contents = _subtract(known, data.draw(requests(known)))
-    made = recipes(contents, max_layers=max_layers)
+    made = split_recipes(contents, max_layers=max_layers)
     assert len(made) <= max_layers and all(recipe.entries for recipe in made)
     in_store = [[e for e in recipe.entries if e.destination != ROOT] for recipe in made]
     at_root = [[e for e in recipe.entries if e.destination == ROOT] for recipe in made]
@@ -242,7 +249,7 @@ def test_recipes_depend_on_the_contents_only(
     infos = [replace(info, signatures=("a:1",), ca="text:x") for info in known.values()]
     order.shuffle(infos)
     one, other = (
-        recipes(_subtract(found, request), max_layers=max_layers)
+        split_recipes(_subtract(found, request), max_layers=max_layers)
         for found in (known, ClosureGraph(infos))
     )
     assert [recipe.to_json() for recipe in one] == [recipe.to_json() for recipe in other]
@@ -255,7 +262,7 @@ def test_permissions_are_where_they_may_match(data: Any, max_layers: int) -> Non
     contents = _subtract(known, data.draw(requests(known)))
     patterns = data.draw(st.lists(st.sampled_from([*PATTERNS, *known]), max_size=5))
     permissions = [Permission(pattern, mode=0o700) for pattern in patterns]
-    for recipe in recipes(contents, max_layers=max_layers, permissions=permissions):
+    for recipe in split_recipes(contents, max_layers=max_layers, permissions=permissions):
         assert recipe.permissions == tuple(
             permission
             for permission in permissions
@@ -266,8 +273,8 @@ def test_permissions_are_where_they_may_match(data: Any, max_layers: int) -> Non
 def test_a_permission_of_one_path_changes_one_recipe() -> None:
     """The recipes, and so the digests, of the other layers stay as they were."""
     contents = Contents(graph({"a": "b", "b": "c", "c": ""}))
-    plain = recipes(contents, max_layers=3)
-    changed = recipes(
+    plain = split_recipes(contents, max_layers=3)
+    changed = split_recipes(
         contents, max_layers=3, permissions=[Permission(f"{store_path('b')}/bin/su", mode=0o4555)]
     )
     differing = [one.paths for one, other in zip(plain, changed) if one != other]
@@ -278,22 +285,22 @@ def test_the_owner_is_in_every_recipe() -> None:
     """Whoever shall own /nix owns what is in each layer."""
     owner = Owner(1000, 100, "user", "users")
     contents = Contents(graph({"a": "", "b": ""}))
-    assert [owner] * 2 == [r.owner for r in recipes(contents, max_layers=2, owner=owner)]
+    assert [owner] * 2 == [r.owner for r in split_recipes(contents, max_layers=2, owner=owner)]
 
 
 def test_the_dialect_is_in_every_recipe() -> None:
     """All layers are written in the same way, `oci` unless another is asked for."""
     contents = Contents(graph({"a": "", "b": ""}))
-    assert ["oci"] * 2 == [r.dialect for r in recipes(contents, max_layers=2)]
-    made = recipes(contents, max_layers=2, dialect="nix2container")
+    assert ["oci"] * 2 == [r.dialect for r in split_recipes(contents, max_layers=2)]
+    made = split_recipes(contents, max_layers=2, dialect="nix2container")
     assert ["nix2container"] * 2 == [recipe.dialect for recipe in made]
     with pytest.raises(InvalidInputError, match="dialect"):
-        recipes(contents, max_layers=2, dialect="docker")
+        split_recipes(contents, max_layers=2, dialect="docker")
 
 
 def test_nothing_makes_no_layer() -> None:
     """Contents that are empty have no recipe."""
-    assert () == recipes(Contents(ClosureGraph()), max_layers=1)
+    assert () == split_recipes(Contents(ClosureGraph()), max_layers=1)
 
 
 @pytest.mark.parametrize("copied", [[], ["tree"]])
@@ -303,5 +310,5 @@ def test_a_budget_out_of_bounds_is_refused(max_layers: int, copied: list[str]) -
     known = graph({"a": "", "tree": ""})
     contents = subtract(known, packages=[store_path("a")], copied=[store_path(n) for n in copied])
     with pytest.raises(InvalidInputError, match="expected 1 to 125") as caught:
-        recipes(contents, max_layers=max_layers)
+        split_recipes(contents, max_layers=max_layers)
     assert max_layers == caught.value.value

@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nixoci.closure import ClosureGraph, NotClosedError
-from nixoci.contents import Contents, recipes, require_closed, subtract
+from nixoci.contents import Contents, require_closed, subtract
 from nixoci.database import database_bytes
 from nixoci.database_recipe import DatabaseRecipe
 from nixoci.recipe import ROOT
 from nixoci.registration import registrations_of
 from nixoci.store_path import StorePath
 from nixoci.tar_database import garbage_collector_roots
-from tests.nixoci.closure_support import closure_graphs, naive_closure, some_of
+from tests.nixoci.closure_support import closure_graphs, naive_closure, some_of, split_recipes
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def test_closed_and_equal_to_the_oracle_or_a_true_witness(
     assert all(set(r.references) <= in_store for r in recipe.registrations)
     assert naive_closure(known, garbage_collector_roots(recipe.registrations)) == in_store
     assert DatabaseRecipe.from_json(recipe.to_json()) == recipe
-    entries = [e for c in stack for r in recipes(c, max_layers=3) for e in r.entries]
+    entries = [e for c in stack for r in split_recipes(c, max_layers=3) for e in r.entries]
     assert {e.path for e in entries if e.destination != ROOT} == in_store
     assert {e.path for e in entries if e.destination == ROOT} == at_root
 

@@ -28,7 +28,7 @@ class Packager:
 
     def __init__(self, nix: Nix, files: Mapping[str, str]) -> None:
         self.nix = nix
-        self.files = files
+        self.files = dict(files)
         self.runner = RuleRunner(
             rules=[
                 *register.rules(),

@@ -247,3 +247,50 @@ def test_packages_for_two_systems(errors: Packager) -> None:
         """
     )
     assert "DIR:image has packages for aarch64-linux and x86_64-linux" in text
+
+
+_PLAN = 'nix_layer_plan(name="plan", images=[":image"])\n'
+
+
+@pytest.mark.parametrize(
+    "fields, plan, expected",
+    [
+        ('layer_groups=[["no-such-*"]]', "", "it matches no store path"),
+        ('layer_groups=["a"]', "", "The 'layer_groups' field in target DIR:image must be a list of"),
+        (
+            'layer_groups=[["*"]], layering="popularity"',
+            "",
+            "DIR:image has the field `layer_groups` and `layering='popularity'`",
+        ),
+        ('change_rates={"a": -1}', "", "`change_rates` of DIR:image gives 'a' the rate -1"),
+        ('change_rates={"a": "b"}', "", "it must be a number"),
+        ('previous="default.json"', "", "`previous` of DIR:image names DIR/default.json, which is no"),
+        ('layer_plan=":p"', "", "names DIR:p, which is a `nix_package`. Name a `nix_layer_plan`"),
+        (
+            'layer_plan=":plan"',
+            'nix_layer_plan(name="plan", images=[":p"])\n',
+            "The field `images` of DIR:plan names DIR:p, which is a `nix_package`",
+        ),
+        (
+            'layer_plan=":plan"',
+            'nix_layer_plan(name="plan", images=[])\n',
+            "Add 'DIR:image' there",
+        ),
+        (
+            'layer_plan=":plan", layering="popularity"',
+            _PLAN,
+            "DIR:image has the fields `layer_plan` and `layering`",
+        ),
+        (
+            'layer_plan=":plan"',
+            'nix_layer_plan(name="plan", images=[":image", ":second"])\n'
+            'nix_image(name="second", packages=[":p"])\n',
+            "names DIR:second, whose field `layer_plan` does not name the plan",
+        ),
+    ],
+)
+def test_bad_layering(errors: Packager, fields: str, plan: str, expected: str) -> None:
+    errors.files["default.json"] = "{}"
+    text = errors.error(_image('source="default.nix", attr="good"', fields) + plan)
+    assert expected in text
+    assert "DIR:image" in text or "DIR:plan" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -18,10 +19,24 @@ let text = name: attributes: script: derivation (attributes // {
   other = text "other" { inherit base; } "echo other $base > $out";
   tree = text "tree" { inherit base; } "/bin/mkdir -p $out/etc; echo $base > $out/etc/base";
   tree-user = text "tree-user" { inherit tree; } "echo $tree > $out";
+  large = text "large" { } "/bin/head -c 1000000 /dev/zero > $out";
+  large-user = text "large-user" { inherit base large; } "/bin/head -c 900000 /dev/zero > $out; echo $base $large >> $out";
   many = text "many" { outputs = [ "out" "dev" ]; } "echo out > $out; echo dev > $dev";
   config = text "config" { inherit base user; } ''
     echo "{\\"Entrypoint\\": [\\"$user\\"], \\"Env\\": [\\"A=1\\", \\"B=$base\\"]}" > $out
   '';
+}
+"""
+
+_OWN = """
+let
+  make = name: attributes: derivation (attributes // {
+    inherit name; system = "x86_64-linux"; builder = "/bin/sh";
+    args = [ "-e" "-c" "/bin/head -c 700000 /dev/zero > $out; echo $source $own $large >> $out" ];
+  });
+in rec {
+  own = make "own" { source = ./source.txt; };
+  all = make "all" { inherit own; inherit (import ./default.nix) large; };
 }
 """
 
@@ -36,7 +51,7 @@ _FLAKE = """
 
 _PACKAGES = "".join(
     f'nix_package(name="{name}", source="default.nix", attr="{name}")\n'
-    for name in ("base", "user", "other", "tree", "tree-user", "many", "config")
+    for name in ("base", "user", "other", "tree", "tree-user", "large", "large-user", "many", "config")
 )
 
 
@@ -66,7 +81,6 @@ def _all(descriptor: dict[str, Any]) -> list[str]:
 
 def test_packages_with_all_that_they_reference(packager: Packager) -> None:
     image = _image(packager, 'nix_image(name="image", packages=[":user", ":other"])')
-    assert _layers(image)[0] == ["base"]
     assert _all(image) == ["base", "other", "user"]
 
 
@@ -94,11 +108,72 @@ nix_image(name="image", packages=[":default"])
     assert "field `dependencies`" in text
 
 
+def test_small_packages_share_a_layer(packager: Packager) -> None:
+    """By default a layer is made only if it is expected to save bytes."""
+    image = _image(packager, 'nix_image(name="image", packages=[":user", ":other"])')
+    assert [sorted(layer) for layer in _layers(image)] == [["base", "other", "user"]]
+
+
 def test_max_layers(packager: Packager) -> None:
     """The most popular path has a layer of its own, the rest share the last one."""
-    image = _image(packager, 'nix_image(name="image", packages=[":user", ":other"], max_layers=2)')
+    image = _image(
+        packager,
+        'nix_image(name="image", packages=[":user", ":other"], max_layers=2, layering="popularity")',
+    )
     assert _layers(image)[0] == ["base"]
     assert sorted(_layers(image)[1]) == ["other", "user"]
+
+
+@pytest.mark.parametrize("strategy", ["popularity", "size_first"])
+def test_the_option_is_for_who_does_not_say(packager: Packager, strategy: str) -> None:
+    """The field of a target wins."""
+    option = f"--nix-images-layering={strategy}"
+    image = _image(packager, 'nix_image(name="image", packages=[":user", ":other"])', option)
+    assert len(_layers(image)) == 3
+    field = 'nix_image(name="image", packages=[":user", ":other"], layering="expected_cost")'
+    assert len(_layers(_image(packager, field, option))) == 1
+
+
+def test_layer_groups(packager: Packager) -> None:
+    """Patterns say what shares a layer; the first group is at the bottom."""
+    image = _image(
+        packager,
+        """
+nix_image(
+    name="image",
+    packages=[":user", ":other", ":many"],
+    layer_groups=[["user", "many*"], ["*-base"]],
+)
+""",
+    )
+    assert [sorted(layer) for layer in _layers(image)] == [["many", "user"], ["base"], ["other"]]
+
+
+def test_previous_layers_are_kept(packager: Packager) -> None:
+    """A split that is hardly better is not worth pushing a large layer again."""
+    build = 'nix_image(name="image", packages=[":large-user"], max_layers=2, '
+    first = _image(packager, build + 'layer_groups=[["base", "large"]])')
+    assert [sorted(layer) for layer in _layers(first)] == [["base", "large"], ["large-user"]]
+    packager.files["old.image.json"] = json.dumps(first)
+    seldom = 'change_rates={"base": 0.01}'
+    again = _image(packager, build + f'{seldom}, previous="old.image.json")')
+    assert _layers(again) == _layers(first)
+    assert _layers(_image(packager, build + f"{seldom})")) != _layers(first)
+
+
+def test_what_is_made_of_the_repositorys_sources_changes_most(packager: Packager) -> None:
+    """A library that reads a source file is kept apart from others, though none is a root."""
+    text = """
+nix_source(name="file", source="source.txt")
+nix_package(name="own", source="own.nix", attr="own", dependencies=[":file", ":nix"])
+nix_package(name="all", source="own.nix", attr="all", dependencies=[":file", ":nix"])
+nix_source(name="nix", source="default.nix")
+nix_image(name="image", packages=[":all"{}], max_layers=2)
+"""
+    packager.files["source.txt"] = "source"
+    packager.files["own.nix"] = _OWN
+    image = _image(packager, text.format(', ":own"'))
+    assert ["large"] in _layers(image)
 
 
 def test_a_layer_below_holds_its_paths_alone(packager: Packager) -> None:
@@ -198,6 +273,7 @@ def test_permissions_reach_the_layers_that_they_can_match(packager: Packager) ->
 nix_image(
     name="image",
     packages=[":user"],
+    layering="popularity",
     permissions=[{"path": "{user}", "mode": "0500", "uid": 7}],
 )
 """,
@@ -226,3 +302,20 @@ def test_platform(packager: Packager) -> None:
     assert _image(packager, text % "")["platform"] == {"os": "linux", "architecture": "amd64"}
     other = _image(packager, text % ', architecture="arm64", variant="v8"')
     assert other["platform"] == {"os": "linux", "architecture": "arm64", "variant": "v8"}
+
+
+def test_images_of_a_plan_share_layers(packager: Packager) -> None:
+    """What two images have in common is in the same layers, whatever else each of them has."""
+    build = """
+nix_layer_plan(name="plan", images=[":image", ":other-image"])
+nix_image(name="image", layer_plan=":plan", packages=[":large-user", ":other"], max_layers=3)
+nix_image(name="other-image", layer_plan=":plan", packages=[":large", ":tree"], max_layers=3)
+"""
+    image = _layers(_image(packager, build))
+    assert ["base", "large"] in [sorted(layer) for layer in image]
+    assert sorted(name for layer in image for name in layer) == [
+        "base",
+        "large",
+        "large-user",
+        "other",
+    ]

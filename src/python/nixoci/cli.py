@@ -402,8 +402,8 @@ def _parser() -> argparse.ArgumentParser:
         "request",
         nargs="?",
         default="-",
-        help="JSON file with graph and max_layers, and, if you like, previous, weights and groups "
-        "(default: standard input)",
+        help="JSON file with graph and max_layers, and, if you like, previous, weights, groups and "
+        "first_party (default: standard input)",
     )
     command.add_argument(
         "--strategy",

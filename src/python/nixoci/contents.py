@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Collection, Iterable, Sequence
 
 from nixoci.closure import ClosureGraph, NotClosedError, PathInfo
-from nixoci.layering import MAX_LAYERS, split
+from nixoci.layering import MAX_LAYERS, Split
 from nixoci.recipe import DIALECTS, ROOT, LayerRecipe, Owner, Permission, RecipeEntry
 from nixoci.store_path import StorePath
 
@@ -72,31 +72,51 @@ def require_closed(stack: Sequence[Contents]) -> None:
         raise NotClosedError(referrers.chain_to(missing[0][0]))
 
 
+@dataclass(frozen=True)
+class Divisible:
+    """What of a layer target's contents a split may divide.
+
+    :param max_layers: over how many layers.
+    """
+
+    graph: ClosureGraph
+    max_layers: int
+
+
+def divisible(contents: Contents, max_layers: int, apart: Collection[StorePath]) -> Divisible:
+    """Returns what is left to split when what is copied, and what is `apart`, has its place.
+
+    :param max_layers: of all of the contents. It is not checked here.
+    """
+    # What is above the bound goes to `split` as it is, so that it is refused.
+    alone = bool(contents.copied) and 1 < max_layers <= MAX_LAYERS
+    return Divisible(
+        contents.graph.without(set(apart)) if apart else contents.graph,
+        max_layers - 1 if alone else max_layers,
+    )
+
+
 def recipes(
     contents: Contents,
+    parts: Split,
     *,
     max_layers: int,
     permissions: Sequence[Permission] = (),
     owner: Owner = Owner(),
-    apart: Collection[StorePath] = (),
-    strategy: str = "popularity",
     dialect: str = DIALECTS[0],
 ) -> tuple[LayerRecipe, ...]:
-    """Splits contents over at most `max_layers` layer recipes, bottom first.
+    """Returns the layer recipes of contents, bottom first.
 
     What is copied to the root is in the last one, alone if there may be two or more. A recipe has
     those of the permissions that can match what is in it.
 
-    :param apart: paths that get a layer of their own, above the others.
+    :param parts: a split of what is `divisible`. Other paths get a layer of their own above it.
+    :param max_layers: as for `divisible`.
     :param dialect: of all of them, see `nixoci.recipe.LayerRecipe`.
-    :raises InvalidInputError: as `nixoci.layering.split`, or an unknown dialect.
+    :raises InvalidInputError: an unknown dialect.
     """
-    # What is above the bound goes to `split` as it is, so that it is refused.
-    alone = bool(contents.copied) and 1 < max_layers <= MAX_LAYERS
-    set_apart = sorted(contents.graph.keys() & set(apart))
-    parts = split(
-        contents.graph.without(set(set_apart)), max_layers - 1 if alone else max_layers, strategy
-    )
+    alone = bool(contents.copied) and max_layers > 1
+    set_apart = sorted(contents.graph.keys() - {path for part in parts for path in part})
     entries = [[_entry(contents.graph[path], path) for path in part] for part in parts]
     if set_apart:
         entries.append([_entry(contents.graph[path], path) for path in set_apart])

@@ -6,10 +6,23 @@ from dataclasses import dataclass
 
 from pants.engine.addresses import Address, UnparsedAddressInputs
 from pants.engine.rules import collect_rules
-from pants.engine.target import FieldSet, InferDependenciesRequest, InferredDependencies
+from pants.engine.target import (
+    Dependencies,
+    DependenciesRequest,
+    FieldSet,
+    InferDependenciesRequest,
+    InferredDependencies,
+)
 from pants.engine.unions import UnionRule
 
-from pants_backend_nix.engine import addresses_of, rule
+from pants_backend_nix.engine import (
+    addresses_of,
+    concurrently,
+    dependencies_of,
+    rule,
+    targets_of,
+)
+from pants_backend_nix.plan_fields import NixLayerPlanField, NixPlannedImagesField
 from pants_backend_nix.target_types import (
     NixConfigField,
     NixCopyToRootField,
@@ -31,6 +44,7 @@ class LayerDependenciesFieldSet(FieldSet):
     ignore: NixIgnoreField
     layers: NixLayersField
     config: NixConfigField
+    plan: NixLayerPlanField
 
 
 class InferLayerDependencies(InferDependenciesRequest):
@@ -47,6 +61,7 @@ async def infer_layer_dependencies(request: InferLayerDependencies) -> InferredD
         field_set.ignore,
         field_set.layers,
         field_set.config,
+        field_set.plan,
     ):
         values = (field.value,) if isinstance(field.value, str) else field.value
         if values:
@@ -62,5 +77,39 @@ async def infer_layer_dependencies(request: InferLayerDependencies) -> InferredD
     return InferredDependencies(found)
 
 
+@dataclass(frozen=True)
+class PlanDependenciesFieldSet(FieldSet):
+    required_fields = (NixPlannedImagesField,)
+
+    images: NixPlannedImagesField
+
+
+class InferPlanDependencies(InferDependenciesRequest):
+    infer_from = PlanDependenciesFieldSet
+
+
+@rule(desc="Infer dependencies of layer plans")
+async def infer_plan_dependencies(request: InferPlanDependencies) -> InferredDependencies:
+    """The images depend on their plan, so the plan depends on what they depend on."""
+    field = request.field_set.images
+    addresses = await addresses_of(
+        UnparsedAddressInputs(
+            field.value or (),
+            owning_address=request.field_set.address,
+            description_of_origin=f"the field `{field.alias}` of {request.field_set.address}",
+        )
+    )
+    images = await targets_of(addresses)
+    dependencies = await concurrently(
+        dependencies_of(DependenciesRequest(image.get(Dependencies))) for image in images
+    )
+    found = {address for of_image in dependencies for address in of_image}
+    return InferredDependencies(sorted(found - {request.field_set.address}))
+
+
 def rules():
-    return (*collect_rules(), UnionRule(InferDependenciesRequest, InferLayerDependencies))
+    return (
+        *collect_rules(),
+        UnionRule(InferDependenciesRequest, InferLayerDependencies),
+        UnionRule(InferDependenciesRequest, InferPlanDependencies),
+    )

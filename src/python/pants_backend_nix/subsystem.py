@@ -17,6 +17,8 @@ from pants.option.subsystem import Subsystem
 from pants.util.docutil import bin_name
 from pants.util.strutil import softwrap
 
+from pants_backend_nix.layering_fields import check_rate
+
 #: Where Nix is installed when `PATH` does not say: system-wide, per user, on NixOS.
 _USUAL_PLACES = (
     "/nix/var/nix/profiles/default/bin",
@@ -150,6 +152,14 @@ class TarDialect(Enum):
     nix2container = "nix2container"
 
 
+class Layering(Enum):
+    """The strategy that splits store paths over layers; see `nixoci.layering`."""
+
+    expected_cost = "expected_cost"
+    size_first = "size_first"
+    popularity = "popularity"
+
+
 class Engine(Enum):
     """A container engine."""
 
@@ -173,6 +183,43 @@ class NixImageSubsystem(Subsystem):
             """
         ),
     )
+
+    layering = EnumOption(
+        default=Layering.expected_cost,
+        help=softwrap(
+            """
+            How store paths are split over layers, unless the field `layering` of a target says
+            otherwise. `expected_cost` is for the fewest bytes that an update is expected to push and
+            pull; `size_first` is the way of dockerTools in nixpkgs since 2024, `popularity` that of
+            nix2container.
+            """
+        ),
+    )
+    change_rates = DictOption[Any](
+        default={},
+        help=softwrap(
+            """
+            How often store paths change by themselves, compared with 1 for others, by shell patterns
+            of their names: `{"acme-*": 20}`. For all targets, after the patterns of their own fields
+            `change_rates`.
+            """
+        ),
+    )
+
+    @property
+    def rates(self) -> Mapping[str, float]:
+        """The option `change_rates`, checked.
+
+        :raises ValueError: a rate is not valid.
+        """
+        for pattern, rate in self.change_rates.items():
+            why = check_rate(rate)
+            if why:
+                raise ValueError(
+                    f"The option `[{self.options_scope}].change_rates` gives {pattern!r} the rate "
+                    f"{rate!r}: {why}"
+                )
+        return self.change_rates
 
     registries = DictOption[Any](
         default={},

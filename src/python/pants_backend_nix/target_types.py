@@ -34,7 +34,14 @@ from pants_backend_nix.database_fields import (
     NixGidField,
     NixUidField,
 )
+from pants_backend_nix.layering_fields import (
+    NixChangeRatesField,
+    NixLayerGroupsField,
+    NixLayeringField,
+    NixPreviousField,
+)
 from pants_backend_nix.permissions_field import PermissionsField
+from pants_backend_nix.plan_fields import NixLayerPlanField, NixLayerPlanTarget
 from pants_backend_nix.publish_fields import (
     NixImageTagsField,
     NixRegistriesField,
@@ -246,9 +253,9 @@ class NixMaxLayersField(IntField):
     default = 1
     help = help_text(
         """
-        The most OCI layers to split the packages over, 1 to 125. What many others depend on gets a
-        layer of its own, so that a changed package changes few layers; the rest share the last one.
-        What is copied to the root takes one of them when there are two or more.
+        The most OCI layers to split the packages over, 1 to 125, so that a changed package changes few
+        layers; the field `layering` says how. What is copied to the root takes one of them when there
+        are two or more.
 
         Container engines take about 125 layers in an image; stay at or below 100.
         """
@@ -294,6 +301,10 @@ _CONTENTS_FIELDS = (
     NixCopyToRootField,
     NixIgnoreField,
     NixLayersField,
+    NixLayeringField,
+    NixLayerGroupsField,
+    NixChangeRatesField,
+    NixPreviousField,
     PermissionsField,
     NixCreatedByField,
     NixAuthorField,
@@ -460,6 +471,7 @@ class NixImageTarget(Target):
         *COMMON_TARGET_FIELDS,
         *_CONTENTS_FIELDS,
         NixImageMaxLayersField,
+        NixLayerPlanField,
         NixImageDependenciesField,
         NixConfigField,
         NixEntrypointField,
@@ -512,5 +524,6 @@ def target_types():
         NixSourcesTarget,
         NixPackageTarget,
         NixLayerTarget,
+        NixLayerPlanTarget,
         NixImageTarget,
     )

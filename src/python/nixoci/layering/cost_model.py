@@ -68,9 +68,10 @@ def package_name(path: StorePath) -> str:
 def cost_model(graph: ClosureGraph, preferences: Preferences = Preferences()) -> CostModel:
     """Returns the cost model of a closure graph.
 
-    A path changes at the rate that the preferences give it, else at 1. The *roots*, which nothing
-    references, are what the user builds: unless they are given a rate, they share one event of two
-    among them, and the rest of the graph has the other.
+    A path changes at the rate that the preferences give it, else at 1. What is *first-party* changes
+    most: unless they are given a rate, such paths share one event of two among them, and the rest of
+    the graph has the other. Where no path is known to be first-party, the roots are taken for it,
+    which nothing references.
 
     References out of the graph, to what layers below hold, are triggers too: all paths that have
     one change with it.
@@ -83,9 +84,10 @@ def cost_model(graph: ClosureGraph, preferences: Preferences = Preferences()) ->
     outside = sorted(reference for reference in referenced if reference not in graph)
     rates = {path: RATE_UNIT if rate is None else rate for path, rate in given.items()}
     rates.update(dict.fromkeys(outside, RATE_UNIT))
-    roots = [path for path in paths if path not in referenced and given[path] is None]
-    share = sum(rates.values()) // max(1, len(roots))
-    rates.update(dict.fromkeys(roots, share))
+    own = preferences.first_party.intersection(graph) or set(graph) - referenced
+    own = {path for path in own if given[path] is None}
+    share = sum(rates.values()) // max(1, len(own))
+    rates.update(dict.fromkeys(own, share))
     bits, rate = _numbered((*paths, *outside), rates)
     triggers = {path: 1 << bits[path] for path in outside}
     for path in reversed(graph.referrers_first()):

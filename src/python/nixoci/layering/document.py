@@ -21,11 +21,11 @@ def split_document(data: bytes, strategy: str) -> bytes:
 
     :param data: an object with `graph`, a list of objects with `path`, `narSize` and `references`;
         `max_layers`; and, each optional, `previous` (lists of paths), `weights` (shell patterns to
-        rates) and `groups` (lists of shell patterns).
+        rates), `groups` (lists of shell patterns) and `first_party` (paths).
     :raises InvalidInputError: another document, or as `nixoci.layering.split`.
     """
     document = parse_object("split request", data)
-    known = {"graph", "max_layers", "previous", "weights", "groups"}
+    known = {"graph", "max_layers", "previous", "weights", "groups", "first_party"}
     if not known.issuperset(document):
         unknown = sorted(set(document) - known)
         raise InvalidInputError("split request", unknown, f"expected no fields but {sorted(known)}")
@@ -41,6 +41,7 @@ def split_document(data: bytes, strategy: str) -> bytes:
             tuple(get_list({"groups": group}, "groups", str))
             for group in get_list(document, "groups", list, [])
         ),
+        first_party=frozenset(map(StorePath.parse, get_list(document, "first_party", str, []))),
     )
     return split_to_json(split(graph, max_layers, strategy, preferences))
 

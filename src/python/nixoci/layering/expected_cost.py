@@ -27,7 +27,7 @@ HORIZON = 20
 def split_by_expected_cost(
     graph: ClosureGraph, max_layers: int, preferences: Preferences = Preferences()
 ) -> tuple[tuple[StorePath, ...], ...]:
-    """See `nixoci.layering.Strategy`; uses `rates` and `previous` of the preferences.
+    """See `nixoci.layering.Strategy`; uses `rates`, `first_party` and `previous` of the preferences.
 
     Layers that change often are on top, since engines that know a layer by all that is below it
     fetch again what is above a change.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import AbstractSet, Iterable, Sequence
+from typing import AbstractSet, Iterable, Iterator, Sequence
 
 from nixoci.layering.cost_model import CostModel
 
@@ -90,6 +90,25 @@ def merge(layers: Sequence[Layer], max_layers: int, costs: Costs) -> list[Layer]
 
     The result depends on the order of `layers` only where two choices cost the same.
     """
+    for state in merging(layers, costs):
+        if len(state.layers) <= max_layers and state.rise >= 0:
+            break
+    return list(state.layers)
+
+
+@dataclass(frozen=True)
+class State:
+    """Layers on their way to become one.
+
+    :param rise: what the next merge costs more; 0 if there is none.
+    """
+
+    layers: tuple[Layer, ...]
+    rise: int
+
+
+def merging(layers: Sequence[Layer], costs: Costs) -> Iterator[State]:
+    """Yields `layers`, and what they are after each merge of the cheapest pair, down to one."""
     slots: list[Layer] = list(layers)
     alive = dict.fromkeys(range(len(slots)))
     rises: dict[tuple[int, int], int] = {}
@@ -116,8 +135,7 @@ def merge(layers: Sequence[Layer], max_layers: int, costs: Costs) -> list[Layer]
     while len(alive) > 1:
         rise, slot = min((partners[slot][0], slot) for slot in alive if partners[slot][1] >= 0)
         other = partners[slot][1]
-        if len(alive) <= max_layers and rise >= 0:
-            break
+        yield State(tuple(slots[slot] for slot in alive), rise)
         new = len(slots)
         slots.append(costs.joined(slots[slot], slots[other]))
         for gone in (slot, other):
@@ -127,4 +145,4 @@ def merge(layers: Sequence[Layer], max_layers: int, costs: Costs) -> list[Layer]
                 partners[later] = partner(later, (s for s in alive if s < later))
         partners[new] = partner(new, alive)
         alive[new] = None
-    return [slots[slot] for slot in alive]
+    yield State(tuple(slots[slot] for slot in alive), 0)

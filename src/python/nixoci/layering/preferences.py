@@ -17,11 +17,13 @@ class Preferences:
     :param previous: the store paths of the layers of an earlier build, of which a registry has the
         blobs. Empty: nothing is known.
     :param groups: shell patterns, as in `rates`; what a group matches shares a layer.
+    :param first_party: the paths that are built from the user's own sources.
     """
 
     rates: tuple[tuple[str, float], ...] = ()
     previous: tuple[tuple[StorePath, ...], ...] = ()
     groups: tuple[tuple[str, ...], ...] = ()
+    first_party: frozenset[StorePath] = frozenset()
 
 
 def matches(pattern: str, path: StorePath) -> bool:

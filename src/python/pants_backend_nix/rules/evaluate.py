@@ -43,6 +43,10 @@ from pants_backend_nix.target_types import (
 SOURCE_ROOT = "source"
 
 
+#: What the names of files end in that say how something is built, and are not what is built.
+_NIX_FILES = (".nix", "flake.lock")
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """How a derivation came about, to do it again where it is not in the store.
@@ -79,6 +83,7 @@ class NixPackage:
     :param outputs: names of the outputs that were asked for; the first one is the package's path.
     :param evaluation: None for a package that is given as a store path.
     :param reproducible: whether building it again gives the same bytes.
+    :param first_party: whether files of the repository are built into it that are no Nix files.
     """
 
     address: Address
@@ -86,6 +91,7 @@ class NixPackage:
     outputs: tuple[str, ...]
     evaluation: Optional[Evaluation]
     reproducible: bool = True
+    first_party: bool = False
 
     def path(self, output: str = "") -> StorePath:
         """:raises KeyError: there is no such output."""
@@ -176,7 +182,10 @@ async def evaluate_package(request: NixPackageRequest, nix: NixSubsystem) -> Nix
                 f"{address}: the field `outputs` names {output!r}, but the derivation's outputs are "
                 f"{', '.join(known)}."
             )
-    return NixPackage(address, derivation, tuple(outputs), evaluation, reproducible)
+    first_party = not all(file.endswith(_NIX_FILES) for file in files.snapshot.files)
+    return NixPackage(
+        address, derivation, tuple(outputs), evaluation, reproducible, first_party
+    )
 
 
 def _from_store_path(

@@ -3,45 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Iterable, Mapping, Optional
+from typing import TYPE_CHECKING, Iterable, Optional
 
 from nixoci.errors import InvalidInputError
 from nixoci.image import Image, LayerInImage, assemble
 from nixoci.image_config import ImageConfig, merge as merge_config
 from nixoci.image_config_values import ARCHITECTURE_OF
 from nixoci.layering import MAX_LAYERS
-from pants.engine.addresses import Address, Addresses, UnparsedAddressInputs
+from pants.engine.addresses import Address, Addresses
 from pants.engine.fs import Digest
 from pants.engine.rules import collect_rules
-from pants.engine.target import (
-    DependenciesRequest,
-    DictStringToStringField,
-    StringField,
-    StringSequenceField,
-    Target,
-)
+from pants.engine.target import Target
 
-from pants_backend_nix import target_types as fields
 from pants_backend_nix.database_fields import (
     NixDatabaseField,
     NixDatabaseSignaturesField,
     owner_of_nix,
 )
-from pants_backend_nix.engine import (
-    addresses_of,
-    concurrently,
-    dependencies_of,
-    implicitly,
-    rule,
-    targets_of,
-)
+from pants_backend_nix.engine import implicitly, rule, targets_of
 from pants_backend_nix.errors import NixImageError
-from pants_backend_nix.interpolation import Interpolation
 from pants_backend_nix.rules.digested import DigestedLayersRequest, digest_layers
-from pants_backend_nix.rules.evaluate import NixPackage, NixPackageRequest, evaluate_package
-from pants_backend_nix.rules.layers import LayerTargetsRequest, resolve_layer_targets
+from pants_backend_nix.rules.evaluate import NixPackage
+from pants_backend_nix.rules.image_fields import ImageFieldsRequest, read_image_fields
+from pants_backend_nix.rules.layer_targets import LayerTargetsRequest, resolve_layer_targets
 from pants_backend_nix.rules.step import StoreStep, run_store_step
 from pants_backend_nix.subsystem import NixSubsystem
+from pants_backend_nix.target_types import NixConfigField
 
 if TYPE_CHECKING:
     from nixoci.layer import Recipe
@@ -69,32 +56,6 @@ class BuiltImage:
     packages: tuple[NixPackage, ...]
     kept: Digest
 
-async def _named_packages(target: Target) -> tuple[NixPackage, ...]:
-    """Returns the packages among the direct dependencies."""
-    dependencies = await dependencies_of(DependenciesRequest(target[fields.NixImageDependenciesField]))
-    targets = await targets_of(dependencies)
-    origin = f"The dependencies of {target.address}"
-    return await concurrently(
-        evaluate_package(NixPackageRequest(dependency.address, origin), **implicitly())
-        for dependency in targets
-        if dependency.has_field(fields.NixPackageSourceField)
-    )
-
-
-async def _config_package(target: Target) -> Optional[NixPackage]:
-    field = target[fields.NixConfigField]
-    if field.value is None:
-        return None
-    origin = f"the field `config` of {target.address}"
-    (address,) = await addresses_of(
-        UnparsedAddressInputs(
-            [field.value], owning_address=target.address, description_of_origin=origin
-        )
-    )
-    return await evaluate_package(
-        NixPackageRequest(address, f"The field `config` of {target.address}"), **implicitly()
-    )
-
 
 async def _read_config(target: Target, package: Optional[NixPackage]) -> ImageConfig:
     if package is None:
@@ -121,22 +82,13 @@ async def _read_config(target: Target, package: Optional[NixPackage]) -> ImageCo
 async def build_image(request: ImageRequest, nix: NixSubsystem) -> BuiltImage:
     (target,) = await targets_of(Addresses([request.address]))
     address = target.address
-    resolved = await resolve_layer_targets(LayerTargetsRequest(address), **implicitly())
-    named = await _named_packages(target)
-    config_package = await _config_package(target)
-
-    used: set[NixPackage] = set()
-    everything = (*resolved.packages, *named)
-    typed, annotations = _typed_config(
-        target, Interpolation.create(address, everything), used
-    )
-    config = merge_config(await _read_config(target, config_package), typed)
-    config_packages = () if config_package is None else (config_package,)
+    fields = await read_image_fields(ImageFieldsRequest(address), **implicitly())
+    config = merge_config(await _read_config(target, fields.config_package), fields.config)
     digested = await digest_layers(
         DigestedLayersRequest(
             address,
-            tuple(sorted(used, key=lambda package: package.address.spec)),
-            config_packages,
+            fields.packages,
+            fields.ignored,
             owner_of_nix(target),
             image=True,
             database=bool(target[NixDatabaseField].value),
@@ -150,13 +102,14 @@ async def build_image(request: ImageRequest, nix: NixSubsystem) -> BuiltImage:
             f"{address} would have {len(digested.layers)} layers; container engines take at most "
             f"{MAX_LAYERS}. Lower `max_layers` of the image or of its layers."
         )
-    packages = (*resolved.packages, *used, *config_packages)
+    resolved = await resolve_layer_targets(LayerTargetsRequest(address), **implicitly())
+    packages = (*resolved.packages, *fields.packages, *fields.ignored)
     config = merge_config(_platform(address, packages, nix), config)
     try:
         image = assemble(
             config,
             list(map(LayerInImage, digested.layers, digested.histories)),
-            annotations,
+            fields.annotations,
         )
     except InvalidInputError as error:
         raise NixImageError(f"{address}: {error}") from None
@@ -166,50 +119,6 @@ async def build_image(request: ImageRequest, nix: NixSubsystem) -> BuiltImage:
         tuple(dict.fromkeys(packages)),
         digested.kept,
     )
-
-
-def _typed_config(
-    target: Target, interpolation: Interpolation, used: set[NixPackage]
-) -> tuple[ImageConfig, Mapping[str, str]]:
-    """Returns what the fields of the target say of the config, and the annotations."""
-
-    def text(field_type: type[StringField]) -> Optional[str]:
-        field = target[field_type]
-        return None if field.value is None else interpolation.text(field.alias, field.value, used)
-
-    def texts(field_type: type[StringSequenceField]) -> Optional[tuple[str, ...]]:
-        field = target[field_type]
-        if field.value is None:
-            return None
-        return tuple(interpolation.text(field.alias, item, used) for item in field.value)
-
-    def pairs(field_type: type[DictStringToStringField]) -> tuple[tuple[str, str], ...]:
-        field = target[field_type]
-        return tuple(
-            (key, interpolation.text(field.alias, value, used))
-            for key, value in (field.value or {}).items()
-        )
-
-    try:
-        config = ImageConfig(
-            entrypoint=texts(fields.NixEntrypointField),
-            cmd=texts(fields.NixCmdField),
-            env=tuple(f"{name}={value}" for name, value in pairs(fields.NixEnvField)),
-            working_dir=text(fields.NixWorkingDirField),
-            user=target[fields.NixUserField].value,
-            exposed_ports=target[fields.NixExposedPortsField].value or (),
-            volumes=target[fields.NixVolumesField].value or (),
-            labels=pairs(fields.NixLabelsField),
-            stop_signal=target[fields.NixStopSignalField].value,
-            architecture=target[fields.NixArchitectureField].value,
-            os=target[fields.NixOsField].value,
-            variant=target[fields.NixVariantField].value,
-            created=target[fields.NixCreatedField].value,
-            author=target[fields.NixAuthorField].value,
-        )
-    except InvalidInputError as error:
-        raise NixImageError(f"{target.address}: {error}") from None
-    return config, dict(pairs(fields.NixAnnotationsField))
 
 
 def _platform(

@@ -1,46 +1,51 @@
-"""Contents of a layer → layer recipes."""
+"""Store paths → their split over layers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from nixoci.contents import Contents, recipes
-from nixoci.recipe import LayerRecipe, Owner, Permission
-from nixoci.store_path import StorePath
+from nixoci.closure import ClosureGraph
+from nixoci.errors import InvalidInputError
+from nixoci.layering import Split, split
+from nixoci.layering.preferences import Preferences
 from pants.engine.rules import collect_rules
 
 from pants_backend_nix.engine import rule
+from pants_backend_nix.errors import NixImageError
 
 
 @dataclass(frozen=True)
 class SplitRequest:
-    contents: Contents
+    """The arguments of `nixoci.layering.split`.
+
+    :param origin: the target whose paths they are, for an error.
+    """
+
+    graph: ClosureGraph
     max_layers: int
-    permissions: tuple[Permission, ...]
-    dialect: str
-    owner: Owner
-    apart: tuple[StorePath, ...]
+    strategy: str
+    preferences: Preferences
+    origin: str = field(compare=False)
 
 
 @dataclass(frozen=True)
-class LayerRecipes:
-    """:param recipes: bottom first."""
+class LayerSplit:
+    """:param parts: bottom first."""
 
-    recipes: tuple[LayerRecipe, ...]
+    parts: Split
 
 
 @rule(desc="Split into layers")
-async def split_contents(request: SplitRequest) -> LayerRecipes:
-    return LayerRecipes(
-        recipes(
-            request.contents,
-            max_layers=request.max_layers,
-            permissions=request.permissions,
-            dialect=request.dialect,
-            owner=request.owner,
-            apart=request.apart,
+async def split_graph(request: SplitRequest) -> LayerSplit:
+    try:
+        return LayerSplit(
+            split(request.graph, request.max_layers, request.strategy, request.preferences)
         )
-    )
+    except InvalidInputError as error:
+        raise NixImageError(
+            f"The store paths of {request.origin} cannot be split into layers. {error} Correct "
+            "`layer_groups`, `change_rates` or `max_layers`."
+        ) from None
 
 
 def rules():

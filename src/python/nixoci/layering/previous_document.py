@@ -1,0 +1,34 @@
+"""The layers of an earlier build, out of the files that packaging writes."""
+
+from __future__ import annotations
+
+from typing import Any, Mapping
+
+from nixoci.json_input import get_field, get_list, parse_object
+from nixoci.recipe import ROOT
+from nixoci.store_path import StorePath
+
+
+def previous_layers(data: bytes) -> tuple[tuple[StorePath, ...], ...]:
+    """Returns the store paths of each layer, for `Preferences.previous`.
+
+    What is copied to the root belongs to no split, and neither does a Nix database.
+
+    :param data: the descriptor of an image (`*.image.json`) or the file of a layer target
+        (`*.layer.json`).
+    :raises InvalidInputError: neither of these.
+    """
+    document = parse_object("description of layers", data)
+    layers = map(_paths, get_list(document, "layers", dict))
+    return tuple(layer for layer in layers if layer)
+
+
+def _paths(layer: Mapping[str, Any]) -> tuple[StorePath, ...]:
+    if "storePaths" in layer:
+        return tuple(map(StorePath.parse, get_list(layer, "storePaths", str)))
+    entries = get_list(get_field(layer, "recipe", dict), "entries", dict, default=[])
+    return tuple(
+        StorePath.parse(entry.get("path"))
+        for entry in entries
+        if entry.get("destination") != ROOT
+    )

@@ -1,0 +1,147 @@
+"""Image target → what its fields say of the config, and the packages that they name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+from nixoci.errors import InvalidInputError
+from nixoci.image_config import ImageConfig
+from pants.engine.addresses import Address, Addresses, UnparsedAddressInputs
+from pants.engine.rules import collect_rules
+from pants.engine.target import (
+    DependenciesRequest,
+    DictStringToStringField,
+    StringField,
+    StringSequenceField,
+    Target,
+)
+from pants.util.frozendict import FrozenDict
+
+from pants_backend_nix import target_types as fields
+from pants_backend_nix.engine import (
+    addresses_of,
+    concurrently,
+    dependencies_of,
+    implicitly,
+    rule,
+    targets_of,
+)
+from pants_backend_nix.errors import NixImageError
+from pants_backend_nix.interpolation import Interpolation
+from pants_backend_nix.rules.evaluate import NixPackage, NixPackageRequest, evaluate_package
+from pants_backend_nix.rules.layer_targets import LayerTargetsRequest, resolve_layer_targets
+
+
+@dataclass(frozen=True)
+class ImageFieldsRequest:
+    """:param address: of a `nix_image`."""
+
+    address: Address
+
+
+@dataclass(frozen=True)
+class ImageFields:
+    """:param config: what the typed fields come to, without what `config` says.
+    :param packages: those that are named in strings, and so are part of the image.
+    :param config_package: the package of the field `config`.
+    """
+
+    config: ImageConfig
+    annotations: FrozenDict[str, str]
+    packages: tuple[NixPackage, ...]
+    config_package: Optional[NixPackage]
+
+    @property
+    def ignored(self) -> tuple[NixPackage, ...]:
+        """The packages that bring in what they reference, and are kept out themselves."""
+        return () if self.config_package is None else (self.config_package,)
+
+
+async def _named_packages(target: Target) -> tuple[NixPackage, ...]:
+    """Returns the packages among the direct dependencies."""
+    dependencies = await dependencies_of(DependenciesRequest(target[fields.NixImageDependenciesField]))
+    targets = await targets_of(dependencies)
+    origin = f"The dependencies of {target.address}"
+    return await concurrently(
+        evaluate_package(NixPackageRequest(dependency.address, origin), **implicitly())
+        for dependency in targets
+        if dependency.has_field(fields.NixPackageSourceField)
+    )
+
+
+async def _config_package(target: Target) -> Optional[NixPackage]:
+    field = target[fields.NixConfigField]
+    if field.value is None:
+        return None
+    origin = f"the field `config` of {target.address}"
+    (address,) = await addresses_of(
+        UnparsedAddressInputs(
+            [field.value], owning_address=target.address, description_of_origin=origin
+        )
+    )
+    return await evaluate_package(
+        NixPackageRequest(address, f"The field `config` of {target.address}"), **implicitly()
+    )
+
+
+@rule(desc="Read fields of image")
+async def read_image_fields(request: ImageFieldsRequest) -> ImageFields:
+    (target,) = await targets_of(Addresses([request.address]))
+    resolved = await resolve_layer_targets(LayerTargetsRequest(request.address), **implicitly())
+    named = await _named_packages(target)
+    config_package = await _config_package(target)
+    used: set[NixPackage] = set()
+    everything = (*resolved.packages, *named)
+    interpolation = Interpolation.create(request.address, everything)
+    config, annotations = _typed_config(target, interpolation, used)
+    packages = tuple(sorted(used, key=lambda package: package.address.spec))
+    return ImageFields(config, annotations, packages, config_package)
+
+
+def _typed_config(
+    target: Target, interpolation: Interpolation, used: set[NixPackage]
+) -> tuple[ImageConfig, FrozenDict[str, str]]:
+    """Returns what the fields of the target say of the config, and the annotations."""
+
+    def text(field_type: type[StringField]) -> Optional[str]:
+        field = target[field_type]
+        return None if field.value is None else interpolation.text(field.alias, field.value, used)
+
+    def texts(field_type: type[StringSequenceField]) -> Optional[tuple[str, ...]]:
+        field = target[field_type]
+        if field.value is None:
+            return None
+        return tuple(interpolation.text(field.alias, item, used) for item in field.value)
+
+    def pairs(field_type: type[DictStringToStringField]) -> tuple[tuple[str, str], ...]:
+        field = target[field_type]
+        return tuple(
+            (key, interpolation.text(field.alias, value, used))
+            for key, value in (field.value or {}).items()
+        )
+
+    try:
+        config = ImageConfig(
+            entrypoint=texts(fields.NixEntrypointField),
+            cmd=texts(fields.NixCmdField),
+            env=tuple(f"{name}={value}" for name, value in pairs(fields.NixEnvField)),
+            working_dir=text(fields.NixWorkingDirField),
+            user=target[fields.NixUserField].value,
+            exposed_ports=target[fields.NixExposedPortsField].value or (),
+            volumes=target[fields.NixVolumesField].value or (),
+            labels=pairs(fields.NixLabelsField),
+            stop_signal=target[fields.NixStopSignalField].value,
+            architecture=target[fields.NixArchitectureField].value,
+            os=target[fields.NixOsField].value,
+            variant=target[fields.NixVariantField].value,
+            created=target[fields.NixCreatedField].value,
+            author=target[fields.NixAuthorField].value,
+        )
+    except InvalidInputError as error:
+        raise NixImageError(f"{target.address}: {error}") from None
+    return config, FrozenDict(pairs(fields.NixAnnotationsField))
+
+
+def rules():
+    return collect_rules()

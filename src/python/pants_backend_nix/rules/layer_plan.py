@@ -1,0 +1,93 @@
+"""Layer plan → one split for the images that share it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+from nixoci.layering import Split
+from nixoci.layering.preferences import Preferences
+from nixoci.layering.shared import ImagePaths, split_shared
+from pants.engine.addresses import Address, Addresses, UnparsedAddressInputs
+from pants.engine.rules import collect_rules
+from pants.engine.target import Target
+from pants.util.frozendict import FrozenDict
+
+from pants_backend_nix.engine import addresses_of, concurrently, implicitly, rule, targets_of
+from pants_backend_nix.errors import NixImageError
+from pants_backend_nix.layering_fields import NixChangeRatesField
+from pants_backend_nix.plan_fields import NixLayerPlanField, NixPlannedImagesField
+from pants_backend_nix.rules.image_fields import ImageFieldsRequest, read_image_fields
+from pants_backend_nix.rules.stack import Floor, Stack, StackRequest, stack_contents
+from pants_backend_nix.subsystem import NixImageSubsystem
+
+
+@dataclass(frozen=True)
+class LayerPlanRequest:
+    """:param address: of a `nix_layer_plan`.
+    :param session: as in `StackRequest`.
+    """
+
+    address: Address
+    session: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """:param splits: of what each image itself holds, above its layer targets."""
+
+    splits: FrozenDict[Address, Split]
+
+
+async def _stack(target: Target, session: Optional[int]) -> Stack:
+    fields = await read_image_fields(ImageFieldsRequest(target.address), **implicitly())
+    return await stack_contents(
+        StackRequest(target.address, fields.packages, fields.ignored, session), **implicitly()
+    )
+
+
+async def _addresses(target: Target, value: tuple[str, ...], field: str) -> Addresses:
+    return await addresses_of(
+        UnparsedAddressInputs(
+            value,
+            owning_address=target.address,
+            description_of_origin=f"the field `{field}` of {target.address}",
+        )
+    )
+
+
+@rule(desc="Split images into layers")
+async def split_images(request: LayerPlanRequest, options: NixImageSubsystem) -> LayerPlan:
+    (plan,) = await targets_of(Addresses([request.address]))
+    field = plan[NixPlannedImagesField]
+    images = await targets_of(await _addresses(plan, field.value or (), field.alias))
+    for image in images:
+        if not image.has_field(NixLayerPlanField):
+            raise NixImageError(
+                f"The field `{field.alias}` of {plan.address} names {image.address}, which is a "
+                f"`{image.alias}`. Name `nix_image` targets."
+            )
+        named = image[NixLayerPlanField]
+        if named.value is None or request.address not in await _addresses(
+            image, (named.value,), named.alias
+        ):
+            raise NixImageError(
+                f"The field `{field.alias}` of {plan.address} names {image.address}, whose field "
+                f"`{named.alias}` does not name the plan. Set it to {plan.address.spec!r}, or take the "
+                "image out of the plan."
+            )
+    stacks = await concurrently(_stack(image, request.session) for image in images)
+    floors: list[Floor] = [stack.floors[-1] for stack in stacks]
+    parts = [floor.divisible for floor in floors]
+    splits = split_shared(
+        [ImagePaths(part.graph, part.max_layers) for part in parts],
+        Preferences(
+            rates=(*(plan[NixChangeRatesField].value or {}).items(), *options.rates.items()),
+            first_party=frozenset().union(*(floor.first_party for floor in floors)),
+        ),
+    )
+    return LayerPlan(FrozenDict(zip((image.address for image in images), splits)))
+
+
+def rules():
+    return collect_rules()

@@ -1,0 +1,149 @@
+"""Target with layers → all the layer targets below it, and the packages that they name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Iterable
+
+from pants.engine.addresses import Address, Addresses, UnparsedAddressInputs
+from pants.engine.rules import collect_rules
+from pants.engine.target import StringSequenceField, Target
+from pants.util.strutil import bullet_list
+
+from pants_backend_nix.engine import addresses_of, concurrently, implicitly, rule, targets_of
+from pants_backend_nix.errors import NixImageError
+from pants_backend_nix.rules.evaluate import NixPackage, NixPackageRequest, evaluate_package
+from pants_backend_nix.target_types import (
+    NixCopyToRootField,
+    NixIgnoreField,
+    NixLayersField,
+    NixMaxLayersField,
+    NixPackagesField,
+)
+
+
+@dataclass(frozen=True)
+class LayerTarget:
+    """One target that holds layers, and what it names.
+
+    :param below: addresses of all the layer targets below it.
+    """
+
+    target: Target
+    packages: tuple[NixPackage, ...]
+    copied: tuple[NixPackage, ...]
+    ignored: tuple[NixPackage, ...]
+    below: tuple[Address, ...]
+
+    @property
+    def all_packages(self) -> tuple[NixPackage, ...]:
+        return (*self.packages, *self.copied, *self.ignored)
+
+
+@dataclass(frozen=True)
+class LayerTargetsRequest:
+    """:param address: of a target with the fields of a layer."""
+
+    address: Address
+
+
+@dataclass(frozen=True)
+class LayerTargets:
+    """:param targets: bottom first, each once; the last one is the one that was asked for."""
+
+    targets: tuple[LayerTarget, ...]
+
+    @property
+    def packages(self) -> tuple[NixPackage, ...]:
+        return tuple(package for target in self.targets for package in target.all_packages)
+
+
+async def _field_addresses(target: Target, field_type: type[StringSequenceField]) -> Addresses:
+    field = target[field_type]
+    if not field.value:
+        return Addresses()
+    return await addresses_of(
+        UnparsedAddressInputs(
+            field.value,
+            owning_address=target.address,
+            description_of_origin=f"the field `{field.alias}` of {target.address}",
+        )
+    )
+
+
+async def _field_packages(
+    target: Target, field_type: type[StringSequenceField]
+) -> tuple[NixPackage, ...]:
+    addresses = await _field_addresses(target, field_type)
+    origin = f"The field `{field_type.alias}` of {target.address}"
+    return await concurrently(
+        evaluate_package(NixPackageRequest(address, origin), **implicitly())
+        for address in addresses
+    )
+
+
+async def _layer_target(target: Target, below: Iterable[Address]) -> LayerTarget:
+    packages, copied, ignored = await concurrently(
+        _field_packages(target, field_type)
+        for field_type in (NixPackagesField, NixCopyToRootField, NixIgnoreField)
+    )
+    return LayerTarget(target, packages, copied, ignored, tuple(below))
+
+
+@rule(desc="Resolve layers")
+async def resolve_layer_targets(request: LayerTargetsRequest) -> LayerTargets:
+    (root,) = await targets_of(Addresses([request.address]))
+    targets = {root.address: root}
+    direct: dict[Address, Addresses] = {}
+    waiting = [root.address]
+    while waiting:
+        address = waiting.pop()
+        direct[address] = await _field_addresses(targets[address], NixLayersField)
+        for target in await targets_of(direct[address]):
+            if not target.has_field(NixMaxLayersField):
+                raise NixImageError(
+                    f"The field `layers` of {address} names {target.address}, which is a "
+                    f"`{target.alias}`. Name a `nix_layer`; packages go into `packages`."
+                )
+            if target.address not in targets:
+                targets[target.address] = target
+                waiting.append(target.address)
+    below: dict[Address, tuple[Address, ...]] = {}
+    for address in _bottom_first(root.address, direct):
+        reach = dict.fromkeys(b for d in direct[address] for b in (*below[d], d))
+        below[address] = tuple(reach)
+    return LayerTargets(
+        await concurrently(
+            _layer_target(targets[address], addresses_below)
+            for address, addresses_below in below.items()
+        )
+    )
+
+
+def _bottom_first(root: Address, direct: dict[Address, Addresses]) -> tuple[Address, ...]:
+    """Returns what `root` reaches, each after all that is below it.
+
+    :raises NixImageError: a layer is below itself.
+    """
+    order: dict[Address, None] = {}
+    stack = [(root, iter(direct[root]))]
+    while stack:
+        address, rest = stack[-1]
+        following = next((a for a in rest if a not in order), None)
+        if following is None:
+            order[address] = None
+            stack.pop()
+        else:
+            above = [address for address, _ in stack]
+            if following in above:
+                cycle = [*above[above.index(following) :], following]
+                raise NixImageError(
+                    f"{following} is below itself by the field `layers`; take one of these out:\n"
+                    + bullet_list(address.spec for address in cycle)
+                )
+            stack.append((following, iter(direct[following])))
+    return tuple(order)
+
+
+def rules():
+    return collect_rules()

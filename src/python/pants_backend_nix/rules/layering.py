@@ -1,0 +1,131 @@
+"""What a layer target holds → its split over layers, by fields, options and what Pants knows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+from nixoci.errors import InvalidInputError
+from nixoci.layering.preferences import Preferences
+from nixoci.layering.previous_document import previous_layers
+from nixoci.store_path import StorePath
+from pants.core.util_rules.source_files import SourceFilesRequest
+from pants.engine.addresses import Addresses, UnparsedAddressInputs
+from pants.engine.rules import collect_rules
+from pants.engine.target import Target
+
+from pants_backend_nix.engine import (
+    addresses_of,
+    contents,
+    implicitly,
+    rule,
+    source_files_of,
+    targets_of,
+)
+from pants_backend_nix.errors import NixImageError
+from pants_backend_nix.layering_fields import (
+    NixChangeRatesField,
+    NixLayerGroupsField,
+    NixLayeringField,
+    NixPreviousField,
+)
+from pants_backend_nix.plan_fields import NixLayerPlanField, NixPlannedImagesField
+from pants_backend_nix.rules.layer_plan import LayerPlanRequest, split_images
+from pants_backend_nix.rules.split import LayerSplit, SplitRequest, split_graph
+from pants_backend_nix.rules.stack import Floor
+from pants_backend_nix.subsystem import NixImageSubsystem
+
+
+@dataclass(frozen=True)
+class FloorSplitRequest:
+    """:param session: as in `StackRequest`."""
+
+    floor: Floor
+    session: Optional[int] = None
+
+
+async def _planned(
+    target: Target, plan: NixLayerPlanField, session: Optional[int]
+) -> Optional[LayerSplit]:
+    """Returns the split that a layer plan makes, if the target has one."""
+    if plan.value is None:
+        return None
+    for field_type in (NixLayeringField, NixLayerGroupsField, NixPreviousField):
+        if target[field_type].value is not None:
+            raise NixImageError(
+                f"{target.address} has the fields `{plan.alias}` and `{field_type.alias}`, but its layers "
+                "are those of the plan: take out one of the two."
+            )
+    origin = f"the field `{plan.alias}` of {target.address}"
+    (address,) = await addresses_of(
+        UnparsedAddressInputs(
+            [plan.value], owning_address=target.address, description_of_origin=origin
+        )
+    )
+    (named,) = await targets_of(Addresses([address]))
+    if not named.has_field(NixPlannedImagesField):
+        raise NixImageError(
+            f"The field `{plan.alias}` of {target.address} names {address}, which is a "
+            f"`{named.alias}`. Name a `nix_layer_plan`."
+        )
+    found = await split_images(LayerPlanRequest(address, session), **implicitly())
+    if target.address not in found.splits:
+        raise NixImageError(
+            f"{target.address} names {address} in its field `{plan.alias}`, but that plan does not have "
+            f"it among its `images`. Add {target.address.spec!r} there."
+        )
+    return LayerSplit(found.splits[target.address])
+
+
+async def _previous(target: Target) -> tuple[tuple[StorePath, ...], ...]:
+    field = target[NixPreviousField]
+    if field.value is None:
+        return ()
+    files = await source_files_of(SourceFilesRequest([field]))
+    (file,) = await contents(files.snapshot.digest)
+    try:
+        return previous_layers(file.content)
+    except InvalidInputError as error:
+        raise NixImageError(
+            f"The field `{field.alias}` of {target.address} names {file.path}, which is no file that "
+            f"`package` wrote for an image or a layer. {error} Copy one from `dist/`, or leave the "
+            "field out."
+        ) from None
+
+
+@rule
+async def split_floor(request: FloorSplitRequest, options: NixImageSubsystem) -> LayerSplit:
+    target = request.floor.target
+    planned = await _planned(target, target.get(NixLayerPlanField), request.session)
+    if planned is not None:
+        return planned
+    groups = target[NixLayerGroupsField].value or ()
+    strategy = target[NixLayeringField].value
+    if groups and strategy not in (None, "expected_cost"):
+        raise NixImageError(
+            f"{target.address} has the field `layer_groups` and `layering={strategy!r}`. What the "
+            "groups leave over is split by expected cost: take out one of the two fields."
+        )
+    parts = request.floor.divisible
+    return await split_graph(
+        SplitRequest(
+            parts.graph,
+            parts.max_layers,
+            "explicit" if groups else strategy or options.layering.value,
+            Preferences(
+                rates=(
+                    *(target[NixChangeRatesField].value or {}).items(),
+                    *options.rates.items(),
+                ),
+                previous=await _previous(target),
+                groups=groups,
+                first_party=request.floor.first_party,
+            ),
+            str(target.address),
+        ),
+        **implicitly(),
+    )
+
+
+def rules():
+    return collect_rules()
