@@ -250,6 +250,7 @@ class NixLayersField(StringSequenceField):
 
 class NixMaxLayersField(IntField):
     alias = "max_layers"
+    value: int
     default = 1
     help = help_text(
         """
