@@ -33,7 +33,7 @@ from nixoci.store_path import StorePath  # noqa: E402
 
 _STRATEGIES = ["popularity", "size_first", "expected_cost"]
 
-#: What is asked of `expected_cost` (issue 6): the mean push at most so many times the ideal one.
+#: What is asked of `expected_cost`: the mean push at most so many times the ideal one.
 _ASKED = {20: 1.12, 40: 1.05}
 
 
@@ -44,7 +44,7 @@ def main() -> int:
     parser.add_argument("--json", help="write the figures to this file")
     arguments = parser.parse_args()
     report: list[dict[str, Any]] = []
-    scenarios = [_read(file) for file in sorted(_HERE.glob("*.json.gz"))]
+    scenarios = [read_scenario(file) for file in sorted(_HERE.glob("*.json.gz"))]
     print(f"{'layers strategy':21}{'scenario':10}{'push':>8}{'pull':>8}{'ideal':>8}", end="")
     print(f"{'/ ideal':>9}{'used':>6}{'seconds':>9}")
     for max_layers in arguments.layers:
@@ -73,7 +73,8 @@ def main() -> int:
     return 0
 
 
-def _read(file: Path) -> tuple[str, list[ClosureGraph]]:
+def read_scenario(file: Path) -> tuple[str, list[ClosureGraph]]:
+    """Returns the name of a scenario and its revisions."""
     with gzip.open(file) as stream:
         document = json.load(stream)
     graphs = [
