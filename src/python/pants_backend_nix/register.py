@@ -9,6 +9,7 @@ from pants_backend_nix.goals import package, publish
 from pants_backend_nix.goals import run as run_goal
 from pants_backend_nix.rules import (
     closure,
+    compress,
     database,
     digest,
     digested,
@@ -46,6 +47,7 @@ def rules():
         split,
         database,
         digest,
+        compress,
         layers,
         digested,
         image,

@@ -9,6 +9,7 @@ from typing import Any, Mapping
 from pants.option.option_types import (
     DictOption,
     EnumOption,
+    IntOption,
     ShellStrListOption,
     StrListOption,
     StrOption,
@@ -150,6 +151,14 @@ class TarDialect(Enum):
     nix2container = "nix2container"
 
 
+class CompressionFormat(Enum):
+    """How layers are compressed; see `nixoci.compression`."""
+
+    none = "none"
+    gzip = "gzip"
+    zstd = "zstd"
+
+
 class Engine(Enum):
     """A container engine."""
 
@@ -170,6 +179,27 @@ class NixImageSubsystem(Subsystem):
             How layers are written. `oci` has relative names, as most tools write them.
             `nix2container` has the exact bytes of that tool: the same store paths make the same layer
             digests, so that a registry that has images made by nix2container gets no layer twice.
+            """
+        ),
+    )
+
+    compression = EnumOption(
+        default=CompressionFormat.none,
+        help=softwrap(
+            """
+            How layers are compressed, unless the field `compression` of an image says otherwise.
+            Compressed layers take fewer bytes in registries and on the way; a layer that changed takes
+            longer to package, and to send. Docker pulls `zstd` from version 23 on, containerd from 1.5
+            on. `gzip` runs everywhere, and compresses less in more time.
+            """
+        ),
+    )
+    compression_level = IntOption(
+        default=None,
+        help=softwrap(
+            """
+            How hard to compress: 1 to 12 for `gzip` (default 6), 1 to 22 for `zstd` (default 3). Images
+            with a field `compression` of their own have a level of their own.
             """
         ),
     )

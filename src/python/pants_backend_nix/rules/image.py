@@ -22,6 +22,7 @@ from pants.engine.target import (
 )
 
 from pants_backend_nix import target_types as fields
+from pants_backend_nix.compression_fields import compression_of
 from pants_backend_nix.database_fields import (
     NixDatabaseField,
     NixDatabaseSignaturesField,
@@ -41,7 +42,7 @@ from pants_backend_nix.rules.digested import DigestedLayersRequest, digest_layer
 from pants_backend_nix.rules.evaluate import NixPackage, NixPackageRequest, evaluate_package
 from pants_backend_nix.rules.layers import LayerTargetsRequest, resolve_layer_targets
 from pants_backend_nix.rules.step import StoreStep, run_store_step
-from pants_backend_nix.subsystem import NixSubsystem
+from pants_backend_nix.subsystem import NixImageSubsystem, NixSubsystem
 
 if TYPE_CHECKING:
     from nixoci.layer import Recipe
@@ -118,7 +119,9 @@ async def _read_config(target: Target, package: Optional[NixPackage]) -> ImageCo
 
 
 @rule(desc="Assemble image")
-async def build_image(request: ImageRequest, nix: NixSubsystem) -> BuiltImage:
+async def build_image(
+    request: ImageRequest, nix: NixSubsystem, options: NixImageSubsystem
+) -> BuiltImage:
     (target,) = await targets_of(Addresses([request.address]))
     address = target.address
     resolved = await resolve_layer_targets(LayerTargetsRequest(address), **implicitly())
@@ -141,6 +144,7 @@ async def build_image(request: ImageRequest, nix: NixSubsystem) -> BuiltImage:
             image=True,
             database=bool(target[NixDatabaseField].value),
             signatures=bool(target[NixDatabaseSignaturesField].value),
+            compression=compression_of(target, options),
             session=request.session,
         ),
         **implicitly(),
