@@ -9,6 +9,7 @@ from typing import Sequence
 import zstandard
 
 from nixoci.compression import Compression
+from tests.integration.support.tools import tool
 
 #: Formats and levels: the defaults, the lowest, and one at which zstd searches by salted rows.
 COMPRESSIONS = tuple(
@@ -27,8 +28,8 @@ def decompress(compression: Compression, blob: bytes) -> bytes:
 
 def decompress_by_program(compression: Compression, blob: bytes) -> bytes:
     """Returns what the program that everybody has makes of a blob."""
-    program = [{"zstd": "zstd", "gzip": "gzip"}[compression.format], "-d", "-c"]
-    return subprocess.run(program, input=blob, stdout=subprocess.PIPE, check=True).stdout
+    program = tool("zstd") if compression.format == "zstd" else "gzip"
+    return subprocess.run([program, "-d", "-c"], input=blob, stdout=subprocess.PIPE, check=True).stdout
 
 
 def words_of(data: Sequence[int], size: int) -> bytes:
