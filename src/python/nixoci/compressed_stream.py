@@ -34,7 +34,7 @@ class CompressedStream:
     """Takes a stream part by part and hands on what it becomes, frame by frame; a context manager.
 
     The compressors are C libraries that leave the interpreter to other threads, so this thread goes
-    on making the stream. At most twice as many chunks as threads are in memory.
+    on making the stream. Only a few more chunks than threads are in memory.
 
     :param emit: takes the compressed stream part by part.
     :param threads: change no byte.
@@ -54,7 +54,8 @@ class CompressedStream:
         self._emit = emit
         threads = threads or default_threads()
         self._executor = ThreadPoolExecutor(threads)
-        self._most_waiting = 2 * threads
+        # One is filled here while another one waits to be written.
+        self._most_waiting = threads + 2
         self._waiting: deque[tuple[bytearray, Future[bytes]]] = deque()
         self._unused: list[bytearray] = []
         self._chunk = bytearray(self._chunk_size)
