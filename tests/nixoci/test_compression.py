@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,15 +49,6 @@ def test_what_is_refused(change: dict[str, Any], words: str) -> None:
     """Whatever the value is that does not fit, the error names it."""
     with pytest.raises(InvalidInputError, match=words):
         Compression.from_document({**ZSTD.to_document(), **change})
-
-
-def test_the_locked_versions_are_those_of_the_code() -> None:
-    """What is required, what is installed for Pants and what the code wants is one version."""
-    python = Path(__file__).parents[2] / "3rdparty" / "python"
-    for known in FORMATS.values():
-        name, version = known.compressor.split()[:2]
-        for file in ("pants.in", "requirements.txt", "pants.lock", "default.lock"):
-            assert re.search(rf"^{name}=={re.escape(version)}\b", (python / file).read_text(), re.M)
 
 
 def test_json_of_layers() -> None:
