@@ -132,7 +132,7 @@ def _table(report: dict[str, Any]) -> str:
     tar = sizes["ours none"]
     lines = [
         f"{report['bytes'] / 1e6:.0f} MB, {report['cpus']} processors, load {report['load'][0]:.1f}",
-        f"{'':14} {'seconds':>8} {'of tar':>7}   {'than':12} {'seconds':>8} {'size':>6}",
+        f"{'':14} {'seconds':>8} {'of tar':>7}   {'to':13} {'time':>7} {'size':>6}",
     ]
     pairs = [("none", "", "tar | openssl"), *_PAIRS]
     for name, level, program in pairs:
