@@ -44,10 +44,19 @@ nix_image(
     repository="acme/tiny",
 )
 nix_image(name="several-outputs", packages=[":several"], max_layers=1)
+nix_package(name="kept", source="tiny.nix", attr="greeting", reproducible=False)
+nix_image(
+    name="compressed",
+    layers=[":layer"],
+    packages=[":kept"],
+    nix_database=True,
+    compression="zstd",
+    compression_level=7,
+)
 """
 
 _TINY_IMAGES = ("tiny:image", "tiny:several-outputs")
-_IMAGES = (*_TINY_IMAGES, "hello:image", "app:descriptor", "nix-in-image::")
+_IMAGES = (*_TINY_IMAGES, "tiny:compressed", "hello:image", "app:descriptor", "nix-in-image::")
 
 _BIG = """\
 nix_sources(name="nix", sources=["*.nix", "generate.py"])
@@ -134,7 +143,9 @@ def test_nothing_is_done_twice(
     written = set(cache.written)
     run = machine.pants("package", *_IMAGES)
     assert machine.dist() == machine_a.dist()
-    assert len(machine.dist()) == 6
+    assert len(machine.dist()) == 7
+    layers = machine.monorepo.descriptor("tiny/compressed.image.json")["layers"]
+    assert {layer["mediaType"].rpartition(".")[2] for layer in layers} == {"tar+zstd"}
     _assert_no_errors(run)
     assert run.started == ()
     assert "local_execution_requests" not in run.counters
@@ -163,7 +174,8 @@ def test_without_the_cache_the_work_is_done_here(
     _write_tiny(machine)
     run = machine.pants("package", *_TINY_IMAGES)
     expected = machine_a.dist()
-    assert machine.dist() == {name: expected[name] for name in expected if name.startswith("tiny/")}
+    names = [name for name in expected if name.startswith("tiny/") and "compressed" not in name]
+    assert machine.dist() == {name: expected[name] for name in names}
     assert len(run.processes("Build")) == 3
     assert len(run.processes("Digest")) == 5
     assert "remote_cache_requests_cached" not in run.counters

@@ -39,7 +39,9 @@ nix_layer(
     layering="popularity",
     {layer}
 )
-nix_image(name="image", layers=[":layer"], nix_database=True, repository="acme/clock")
+nix_image(
+    name="image", layers=[":layer"], nix_database=True, repository="acme/clock", {image}
+)
 """
 
 
@@ -51,11 +53,12 @@ class Machines:
     b: Monorepo
     registry: Registry
 
-    def write(self, *, package: str = "", layer: str = "", max_layers: int = 3) -> None:
+    def write(
+        self, *, package: str = "", layer: str = "", image: str = "", max_layers: int = 3
+    ) -> None:
         self.a.write("app/default.nix", _NIX)
-        self.a.write(
-            "app/BUILD", _BUILD.format(package=package, layer=layer, max_layers=max_layers)
-        )
+        fields = {"package": package, "layer": layer, "image": image, "max_layers": max_layers}
+        self.a.write("app/BUILD", _BUILD.format(**fields))
 
     def store_of_b(self) -> set[str]:
         store = Path(self.b.nix.prefix[-1]) / "store"
@@ -147,3 +150,18 @@ def test_kept_layers_are_the_same_everywhere(
     assert pulled(machines, tmp_path / "image") == recorded == layers(machines.b)
     assert run.processes("Build", "Digest") == ()
     assert not machines.store_of_b() & {"clock", "clock.drv"}
+
+
+def test_kept_layers_are_compressed_from_what_is_kept(machines: Machines, tmp_path: Path) -> None:
+    """A machine that has built nothing compresses the bytes of the first one, and ships them."""
+    machines.write(package="reproducible=False")
+    package(machines.a)
+    plain = set(layers(machines.a))
+    machines.write(package="reproducible=False", image='compression="zstd"')
+    run = publish(machines, machines.b)
+    assert pulled(machines, tmp_path / "image") == layers(machines.b)
+    assert len(run.processes("Compress layer of clock")) == 1
+    assert not machines.store_of_b() & {"clock", "clock.drv"}
+    compressed = machines.b.descriptor("app/image.image.json")["layers"]
+    assert {layer["diffId"] for layer in compressed} == plain
+    assert {layer["compression"]["format"] for layer in compressed} == {"zstd"}

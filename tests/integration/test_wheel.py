@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import glob
+import re
 import zipfile
 from pathlib import Path
 
 import nixoci
+from nixoci.compression import FORMATS
 from tests.integration.support.closures import materialize_tiny_closure
 from tests.integration.support.monorepo import Monorepo
 from tests.integration.support.nix import Nix
@@ -26,6 +28,10 @@ def test_the_wheel_packages_an_image(tmp_path: Path, machine_nix: Nix) -> None:
     site = tmp_path / "site"
     with zipfile.ZipFile(_wheel()) as wheel:
         wheel.extractall(site)
+    (metadata,) = site.glob("*.dist-info/METADATA")
+    required = re.findall(r"^Requires-Dist: (\S+)$", metadata.read_text(), re.MULTILINE)
+    compressors = (known.compressor.split()[:2] for known in FORMATS.values())
+    assert sorted(required) == sorted("==".join(words) for words in compressors)
     repository = Monorepo.create(tmp_path, machine_nix, pythonpath=[site])
     materialize_tiny_closure(repository.root / "app")
     repository.write(

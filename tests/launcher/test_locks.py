@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from nixoci.compression import FORMATS
 from tests.launcher.conftest import ROOT
 
 LOCKS = sorted((ROOT / "3rdparty" / "python").glob("*.lock"))
@@ -41,6 +42,13 @@ def test_tests_run_on_what_they_import() -> None:
     default = pinned("default.lock")
     for project, version in pinned("test-runner.lock").items():
         assert default[project] == version
+
+
+def test_one_version_of_each_compressor() -> None:
+    """Pants runs what the code wants, and the tests run the same."""
+    for known in FORMATS.values():
+        project, version = known.compressor.split()[:2]
+        assert pinned("pants.lock")[project] == pinned("default.lock")[project] == version
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)

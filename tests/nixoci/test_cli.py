@@ -7,17 +7,19 @@ import os
 import subprocess
 import sys
 import zipapp
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Optional
 
 import nixoci
 import pytest
 from nixoci.closure import ClosureGraph
+from nixoci.compression import Compression
 from nixoci.contents import Contents
 from nixoci.database import read_registrations
 from nixoci.evaluate import Derivation
 from nixoci.layer import Layer, digest_layer
-from nixoci.recipe import LayerRecipe
+from nixoci.recipe import LayerRecipe, RecipeEntry
 
 from tests.nixoci.closure_support import info, split_recipes, store_path
 from tests.nixoci.nix_support import (
@@ -315,3 +317,37 @@ def _add(directory: Path, name: str) -> tuple[str]:
     (directory / name).write_text("text")
     output = nix(directory).run(("nix-store", "--add", str(directory / name)))
     return (output.decode().strip(),)
+
+
+def test_compressing_needs_the_compressor(command: Command, tmp_path: Path) -> None:
+    """Without it the error says what to install; with it, given as Pants does, there is a layer."""
+    graph = ClosureGraph.from_json(command.output("closure", *_add(tmp_path, "compressed")))
+    ((path, known),) = graph.items()
+    recipe = LayerRecipe((RecipeEntry(path, known.nar_hash, path),))
+    (tmp_path / "recipe.json").write_bytes(recipe.to_json())
+    arguments = ("digest", "recipe.json", "--compression=zstd", "--compression-level=5")
+    result = command.run("--json-errors", *arguments)
+    assert 1 == result.returncode
+    document = json.loads(result.stdout)
+    assert ("CompressorError", "zstandard 0.25.0 (zstd 1.5.7)") == (
+        document["error"],
+        document["wanted"],
+    )
+    assert "pip install zstandard==0.25.0" in document["message"]
+
+    spec = find_spec("zstandard")
+    assert spec is not None and spec.origin is not None
+    packages = os.path.dirname(os.path.dirname(spec.origin))
+    command.output(
+        *("tools", "tools", f"--compressor-python={sys.executable}"),
+        f"--compressor-directory={packages}",
+    )
+    layer = Layer.from_json(command.output("--tools=tools/tools.json", *arguments))
+    assert Compression.create("zstd", 5) == layer.compression
+    plain = Layer.from_json(command.output("digest", "recipe.json"))
+    assert layer.uncompressed() == plain
+
+    refused = command.run("--tools=tools/tools.json", *arguments, "--keep=kept")
+    assert b"keep the layer first" in refused.stderr
+    for wrong in ("--compression=lz4", "--compression-level=99", "--compressor=zstandard 1"):
+        assert 1 == command.run("--tools=tools/tools.json", *arguments, wrong).returncode

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -133,3 +136,11 @@ def test_what_has_no_origin_must_be_there(tmp_path: Path) -> None:
         source.realise([there, missing])
     assert caught.value.paths == (missing,)
     source.realise([there])
+
+
+def test_threads_import_nothing_of_the_core() -> None:
+    """In Python 3.9, two threads that import from one zip file may see half of a module."""
+    program = "import sys, nixoci.layer_source; print('nixoci.compressed_layer' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    words = [sys.executable, "-c", program]
+    assert subprocess.check_output(words, env=environment).strip() == b"True"

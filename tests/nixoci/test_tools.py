@@ -13,7 +13,16 @@ from typing import Any
 import pytest
 from nixoci.errors import InvalidInputError
 from nixoci.nix import NixNotFoundError, NixTooOldError
-from nixoci.tools import PYTHON_LINK, TOOLS_FILE, read_tools, write_tools
+from nixoci.tools import (
+    COMPRESSOR_PYTHON_LINK,
+    COMPRESSORS_FILE,
+    PYTHON_LINK,
+    TOOLS_FILE,
+    read_compressors,
+    read_tools,
+    write_compressors,
+    write_tools,
+)
 
 from tests.nixoci.nix_support import environment, nix, program
 
@@ -96,3 +105,15 @@ def test_another_document_is_refused(tmp_path: Path, document: Any) -> None:
     file.write_text(text.replace("{nix}", nix(tmp_path).directory))
     with pytest.raises(InvalidInputError):
         read_tools(str(file))
+
+
+def test_compressors_come_with_their_interpreter(tmp_path: Path) -> None:
+    """The link starts it, and the file says where it finds them; without both there are none."""
+    tools = str(tmp_path / TOOLS_FILE)
+    assert read_compressors(tools) == []
+    write_compressors(str(tmp_path), sys.executable, ["/some/where", "/else/where"])
+    assert read_compressors(tools) == ["/some/where", "/else/where"]
+    assert os.path.realpath(tmp_path / COMPRESSOR_PYTHON_LINK) == os.path.realpath(sys.executable)
+    (tmp_path / COMPRESSORS_FILE).write_text('{"directories": [1]}')
+    with pytest.raises(InvalidInputError):
+        read_compressors(tools)

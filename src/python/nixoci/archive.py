@@ -13,6 +13,7 @@ from nixoci.image import Image
 from nixoci.json_output import canonical_json
 from nixoci.layout import Blob, Write, WriteLayer, blob_path, image_blobs, layout_files
 from nixoci.reference import Reference
+from nixoci.uncompressed import uncompressed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def write_docker_archive(
     write_layer: WriteLayer,
     references: Sequence[Reference] = (),
 ) -> None:
-    """As `write_oci_archive`, for `docker load` of every version too."""
+    """As `write_oci_archive`, for `docker load` of every version too: its layers are uncompressed."""
     files, blobs = _docker_archive(image, recipes, write_layer, references)
     _write_archive(path, files, blobs)
 
@@ -79,6 +80,7 @@ def _docker_archive(
     Docker before 25 reads `manifest.json`, whose paths may be any in the archive. So it names the
     same blobs as the OCI image layout around it, as `docker save` does since 25.
     """
+    image = uncompressed(image)
     description = {
         "Config": blob_path(image.config_digest),
         "RepoTags": [str(reference) for reference in references],

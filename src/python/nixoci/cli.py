@@ -150,21 +150,41 @@ def _digest(options: argparse.Namespace) -> None:
     from nixoci.recipe import LayerRecipe
 
     recipe = parse_recipe(_read(options.recipe))
+    compression = _compression(options)
     # The layer of a database is made of nothing that is in a store, and needs no Nix.
     if not isinstance(recipe, LayerRecipe):
-        _write(options.output, digest_layer(recipe).to_json())
+        _write(options.output, digest_layer(recipe, compression=compression).to_json())
+        return
+    if options.kept_layers is not None:
+        from nixoci.kept_layer import digest_kept_layer
+
+        layer = digest_kept_layer(options.kept_layers, recipe, compression)
+        _write(options.output, layer.to_json())
         return
     from nixoci.reproducibility import require_recorded_contents
 
     nix = _nix(options)
     require_recorded_contents(nix, recipe)
     if options.keep is None:
-        layer = digest_layer(recipe, store_root=nix.store_root)
+        layer = digest_layer(recipe, store_root=nix.store_root, compression=compression)
+    elif compression is not None:
+        raise InvalidInputError(
+            "--keep", options.keep, "keep the layer first, then compress it with --kept-layers"
+        )
     else:
         from nixoci.kept_layer import keep_layer
 
         layer = keep_layer(recipe, options.keep, store_root=nix.store_root)
     _write(options.output, layer.to_json())
+
+
+def _compression(options: argparse.Namespace) -> Any:
+    from nixoci.compression import NONE, Compression
+
+    if options.compression == NONE:
+        return None
+    _find_compressors(options)
+    return Compression.create(options.compression, options.compression_level, options.compressor)
 
 
 def _tools(options: argparse.Namespace) -> None:
@@ -177,6 +197,12 @@ def _tools(options: argparse.Namespace) -> None:
             raise InvalidInputError("setting", text, "expected NAME=VALUE")
         settings.append((name, value))
     write_tools(options.directory, os.environ, options.environment_names, settings)
+    if options.compressor_python is not None:
+        from nixoci.tools import write_compressors
+
+        write_compressors(
+            options.directory, options.compressor_python, options.compressor_directories
+        )
 
 
 def _read_file(options: argparse.Namespace) -> None:
@@ -420,6 +446,29 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="write the layer itself too, compressed, since nobody could make it again",
     )
+    command.add_argument(
+        "--kept-layers",
+        metavar="DIRECTORY",
+        help="files that `digest --keep` wrote: digest that of the recipe, without any store",
+    )
+    command.add_argument(
+        "--compression",
+        default="none",
+        metavar="FORMAT",
+        help="none, gzip or zstd (default: %(default)s)",
+    )
+    command.add_argument(
+        "--compression-level",
+        type=int,
+        metavar="NUMBER",
+        help="1 to 12 for gzip, 1 to 22 for zstd (default: 6 and 3)",
+    )
+    command.add_argument(
+        "--compressor",
+        metavar="VERSION",
+        help="name and version of the compressor that must be used (default: the one that this "
+        "nixoci is made for)",
+    )
     add_output(command)
 
     command = add("read-file", _read_file, "Print the contents of a store path that is a file.")
@@ -442,6 +491,19 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="NAME=VALUE",
         help="setting of nix.conf for every command of Nix",
+    )
+    command.add_argument(
+        "--compressor-python",
+        metavar="FILE",
+        help="interpreter for the steps that compress (default: none)",
+    )
+    command.add_argument(
+        "--compressor-directory",
+        dest="compressor_directories",
+        action="append",
+        default=[],
+        metavar="DIRECTORY",
+        help="where that interpreter finds the packages that compress",
     )
 
     command = add("write", _write_image, "Write an image, streamed from the store, to a file.")
@@ -578,9 +640,18 @@ def _nix(options: argparse.Namespace) -> Any:
     return read_tools(options.tools)
 
 
+def _find_compressors(options: argparse.Namespace) -> None:
+    """Makes the compressors of the sandbox importable; elsewhere they are, or are not, anyway."""
+    if options.tools is not None:
+        from nixoci.tools import read_compressors
+
+        sys.path.extend(read_compressors(options.tools))
+
+
 def _layer_source(options: argparse.Namespace) -> Any:
     from nixoci.layer_source import LayerSource, origins_from_json
 
+    _find_compressors(options)
     origins: Any = ()
     if options.origins is not None:
         directory = os.path.dirname(os.path.abspath(options.origins))

@@ -7,14 +7,15 @@ and can be kept, compared and read by people and scripts. `docs/` describes it f
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Mapping, Sequence
 
+from nixoci.compression import Compression
 from nixoci.errors import InvalidInputError
-from nixoci.image import MEDIA_TYPE_MANIFEST, Image, parse_image
+from nixoci.image import MEDIA_TYPE_MANIFEST, Image, parse_image, with_layers
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json, readable_json
-from nixoci.layer import parse_recipe
+from nixoci.layer import Layer, parse_recipe
 from nixoci.reference import Reference
 
 TYPE_CHECKING = False
@@ -61,6 +62,9 @@ class Descriptor:
             raise InvalidInputError(
                 "layers of the image descriptor", len(layers), f"the image has {len(image.layers)}"
             )
+        image = with_layers(
+            image, [_layer(item.layer, layer) for item, layer in zip(image.layers, layers)]
+        )
         recipes = []
         for number, (layer, expected) in enumerate(zip(layers, _layer_summaries(image)), start=1):
             _require_equal(f"layer {number} of the image descriptor", layer, expected)
@@ -110,13 +114,35 @@ def _summary(image: Image) -> dict[str, Any]:
     }
 
 
+def _layer(layer: Layer, document: dict[str, Any]) -> Layer:
+    """Returns a layer of the manifest with what the descriptor says of its compression."""
+    facts = get_field(document, "compression", dict, default=None)
+    if facts is None:
+        layer.require_known_form()
+        return layer
+    tar_size = get_field(facts, "tarSize", int)
+    if tar_size < 0:
+        raise InvalidInputError("tarSize", tar_size, "it is negative")
+    return replace(layer, compression=Compression.from_document(facts), tar_size=tar_size)
+
+
+def layer_summary(layer: Layer) -> dict[str, Any]:
+    """What people and scripts want to know of a layer, by the names of the OCI image spec."""
+    summary: dict[str, Any] = {
+        "digest": layer.digest,
+        "size": layer.size,
+        "diffId": layer.diff_id,
+        "mediaType": layer.media_type,
+    }
+    if layer.compression is not None:
+        summary["compression"] = {**layer.compression.to_document(), "tarSize": layer.tar_size}
+    return summary
+
+
 def _layer_summaries(image: Image) -> list[dict[str, Any]]:
     return [
         {
-            "digest": item.layer.digest,
-            "size": item.layer.size,
-            "diffId": item.layer.diff_id,
-            "mediaType": item.layer.media_type,
+            **layer_summary(item.layer),
             "history": {name: value for name, value in vars(item.history).items() if value},
         }
         for item in image.layers

@@ -74,6 +74,11 @@ class Image:
         """The digest of the config, `sha256:<hex>`: Docker's image ID."""
         return digest_of(self.config)
 
+    @property
+    def is_compressed(self) -> bool:
+        """Whether a compressor is needed to make the layers."""
+        return any(item.layer.compression is not None for item in self.layers)
+
     def descriptor(self) -> dict[str, Any]:
         """The descriptor of the manifest (OCI image spec, descriptor.md), without platform."""
         return _descriptor(MEDIA_TYPE_MANIFEST, self.manifest)
@@ -122,19 +127,30 @@ def assemble(
         "schemaVersion": 2,
         "mediaType": MEDIA_TYPE_MANIFEST,
         "config": _descriptor(MEDIA_TYPE_CONFIG, config_bytes),
-        "layers": [
-            {
-                "mediaType": item.layer.media_type,
-                "digest": item.layer.digest,
-                "size": item.layer.size,
-            }
-            for item in layers
-        ],
+        "layers": [item.layer.descriptor() for item in layers],
     }
     if annotations:
         manifest["annotations"] = dict(annotations)
     # Reading back what was written proves that a push or a writer will be able to read it.
-    return parse_image(config_bytes, canonical_json("image manifest", manifest))
+    image = parse_image(config_bytes, canonical_json("image manifest", manifest))
+    return with_layers(image, [item.layer for item in layers])
+
+
+def with_layers(image: Image, layers: Sequence[Layer]) -> Image:
+    """Returns `image` with what its manifest cannot say of its layers: how to make them again.
+
+    :param layers: one for each layer of the image, in the same order.
+    :raises InvalidInputError: they are not those of the manifest.
+    """
+    for item, layer in zip(image.layers, layers):
+        if (layer.diff_id, layer.descriptor()) != (item.layer.diff_id, item.layer.descriptor()):
+            raise InvalidInputError("layer", layer.digest, "it is not that of the manifest")
+        if layer.compression and layer.compression.media_type != layer.media_type:
+            raise InvalidInputError(
+                "layer compression", layer.compression.format, f"the layer is {layer.media_type}"
+            )
+    items = (replace(item, layer=layer) for item, layer in zip(image.layers, layers))
+    return replace(image, layers=tuple(items))
 
 
 def parse_image(config: bytes, manifest: bytes) -> Image:

@@ -17,8 +17,9 @@ from nixoci.tar_output import BUFFER_SIZE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Optional
+    from typing import BinaryIO, Callable, Iterator, Optional
 
+    from nixoci.compression import Compression
     from nixoci.recipe import LayerRecipe
 
 #: As `wbits` of zlib: the format of gzip.
@@ -57,6 +58,41 @@ def keep_layer(recipe: LayerRecipe, path: str, *, store_root: str = "") -> Layer
     return Layer(digest, size, digest)
 
 
+def digest_kept_layer(
+    directory: str, recipe: LayerRecipe, compression: Optional[Compression] = None
+) -> Layer:
+    """Returns the layer that is kept in `directory`: that of its tar, or compressed.
+
+    :raises InvalidInputError: there is no such file, or it is damaged.
+    :raises CompressorError: the compressor is not here.
+    """
+    path = os.path.join(directory, kept_name(recipe))
+
+    def write_tar(write: Callable[[memoryview], object]) -> None:
+        try:
+            with open(path, "rb") as file:
+                for part in _decompressed(file, path):
+                    write(memoryview(part))
+        except FileNotFoundError:
+            raise InvalidInputError("kept layer", path, "there is no such file") from None
+
+    if compression is not None:
+        from nixoci.compressed_layer import compress_layer
+
+        return compress_layer(write_tar, compression)
+    hasher = sha256()
+    size = 0
+
+    def update(part: memoryview) -> None:
+        nonlocal size
+        hasher.update(part)
+        size += len(part)
+
+    write_tar(update)
+    digest = "sha256:" + hasher.hexdigest()
+    return Layer(digest, size, digest)
+
+
 def write_kept_layer(
     directory: str,
     recipe: LayerRecipe,
@@ -68,34 +104,50 @@ def write_kept_layer(
     :param write: as for `nixoci.layer.write_layer`; it never gets all of what is not the layer.
     :returns: bytes written; None if there is no such file.
     :raises InvalidInputError: the file is not that of the layer.
+    :raises CompressedBytesError: and `CompressorError`, as `nixoci.layer.write_layer`.
     """
+    if layer.compression is not None and is_kept(directory, recipe):
+        from nixoci.compressed_layer import write_compressed_layer
+
+        tar = layer.uncompressed()
+        return write_compressed_layer(
+            lambda write_tar: write_kept_layer(directory, recipe, tar, write_tar), layer, write
+        )
     path = os.path.join(directory, kept_name(recipe))
     try:
         file = open(path, "rb")
     except FileNotFoundError:
         return None
     hasher = sha256()
-    decompressor = zlib.decompressobj(wbits=_GZIP)
     written = 0
     last = b""
     with file:
-        try:
-            while not decompressor.eof:
-                data = decompressor.unconsumed_tail or file.read(BUFFER_SIZE)
-                if not data:
-                    raise InvalidInputError("kept layer", path, "it ends too early")
-                part = decompressor.decompress(data, BUFFER_SIZE)
-                if not part:
-                    continue
-                hasher.update(part)
-                if written + len(last) + len(part) > layer.size:
-                    raise InvalidInputError("kept layer", path, "it is too long")
-                write_all(write, memoryview(last))
-                written += len(last)
-                last = part
-        except zlib.error as error:
-            raise InvalidInputError("kept layer", path, str(error)) from None
+        for part in _decompressed(file, path):
+            hasher.update(part)
+            if written + len(last) + len(part) > layer.size:
+                raise InvalidInputError("kept layer", path, "it is too long")
+            write_all(write, memoryview(last))
+            written += len(last)
+            last = part
     if "sha256:" + hasher.hexdigest() != layer.digest or written + len(last) != layer.size:
         raise InvalidInputError("kept layer", path, f"its contents are not {layer.digest}")
     write_all(write, memoryview(last))
     return layer.size
+
+
+def _decompressed(file: BinaryIO, path: str) -> Iterator[bytes]:
+    """Yields the tar in a file that keeps a layer, part by part.
+
+    :raises InvalidInputError: the file is damaged.
+    """
+    decompressor = zlib.decompressobj(wbits=_GZIP)
+    try:
+        while not decompressor.eof:
+            data = decompressor.unconsumed_tail or file.read(BUFFER_SIZE)
+            if not data:
+                raise InvalidInputError("kept layer", path, "it ends too early")
+            part = decompressor.decompress(data, BUFFER_SIZE)
+            if part:
+                yield part
+    except zlib.error as error:
+        raise InvalidInputError("kept layer", path, str(error)) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nixoci.errors import InvalidInputError, NixOciError
 from nixoci.json_input import get_field, parse_object
@@ -16,8 +16,9 @@ from nixoci.tar_output import BUFFER_SIZE, Flush
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Optional, Sequence, Union
+    from typing import Any, Callable, Optional, Sequence, Union
 
+    from nixoci.compression import Compression
     from nixoci.database_recipe import DatabaseRecipe
 
     #: Whatever a layer can be made of.
@@ -33,16 +34,48 @@ class Layer:
     :param digest: `sha256:<hex>` of the blob as it is sent.
     :param size: bytes of the blob.
     :param diff_id: `sha256:<hex>` of the uncompressed tar; equal to `digest` while not compressed.
+    :param compression: how the tar becomes the blob; None if it is the blob, or if nobody says.
+    :param tar_size: bytes of the tar, of a layer with `compression`.
     """
 
     digest: str
     size: int
     diff_id: str
     media_type: str = MEDIA_TYPE_LAYER_TAR
+    compression: Optional[Compression] = None
+    tar_size: Optional[int] = None
+
+    def descriptor(self) -> dict[str, Any]:
+        """The descriptor of the blob, as manifests have it."""
+        return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
+
+    def uncompressed(self) -> Layer:
+        """Returns the layer that is the tar itself.
+
+        :raises InvalidInputError: nothing says how this one was compressed.
+        """
+        self.require_known_form()
+        if self.compression is None:
+            return self
+        assert self.tar_size is not None
+        return Layer(self.diff_id, self.tar_size, self.diff_id)
+
+    def require_known_form(self) -> None:
+        """Checks that the blob can be made of a recipe.
+
+        :raises InvalidInputError: nothing says how it was compressed.
+        """
+        if self.compression is None and self.media_type != MEDIA_TYPE_LAYER_TAR:
+            raise InvalidInputError(
+                "layer", self.digest, f"nothing says how to make its media type, {self.media_type}"
+            )
 
     def to_json(self) -> bytes:
         """The one JSON form of this layer."""
-        return json.dumps(vars(self), sort_keys=True, separators=(",", ":")).encode()
+        document = {name: value for name, value in vars(self).items() if value is not None}
+        if self.compression is not None:
+            document["compression"] = self.compression.to_document()
+        return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
     @classmethod
     def from_json(cls, data: bytes) -> Layer:
@@ -54,7 +87,15 @@ class Layer:
         digest, diff_id, media_type = (
             get_field(document, name, str) for name in ("digest", "diff_id", "media_type")
         )
-        return cls(digest, get_field(document, "size", int), diff_id, media_type)
+        layer = cls(digest, get_field(document, "size", int), diff_id, media_type)
+        if "compression" not in document:
+            return layer
+        from nixoci.compression import Compression
+
+        compression = Compression.from_document(get_field(document, "compression", dict))
+        return replace(
+            layer, compression=compression, tar_size=get_field(document, "tar_size", int)
+        )
 
 
 def parse_recipe(data: bytes) -> Recipe:
@@ -98,16 +139,28 @@ class LayerMismatchError(NixOciError):
         super().__init__(f"Layer {layer.digest} has now become {now}. {why}{way_out}")
 
 
-def digest_layer(recipe: Recipe, *, store_root: str = "", overlap: bool = True) -> Layer:
+def digest_layer(
+    recipe: Recipe,
+    *,
+    store_root: str = "",
+    overlap: bool = True,
+    compression: Optional[Compression] = None,
+) -> Layer:
     """Returns the layer that `recipe` makes; nothing is written anywhere.
 
     :param store_root: see `tar.write_tar`.
     :param overlap: hash in a second process while this one packs. It starts only for layers that
         are large enough to gain from it, and never while this process has several threads.
+    :param compression: the blob is the tar compressed so; None for the tar itself.
+    :raises CompressorError: the compressor is not here.
     :raises StoreReadError: a store path cannot be packed; see its children.
     :raises DuplicateDestinationError: two paths meet in the root of the image.
     :raises HashProcessError: the second process died.
     """
+    if compression is not None:
+        from nixoci.compressed_layer import compress_layer
+
+        return compress_layer(_tar_writer(recipe, store_root), compression)
     # Packing makes no cycles, and looking for some costs a twentieth of the time.
     collecting = gc.isenabled()
     gc.disable()
@@ -169,8 +222,17 @@ def write_layer(
         more than `layer.size` bytes.
     :returns: bytes written, which are `layer.size`.
     :raises LayerMismatchError: the bytes differ from what was recorded.
-    :raises StoreReadError: and `DuplicateDestinationError`, as `digest_layer`.
+    :raises CompressedBytesError: they do, and the tar is the same.
+    :raises InvalidInputError: nothing says how the layer was compressed.
+    :raises StoreReadError: and `DuplicateDestinationError`, `CompressorError`, as `digest_layer`.
     """
+    layer.require_known_form()
+    if layer.compression is not None:
+        from nixoci.compressed_layer import write_compressed_layer
+
+        return write_compressed_layer(
+            _tar_writer(recipe, store_root), layer, write, lambda: _changed(recipe, store_root)
+        )
     hasher = sha256()
     buffer = memoryview(bytearray(BUFFER_SIZE))
     written = 0
@@ -202,6 +264,24 @@ def _pack(
     from nixoci.tar_database import pack_database
 
     return pack_database(recipe, buffer, flush)
+
+
+def _tar_writer(
+    recipe: Recipe, store_root: str
+) -> Callable[[Callable[[memoryview], object]], None]:
+    """Returns a function that streams the tar of `recipe`."""
+
+    def write_tar(write: Callable[[memoryview], object]) -> None:
+        buffer = memoryview(bytearray(BUFFER_SIZE))
+
+        def flush(full: memoryview) -> memoryview:
+            write(full)
+            return buffer
+
+        _, last = _pack(recipe, buffer, flush, store_root)
+        write(last)
+
+    return write_tar
 
 
 def _brief(recipe: Recipe) -> str:

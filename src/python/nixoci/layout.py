@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: Takes the next bytes of an output.
 Write = Callable[[Union[bytes, memoryview]], object]
 
-#: Streams the tar of a recipe and raises if it is not the layer: `nixoci.layer.write_layer`.
+#: Streams the blob of a layer and raises if it is not the layer: `nixoci.layer.write_layer`.
 WriteLayer = Callable[["Recipe", Layer, Callable[[memoryview], object]], object]
 
 _LAYOUT_NAMES = {"oci-layout", "index.json", "blobs"}

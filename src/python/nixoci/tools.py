@@ -5,6 +5,8 @@ machines is written, once for each machine, to a directory that is in no cache k
 
     DIRECTORY/python3       symbolic link to an interpreter
     DIRECTORY/tools.json    {"nix": directory of the programs, "environment": {…}, "settings": {…}}
+    DIRECTORY/compressor-python3    symbolic link to the interpreter of the steps that compress
+    DIRECTORY/compressors.json      {"directories": [where it finds the compressors]}
 """
 
 from __future__ import annotations
@@ -14,11 +16,13 @@ import os
 import sys
 from typing import Mapping, Sequence
 
-from nixoci.json_input import get_field, parse_object
+from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.nix import ENVIRONMENT_NAMES, Nix, NixNotFoundError
 
 TOOLS_FILE = "tools.json"
 PYTHON_LINK = "python3"
+COMPRESSORS_FILE = "compressors.json"
+COMPRESSOR_PYTHON_LINK = "compressor-python3"
 
 
 def write_tools(
@@ -36,8 +40,6 @@ def write_tools(
     :raises NixNotFoundError: no Nix in `PATH`.
     :raises NixTooOldError: it is too old.
     """
-    import tempfile
-
     nix = Nix.find(environ)
     nix.version()
     names = {*ENVIRONMENT_NAMES, *extra_names, "PATH"}
@@ -46,14 +48,49 @@ def write_tools(
         "settings": dict(settings),
         "environment": {name: environ[name] for name in sorted(names) if name in environ},
     }
+    _write(directory, TOOLS_FILE, document, PYTHON_LINK, sys.executable)
+    return nix
+
+
+def write_compressors(directory: str, python: str, packages: Sequence[str]) -> None:
+    """Describes in `directory` how steps that compress are run.
+
+    The compressors are made for one version of Python, so they come with the interpreter that they
+    were installed for.
+
+    :param packages: directories to import them from.
+    """
+    document = {"directories": list(packages)}
+    _write(directory, COMPRESSORS_FILE, document, COMPRESSOR_PYTHON_LINK, python)
+
+
+def _write(
+    directory: str, name: str, document: Mapping[str, object], link: str, python: str
+) -> None:
+    import tempfile
+
     os.makedirs(directory, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=directory)
     with os.fdopen(descriptor, "w") as file:
         json.dump(document, file, sort_keys=True)
-    os.replace(temporary, os.path.join(directory, TOOLS_FILE))
-    os.symlink(os.path.realpath(sys.executable), f"{temporary}.link")
-    os.replace(f"{temporary}.link", os.path.join(directory, PYTHON_LINK))
-    return nix
+    os.replace(temporary, os.path.join(directory, name))
+    os.symlink(os.path.realpath(python), f"{temporary}.link")
+    os.replace(f"{temporary}.link", os.path.join(directory, link))
+
+
+def read_compressors(path: str) -> list[str]:
+    """Returns the directories that compressors are imported from.
+
+    :param path: the file `tools.json`, beside which `write_compressors` wrote. There are none if
+        it did not.
+    :raises InvalidInputError: not such a file.
+    """
+    try:
+        with open(os.path.join(os.path.dirname(path), COMPRESSORS_FILE), "rb") as file:
+            document = parse_object("compressors file", file.read())
+    except FileNotFoundError:
+        return []
+    return get_list(document, "directories", str)
 
 
 def read_tools(path: str) -> Nix:

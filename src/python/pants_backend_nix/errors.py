@@ -83,6 +83,12 @@ def explain_step_error(
             f"{what}: {message} Two packages in `copy_to_root` (of {packages}) differ in the same "
             "file; take one of them away, or make a package that merges them."
         )
+    if error.get("error") == "CompressorError":
+        return NixImageError(
+            f"{what} failed: {message} The plugin's wheel requires it; where the plugin comes without "
+            "its wheel, add it to `[GLOBAL].plugins`. Without it, only what a cache has can be "
+            'compressed: set `compression` (of the target or of `[nix-images]`) to "none".'
+        )
     return NixImageError(f"{what} ({packages}) failed: {message}")
 
 

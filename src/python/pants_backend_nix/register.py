@@ -9,6 +9,7 @@ from pants_backend_nix.goals import package, publish
 from pants_backend_nix.goals import run as run_goal
 from pants_backend_nix.rules import (
     closure,
+    compress,
     database,
     digest,
     digested,
@@ -56,6 +57,7 @@ def rules():
         layering,
         database,
         digest,
+        compress,
         layers,
         digested,
         image,

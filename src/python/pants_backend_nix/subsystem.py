@@ -9,6 +9,7 @@ from typing import Any, Mapping
 from pants.option.option_types import (
     DictOption,
     EnumOption,
+    IntOption,
     ShellStrListOption,
     StrListOption,
     StrOption,
@@ -160,6 +161,14 @@ class Layering(Enum):
     popularity = "popularity"
 
 
+class CompressionFormat(Enum):
+    """How layers are compressed; see `nixoci.compression`."""
+
+    none = "none"
+    gzip = "gzip"
+    zstd = "zstd"
+
+
 class Engine(Enum):
     """A container engine."""
 
@@ -202,6 +211,26 @@ class NixImageSubsystem(Subsystem):
             How often store paths change by themselves, compared with 1 for others, by shell patterns
             of their names: `{"acme-*": 20}`. For all targets, after the patterns of their own fields
             `change_rates`.
+            """
+        ),
+    )
+    compression = EnumOption(
+        default=CompressionFormat.none,
+        help=softwrap(
+            """
+            How layers are compressed, unless the field `compression` of an image says otherwise.
+            Compressed layers take fewer bytes in registries and on the way; a layer that changed takes
+            longer to package, and to send. Docker pulls `zstd` from version 23 on, containerd from 1.5
+            on. `gzip` runs everywhere, and compresses less in more time.
+            """
+        ),
+    )
+    compression_level = IntOption(
+        default=None,
+        help=softwrap(
+            """
+            How hard to compress: 1 to 12 for `gzip` (default 6), 1 to 22 for `zstd` (default 3). Images
+            with a field `compression` of their own have a level of their own.
             """
         ),
     )

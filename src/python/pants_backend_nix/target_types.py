@@ -28,6 +28,7 @@ from pants.engine.target import (
 from pants.util.docutil import bin_name
 from pants.util.strutil import help_text
 
+from pants_backend_nix.compression_fields import NixCompressionField, NixCompressionLevelField
 from pants_backend_nix.database_fields import (
     NixDatabaseField,
     NixDatabaseSignaturesField,
@@ -499,6 +500,8 @@ class NixImageTarget(Target):
         NixDatabaseSignaturesField,
         NixUidField,
         NixGidField,
+        NixCompressionField,
+        NixCompressionLevelField,
     )
     help = help_text(
         f"""

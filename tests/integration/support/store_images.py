@@ -13,6 +13,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any, Iterator, Mapping, Sequence
 
+from nixoci.compression import Compression
 from nixoci.descriptor import descriptor_json
 from nixoci.hashes import to_sri
 from nixoci.image import LayerInImage, assemble
@@ -53,10 +54,12 @@ def write_store_image(
     *,
     data: Mapping[str, bytes],
     references: Sequence[str] = ("registry.example/acme/api:1.0", "acme/api:latest"),
+    compression: Compression | None = None,
 ) -> StoreImage:
     """Adds store paths, and writes the descriptor of an image of them to `directory`.
 
     :param data: contents of a file by the name of the store path that holds it.
+    :param compression: of all layers.
     """
     directory.mkdir(parents=True, exist_ok=True)
     contents = {"busybox": {"bin/sh": static_busybox().read_bytes()}}
@@ -80,7 +83,8 @@ def write_store_image(
         entrypoint=(f"{paths[0]}/bin/sh", "-c"),
         cmd=(f"echo {GREETING}",),
     )
-    image = assemble(config, [LayerInImage(digest_layer(recipe)) for recipe in recipes])
+    layers = [LayerInImage(digest_layer(recipe, compression=compression)) for recipe in recipes]
+    image = assemble(config, layers)
     descriptor = directory / "image.json"
     names = [Reference.parse(reference) for reference in references]
     descriptor.write_bytes(descriptor_json(image, recipes, references=names))

@@ -3,6 +3,9 @@
 The engine pulls from a registry that exists for this moment, on the loopback interface. An engine
 in a virtual machine or on another host cannot reach it. It shows by not asking anything, and then
 gets the whole image as a stream on the standard input of `docker load` or `podman load`.
+
+Layers are given uncompressed, whatever registries get: the image's ID is the same, the bytes go
+nowhere, and an engine that does not know zstd takes them too.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import secrets
 import subprocess
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import IO, Callable, Iterator, Optional, Sequence, Union
 
 from nixoci.archive import stream_docker_archive
@@ -23,6 +27,7 @@ from nixoci.layout import WriteLayer
 from nixoci.reference import Reference
 from nixoci.registry.served_images import local_references, serve_images
 from nixoci.registry.server import ReadOnlyRegistry
+from nixoci.uncompressed import uncompressed
 
 
 def load_image(
@@ -43,8 +48,11 @@ def load_image(
     :raises EngineFailedError: the engine did not take the image.
     :raises NixOciError: what `write_layer` raised, since that says more than the engine can.
     """
+    # An engine that pulled the image may know it by the manifest with compressed layers.
+    known_as = (descriptor.image.config_digest, descriptor.image.digest)
+    descriptor = replace(descriptor, image=uncompressed(descriptor.image))
     with unwinding_signals():
-        digests = (descriptor.image.config_digest, descriptor.image.digest)
+        digests = tuple(dict.fromkeys((*known_as, descriptor.image.digest)))
         identifier = engine.image_id(digests)
         if identifier is not None:
             _name(engine, identifier, local_references(descriptor, references))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from nixoci.descriptor import descriptor_json
+from nixoci.descriptor import descriptor_json, layer_summary
 from nixoci.json_output import readable_json
 from pants.base.build_environment import get_buildroot
 from pants.core.goals.package import (
@@ -23,12 +23,14 @@ from pants.engine.fs import FileContent
 from pants.engine.rules import collect_rules
 from pants.engine.unions import UnionRule
 
+from pants_backend_nix.compression_fields import default_compression
 from pants_backend_nix.engine import create, implicitly, merge, prefix, rule
 from pants_backend_nix.rules.digested import DigestedLayersRequest, digest_layers
 from pants_backend_nix.rules.image import BuiltImage, ImageRequest, build_image
 from pants_backend_nix.rules.references import ReferencesRequest, name_image
 from pants_backend_nix.rules.run import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.step import StoreStep, run_store_step
+from pants_backend_nix.subsystem import NixImageSubsystem
 from pants_backend_nix.target_types import (
     NixConfigField,
     NixLayersField,
@@ -71,6 +73,7 @@ class NixLayerPackageFieldSet(PackageFieldSet):
 async def _write(
     field_set: NixImagePackageFieldSet, built: BuiltImage, descriptor: bytes, output: str
 ) -> None:
+    output_format = field_set.output_format.value
     session = await current_session(CurrentSessionRequest(), **implicitly())
     await run_store_step(
         StoreStep(
@@ -78,7 +81,7 @@ async def _write(
                 "write",
                 "descriptor.json",
                 f"--kept-layers={_KEPT}",
-                f"--format={field_set.output_format.value}",
+                f"--format={output_format}",
                 f"--output={os.path.join(get_buildroot(), output)}",
             ),
             f"Write {output} of {field_set.address}",
@@ -90,6 +93,8 @@ async def _write(
                 )
             ),
             session=session.id,
+            # A Docker archive has the plain tars.
+            compresses=built.image.is_compressed and output_format != "docker-archive",
         ),
         **implicitly(),
     )
@@ -118,17 +123,16 @@ async def package_image(field_set: NixImagePackageFieldSet, dist_dir: DistDir) -
 
 
 @rule(desc="Package nix_layer")
-async def package_layer(field_set: NixLayerPackageFieldSet) -> BuiltPackage:
-    digested = await digest_layers(DigestedLayersRequest(field_set.address), **implicitly())
+async def package_layer(
+    field_set: NixLayerPackageFieldSet, options: NixImageSubsystem
+) -> BuiltPackage:
+    digested = await digest_layers(
+        DigestedLayersRequest(field_set.address, compression=default_compression(options)),
+        **implicitly(),
+    )
     document = {
         "layers": [
-            {
-                "digest": layer.digest,
-                "size": layer.size,
-                "diffId": layer.diff_id,
-                "mediaType": layer.media_type,
-                "storePaths": list(recipe.paths),
-            }
+            {**layer_summary(layer), "storePaths": list(recipe.paths)}
             for layer, recipe in zip(digested.layers, digested.recipes)
         ]
     }

@@ -125,6 +125,7 @@ async def publish_image(
                     *(f"--mount-from={other}" for other in likely if other != names.repository),
                 ),
                 (settings,),
+                compresses=True,
             ),
             **implicitly(),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
+from nixoci.compression import Compression
 from nixoci.kept_layer import kept_name
 from nixoci.layer import Layer
 from nixoci.recipe import LayerRecipe
@@ -12,6 +13,7 @@ from pants.engine.fs import EMPTY_DIGEST, Digest, FileContent
 from pants.engine.rules import collect_rules
 
 from pants_backend_nix.engine import create, implicitly, rule
+from pants_backend_nix.rules.compress import compression_arguments
 from pants_backend_nix.rules.evaluate import NixPackage
 from pants_backend_nix.rules.step import StoreStep, run_store_step
 
@@ -22,12 +24,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class DigestRequest:
     """:param packages: those that the recipe's paths may come from.
-    :param keep: the bytes of the layer besides its digest.
+    :param keep: the bytes of the layer besides its digest. Such a layer is digested uncompressed.
+    :param compression: None for layers that are not compressed.
     """
 
     recipe: Recipe
     packages: tuple[NixPackage, ...]
     keep: bool = False
+    compression: Optional[Compression] = None
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,10 @@ class DigestedLayer:
 async def digest_recipe(request: DigestRequest) -> DigestedLayer:
     recipe = request.recipe
     keep = None
+    compression = request.compression
     if request.keep and isinstance(recipe, LayerRecipe):
         keep = kept_name(recipe)
+        compression = None
     step = await run_store_step(
         StoreStep(
             (
@@ -56,6 +62,7 @@ async def digest_recipe(request: DigestRequest) -> DigestedLayer:
                 "recipe.json",
                 "--output=layer.json",
                 *(() if keep is None else (f"--keep={keep}",)),
+                *(() if compression is None else compression_arguments(compression)),
             ),
             f"Digest layer of {recipe.summary}",
             request.packages,
@@ -63,6 +70,7 @@ async def digest_recipe(request: DigestRequest) -> DigestedLayer:
             output="layer.json",
             kept=keep,
             expected_errors=("ContentsDifferError",),
+            compresses=compression is not None,
         ),
         **implicitly(),
     )

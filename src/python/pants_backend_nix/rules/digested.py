@@ -6,17 +6,19 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
+from nixoci.compression import Compression
 from nixoci.image import History
 from nixoci.layer import Layer
-from nixoci.recipe import Owner
+from nixoci.recipe import LayerRecipe, Owner
 from pants.engine.addresses import Address
 from pants.engine.fs import EMPTY_DIGEST, Digest
 from pants.engine.rules import collect_rules
 
 from pants_backend_nix.engine import concurrently, implicitly, merge, rule
 from pants_backend_nix.errors import NixImageError
+from pants_backend_nix.rules.compress import CompressKeptRequest, compress_kept
 from pants_backend_nix.rules.database import RegisterRequest, register_paths
-from pants_backend_nix.rules.digest import DigestRequest, digest_recipe
+from pants_backend_nix.rules.digest import DigestedLayer, DigestRequest, digest_recipe
 from pants_backend_nix.rules.evaluate import NixPackage
 from pants_backend_nix.rules.layers import LayersRequest, PlannedLayer, PlannedLayers, plan_layers
 from pants_backend_nix.rules.run import CurrentSessionRequest, current_session
@@ -34,6 +36,7 @@ class DigestedLayersRequest:
     :param more_packages: and `more_ignored`, `owner`: as in `LayersRequest`.
     :param image: the target is an image: what its layers hold together must be closed.
     :param database: adds a layer with the Nix database, with signatures if the second one is true.
+    :param compression: of every layer; None for layers that are not compressed.
     :param session: as in `LayersRequest`.
     """
 
@@ -44,6 +47,7 @@ class DigestedLayersRequest:
     image: bool = False
     database: bool = False
     signatures: bool = False
+    compression: Optional[Compression] = None
     session: Optional[int] = None
 
 
@@ -70,6 +74,28 @@ async def _database_layer(
     return (PlannedLayer(database.recipe, history, ()),)
 
 
+async def _compress_kept(
+    request: DigestedLayersRequest,
+    planned: tuple[PlannedLayer, ...],
+    digested: tuple[DigestedLayer, ...],
+) -> tuple[Layer, ...]:
+    """Returns all layers, of which those that are kept are not compressed yet."""
+    compression = request.compression
+    layers = [one.layer for one in digested if one.layer is not None]
+    if compression is None:
+        return tuple(layers)
+    compressed = await concurrently(
+        compress_kept(CompressKeptRequest(layer.recipe, one.kept, compression), **implicitly())
+        for layer, one in zip(planned, digested)
+        if one.kept != EMPTY_DIGEST and isinstance(layer.recipe, LayerRecipe)
+    )
+    results = iter(compressed)
+    return tuple(
+        layer if one.kept == EMPTY_DIGEST else next(results).layer
+        for layer, one in zip(layers, digested)
+    )
+
+
 async def _digest(
     request: DigestedLayersRequest, session: Optional[int]
 ) -> tuple[Optional[DigestedLayers], tuple[str, ...]]:
@@ -85,7 +111,10 @@ async def _digest(
     database = await _database_layer(request, planned)
     layers = (*planned.layers, *database)
     digested = await concurrently(
-        digest_recipe(DigestRequest(layer.recipe, layer.packages, layer.keep), **implicitly())
+        digest_recipe(
+            DigestRequest(layer.recipe, layer.packages, layer.keep, request.compression),
+            **implicitly(),
+        )
         for layer in layers
     )
     different = tuple(dict.fromkeys(one.different for one in digested if one.different))
@@ -94,7 +123,7 @@ async def _digest(
     kept = await merge(one.kept for one in digested)
     return (
         DigestedLayers(
-            tuple(one.layer for one in digested if one.layer is not None),
+            await _compress_kept(request, layers, digested),
             tuple(layer.recipe for layer in layers),
             tuple(layer.history for layer in layers),
             kept,

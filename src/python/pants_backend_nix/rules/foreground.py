@@ -10,7 +10,7 @@ from pants.engine.rules import collect_rules
 
 from nixoci.descriptor import descriptor_json
 from nixoci.reference import Reference
-from nixoci.tools import PYTHON_LINK, TOOLS_FILE
+from nixoci.tools import COMPRESSOR_PYTHON_LINK, PYTHON_LINK, TOOLS_FILE
 from pants_backend_nix.engine import create, implicitly, merge, prefix, rule
 from pants_backend_nix.rules.image import BuiltImage
 from pants_backend_nix.rules.origins import ORIGINS_FILE, OriginsRequest, collect_origins
@@ -27,7 +27,7 @@ from pants_backend_nix.rules.zipapp import ZIPAPP, pack_zipapp
 _START = f"""\
 sandbox=$1
 shift
-exec "$sandbox/{TOOLS_CACHE}/{PYTHON_LINK}" -I -S "$sandbox/{ZIPAPP}" \\
+exec "$sandbox/{TOOLS_CACHE}/{{link}}" -I -S "$sandbox/{ZIPAPP}" \\
   --tools "$sandbox/{TOOLS_CACHE}/{TOOLS_FILE}" "$@"
 """
 
@@ -41,6 +41,7 @@ class ForegroundRequest:
 
     :param command: the name of the command.
     :param arguments: that follow the descriptor and its origins.
+    :param compresses: it makes layers as registries get them.
     :param files: to put into the sandbox; `{chroot}` stands for it in `arguments`.
     """
 
@@ -49,6 +50,7 @@ class ForegroundRequest:
     references: tuple[Reference, ...]
     arguments: tuple[str, ...] = ()
     files: tuple[FileContent, ...] = ()
+    compresses: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,12 @@ async def prepare_foreground(request: ForegroundRequest) -> Foreground:
     origins = await collect_origins(OriginsRequest(image.packages), **implicitly())
     descriptor = descriptor_json(image.image, image.recipes, references=request.references)
     kept = await prefix(image.kept, _KEPT)
+    compresses = request.compresses and image.image.is_compressed
+    start = _START.format(link=COMPRESSOR_PYTHON_LINK if compresses else PYTHON_LINK)
     files = await create([FileContent(_DESCRIPTOR, descriptor), *request.files])
     return Foreground(
         (
-            *("/bin/sh", "-c", _START, "nixoci", "{chroot}"),
+            *("/bin/sh", "-c", start, "nixoci", "{chroot}"),
             request.command,
             f"{{chroot}}/{_DESCRIPTOR}",
             f"--origins={{chroot}}/{ORIGINS_FILE}",

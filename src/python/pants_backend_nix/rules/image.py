@@ -15,6 +15,7 @@ from pants.engine.fs import Digest
 from pants.engine.rules import collect_rules
 from pants.engine.target import Target
 
+from pants_backend_nix.compression_fields import compression_of
 from pants_backend_nix.database_fields import (
     NixDatabaseField,
     NixDatabaseSignaturesField,
@@ -27,7 +28,7 @@ from pants_backend_nix.rules.evaluate import NixPackage
 from pants_backend_nix.rules.image_fields import ImageFieldsRequest, read_image_fields
 from pants_backend_nix.rules.layer_targets import LayerTargetsRequest, resolve_layer_targets
 from pants_backend_nix.rules.step import StoreStep, run_store_step
-from pants_backend_nix.subsystem import NixSubsystem
+from pants_backend_nix.subsystem import NixImageSubsystem, NixSubsystem
 from pants_backend_nix.target_types import NixConfigField
 
 if TYPE_CHECKING:
@@ -79,7 +80,9 @@ async def _read_config(target: Target, package: Optional[NixPackage]) -> ImageCo
 
 
 @rule(desc="Assemble image")
-async def build_image(request: ImageRequest, nix: NixSubsystem) -> BuiltImage:
+async def build_image(
+    request: ImageRequest, nix: NixSubsystem, options: NixImageSubsystem
+) -> BuiltImage:
     (target,) = await targets_of(Addresses([request.address]))
     address = target.address
     fields = await read_image_fields(ImageFieldsRequest(address), **implicitly())
@@ -93,6 +96,7 @@ async def build_image(request: ImageRequest, nix: NixSubsystem) -> BuiltImage:
             image=True,
             database=bool(target[NixDatabaseField].value),
             signatures=bool(target[NixDatabaseSignaturesField].value),
+            compression=compression_of(target, options),
             session=request.session,
         ),
         **implicitly(),

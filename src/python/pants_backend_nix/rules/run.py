@@ -3,18 +3,25 @@
 What differs between machines (where Python and Nix are, which store Nix uses) is in an append-only
 cache, which is no part of a process's cache key. The steps look there; only when a step has to run and
 finds nothing, a process that is never cached looks through the search path and writes it.
+
+Steps that compress layers need packages that are not in the standard library. They run on the Python
+that runs Pants, since these packages were installed with the plugin, for that Python.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
+import os
+import sys
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional
 
 from nixoci.cli import EXIT_NO_NIX
 from nixoci.nix import ENVIRONMENT_NAMES
-from nixoci.tools import PYTHON_LINK, TOOLS_FILE
+from nixoci.compressor import PACKAGES
+from nixoci.tools import COMPRESSOR_PYTHON_LINK, PYTHON_LINK, TOOLS_FILE
 from pants.engine.internals.session import RunId
 from pants.engine.env_vars import EnvironmentVarsRequest
 from pants.engine.fs import EMPTY_DIGEST, Digest
@@ -45,7 +52,7 @@ TOOLS_CACHE = ".nixoci"
 _EXIT_NO_PYTHON = 77
 
 _START = f"""\
-python={TOOLS_CACHE}/{PYTHON_LINK}
+python={TOOLS_CACHE}/{{link}}
 [ -x "$python" ] || exit {EXIT_NO_NIX}
 exec "$python" -I -S {ZIPAPP} --tools {TOOLS_CACHE}/{TOOLS_FILE} --json-errors "$@"
 """
@@ -73,6 +80,7 @@ class CoreRun:
     :param kept: a further file that it writes, too large to be read here.
     :param session: of a run with side effects: it is done once in each session of Pants that asks
         for it (see `current_session`), and no cache keeps it.
+    :param compresses: it needs the compressors.
     :param attempt: told apart in memory, but not in caches: a failed run is tried again, and its
         success stored, under the same key.
     """
@@ -84,6 +92,7 @@ class CoreRun:
     kept: Optional[str] = None
     session: Optional[int] = None
     attempt: int = 0
+    compresses: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,6 +154,13 @@ class Tools:
     arguments: tuple[str, ...]
 
 
+def _compressor_directories() -> tuple[str, ...]:
+    """Returns where this Python finds the compressors; what is missing is no error before it is used."""
+    specs = (importlib.util.find_spec(name) for name in PACKAGES)
+    origins = [spec.origin for spec in specs if spec is not None and spec.origin is not None]
+    return tuple(dict.fromkeys(os.path.dirname(os.path.dirname(origin)) for origin in origins))
+
+
 @rule
 async def describe_tools(_: ToolsRequest, nix: NixSubsystem) -> Tools:
     names = sorted({*ENVIRONMENT_NAMES, *nix.env_vars, "PATH"})
@@ -155,6 +171,8 @@ async def describe_tools(_: ToolsRequest, nix: NixSubsystem) -> Tools:
     arguments = (
         *(f"--environment-name={name}" for name in sorted(nix.env_vars)),
         *(f"--setting={name}={value}" for name, value in sorted(nix.settings.items())),
+        f"--compressor-python={sys.executable}",
+        *(f"--compressor-directory={directory}" for directory in _compressor_directories()),
     )
     content = json.dumps([environment, arguments], sort_keys=True)
     key = hashlib.sha256(content.encode()).hexdigest()
@@ -236,8 +254,9 @@ def _process(request: CoreRun, digest: Digest, tools: Tools, *, retry: bool) -> 
     if request.session is not None:
         env = session_environment(request.session)
         cache_scope = ProcessCacheScope.PER_RESTART_SUCCESSFUL
+    start = _START.format(link=COMPRESSOR_PYTHON_LINK if request.compresses else PYTHON_LINK)
     return Process(
-        ("/bin/sh", "-c", _START, "nixoci", *request.arguments),
+        ("/bin/sh", "-c", start, "nixoci", *request.arguments),
         description=request.description,
         input_digest=digest,
         env=env,

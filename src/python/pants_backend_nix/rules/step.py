@@ -89,6 +89,7 @@ class StoreStep:
         is made of `arguments` and `input_digest` alone.
     :param output: and `kept` and `session`, as in `CoreRun`.
     :param expected_errors: names of errors of the core that the caller knows what to do about.
+    :param compresses: as in `CoreRun`.
     """
 
     arguments: tuple[str, ...]
@@ -99,6 +100,7 @@ class StoreStep:
     kept: Optional[str] = None
     session: Optional[int] = None
     expected_errors: tuple[str, ...] = ()
+    compresses: bool = False
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,7 @@ async def run_store_step(step: StoreStep) -> StoreStepResult:
         step.output,
         step.kept,
         step.session,
+        compresses=step.compresses,
     )
     result: CoreResult = await run_core(run, **implicitly())
     if result.exit_code == EXIT_NOT_VALID:
