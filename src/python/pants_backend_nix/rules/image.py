@@ -39,7 +39,11 @@ from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.interpolation import Interpolation
 from pants_backend_nix.rules.digested import DigestedLayersRequest, digest_layers
 from pants_backend_nix.rules.evaluate import NixPackage, NixPackageRequest, evaluate_package
-from pants_backend_nix.rules.layers import LayerTargetsRequest, resolve_layer_targets
+from pants_backend_nix.rules.layers import (
+    LayerTargetsRequest,
+    PlannedLayers,
+    resolve_layer_targets,
+)
 from pants_backend_nix.rules.step import StoreStep, run_store_step
 from pants_backend_nix.subsystem import NixSubsystem
 
@@ -61,13 +65,15 @@ class ImageRequest:
 class BuiltImage:
     """:param recipes: one for each layer of the image, bottom first.
     :param packages: all that the image's paths may come from.
-    :param kept: as in `DigestedLayers`.
+    :param kept: and `plan`, as in `DigestedLayers`.
     """
 
     image: Image
     recipes: tuple[Recipe, ...]
     packages: tuple[NixPackage, ...]
     kept: Digest
+    plan: PlannedLayers
+
 
 async def _named_packages(target: Target) -> tuple[NixPackage, ...]:
     """Returns the packages among the direct dependencies."""
@@ -165,6 +171,7 @@ async def build_image(request: ImageRequest, nix: NixSubsystem) -> BuiltImage:
         digested.recipes,
         tuple(dict.fromkeys(packages)),
         digested.kept,
+        digested.plan,
     )
 
 

@@ -187,12 +187,14 @@ class LayersRequest:
 class PlannedLayer:
     """:param packages: those that its paths may come from.
     :param keep: its bytes, since they could not be made again.
+    :param target: the layer target that it belongs to; None for a Nix database.
     """
 
     recipe: Recipe
     history: History
     packages: tuple[NixPackage, ...]
     keep: bool = False
+    target: Optional[Address] = None
 
 
 @dataclass(frozen=True)
@@ -208,6 +210,12 @@ class PlannedLayers:
     def graph(self) -> ClosureGraph:
         """All that is in the store of the image."""
         return ClosureGraph().union(*(contents.graph for contents in self.contents))
+
+    @property
+    def all_paths(self) -> ClosureGraph:
+        """All that is in its layers: what is only copied to the root as well."""
+        copied = (ClosureGraph(contents.copied) for contents in self.contents)
+        return self.graph.union(*copied)
 
     def require_closed(self, address: Address) -> None:
         """:raises NixImageError: a path that is left out is referenced."""
@@ -278,7 +286,8 @@ async def plan_layers(request: LayersRequest, nix_image: NixImageSubsystem) -> P
             )
             history = _history(layer.target, recipe)
             holders = _holders(recipe, mine, graphs)
-            layers.setdefault(recipe, PlannedLayer(recipe, history, holders, keep))
+            planned = PlannedLayer(recipe, history, holders, keep, layer.target.address)
+            layers.setdefault(recipe, planned)
     return PlannedLayers(tuple(layers.values()), tuple(contents))
 
 
