@@ -17,7 +17,8 @@ from nixoci.store_path import StorePath
 #: A layer of nothing larger than this part of the image is one of small paths.
 _SMALL = 100
 
-#: A cause that is behind less than this part of a layer's changes does not explain the layer.
+#: Causes explain a layer if they are behind more than this part of its changes, those by themselves
+#: of single paths not counted.
 _MOST = 0.5
 
 #: Pairs of a cause and a path that are looked at for one layer.
@@ -106,7 +107,8 @@ def reason(members: Sequence[StorePath], dependencies: Dependencies, image_size:
     if common:
         causes = dependencies.topmost(common)
         with_them = f"all change with {_names(causes)}"
-        if dependencies.rate(common) < _MOST * dependencies.rate(every):
+        own = sum(dependencies.own[path] for path in members if not dependencies.own[path] & common)
+        if dependencies.rate(common) <= _MOST * dependencies.rate(every & ~own):
             return f"{small}{with_them}, and each with others"
         inside = [path for path in causes if path in set(members)]
         if inside and len(inside) == len(causes):

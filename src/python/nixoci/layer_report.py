@@ -152,14 +152,18 @@ def report_layers(
         name,
         digest,
         tuple(
-            _layer_report(number, facts, dependencies, image_size)
+            _layer_report(number, facts, graph, dependencies, image_size)
             for number, facts in enumerate(layers, start=1)
         ),
     )
 
 
 def _layer_report(
-    number: int, facts: LayerFacts, dependencies: Dependencies, image_size: int
+    number: int,
+    facts: LayerFacts,
+    graph: ClosureGraph,
+    dependencies: Dependencies,
+    image_size: int,
 ) -> LayerReport:
     recipe = facts.recipe
     if isinstance(recipe, DatabaseRecipe):
@@ -179,14 +183,13 @@ def _layer_report(
         facts.target,
         dependencies.share(triggers),
         ": ".join(word for word in words if word),
-        _path_reports(facts.layer, recipe, dependencies),
+        _path_reports(facts.layer, recipe, graph, dependencies),
     )
 
 
 def _path_reports(
-    layer: Layer, recipe: LayerRecipe, dependencies: Dependencies
+    layer: Layer, recipe: LayerRecipe, graph: ClosureGraph, dependencies: Dependencies
 ) -> tuple[PathReport, ...]:
-    graph = dependencies.graph
     all_sizes = sum(graph[entry.path].nar_size for entry in recipe.entries) or 1
     reports = []
     for entry in recipe.entries:
