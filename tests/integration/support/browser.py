@@ -24,6 +24,8 @@ KEYS: Mapping[str, str] = {
     "Escape": "\ue00c",
     "End": "\ue010",
     "Home": "\ue011",
+    "PageUp": "\ue00e",
+    "PageDown": "\ue00f",
     "Left": "\ue012",
     "Up": "\ue013",
     "Right": "\ue014",
