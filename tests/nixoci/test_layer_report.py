@@ -51,7 +51,7 @@ def why(known: ClosureGraph, names: str) -> str:
         ("libc-2", "libc alone"),
         ("web-2 db-3", "all change with ssl"),
         ("web-2 db-3 ssl-3", "all change with ssl, which is among them"),
-        ("web-2 zlib-1", "all change with libc, and each with others"),
+        ("web-2 zlib-1", "all change with libc, and some with ssl"),
         ("zlib-1 ssl-3", "all change with libc"),
         ("tz-1 icons-1", "paths that depend on nothing else"),
         ("tz-1 ssl-3 zlib-1", "paths that change with libc and tz"),

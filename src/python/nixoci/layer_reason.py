@@ -109,14 +109,15 @@ def reason(members: Sequence[StorePath], dependencies: Dependencies, image_size:
         with_them = f"all change with {_names(causes)}"
         own = sum(dependencies.own[path] for path in members if not dependencies.own[path] & common)
         if dependencies.rate(common) <= _MOST * dependencies.rate(every & ~own):
-            return f"{small}{with_them}, and each with others"
+            others = _covering(members, every & ~own & ~common, dependencies)
+            return f"{small}{with_them}, and some with {_names(others)}"
         inside = [path for path in causes if path in set(members)]
         if inside and len(inside) == len(causes):
             return f"{small}{with_them}, which {'is' if len(inside) == 1 else 'are'} among them"
         return f"{small}{with_them}"
     if all(dependencies.reach[path] == dependencies.own[path] for path in members):
         return f"{small or 'paths that '}depend on nothing else"
-    return f"{small or 'paths that '}change with {_names(_covering(members, dependencies))}"
+    return f"{small or 'paths that '}change with {_names(_covering(members, every, dependencies))}"
 
 
 def _what_for(
@@ -145,18 +146,19 @@ def _only_needed_by(
     )
 
 
-def _covering(members: Sequence[StorePath], dependencies: Dependencies) -> list[StorePath]:
-    """Returns few causes that most bytes of the members change with, the greatest first."""
+def _covering(
+    members: Sequence[StorePath], triggers: int, dependencies: Dependencies
+) -> list[StorePath]:
+    """Returns few of the triggers that most bytes of the members change with, the greatest first."""
     graph, reach = dependencies.graph, dependencies.reach
     left = {path: graph[path].nar_size for path in members}
-    every = dependencies.triggers(members)
     users = Counter(r for info in graph.values() for r in info.references if r != info.path)
-    candidates = [path for path, bit in dependencies.own.items() if bit & every]
+    candidates = [path for path, bit in dependencies.own.items() if bit & triggers]
     # What few paths reference is behind few changes; this bounds the work in a large image.
     candidates.sort(key=lambda path: (-users[path], path))
     del candidates[max(20, _WORK // len(members)) :]
     found: list[StorePath] = []
-    while left and len(found) < _NAMES:
+    while left and candidates and len(found) < _NAMES:
         # Of causes that come to the same, the one that says most: all that it needs is implied.
         best = max(
             candidates,
@@ -166,8 +168,11 @@ def _covering(members: Sequence[StorePath], dependencies: Dependencies) -> list[
                 cause.name,
             ),
         )
+        rest = {p: s for p, s in left.items() if not reach[p] & dependencies.own[best]}
+        if len(rest) == len(left):
+            break
         found.append(best)
-        left = {p: s for p, s in left.items() if not reach[p] & dependencies.own[best]}
+        left = rest
     return found
 
 

@@ -205,7 +205,8 @@
       layer.node.classList.toggle("bare", bare);
       if (!bare) layer.node.setAttribute("aria-expanded", String(isOpen));
       const added = layer.added ? "+ " : "";
-      layer.head.textContent = `${added}${layer.facts.number} · ${layer.title} · ${bytes(layer.size)}`;
+      const title = ` · ${layer.title} · ${bytes(layer.size)}`;
+      layer.head.textContent = `${added}${layer.facts.number}${inner > 64 ? title : ""}`;
       layer.head.style.height = bare ? "" : `${head}px`;
       layer.group.style.setProperty("--head", `${head}px`);
       squarify(layer.paths, 0, head, Math.max(0, inner), Math.max(0, tall - head));
@@ -397,12 +398,10 @@
   const tag = (text) => element("span", { class: "tag" }, text);
 
   function links(items) {
-    const shown = items.slice(0, 40).flatMap((item, index) => [
-      index ? ", " : "",
-      element("button", { class: "link", type: "button", onclick: () => goTo(item) }, item.title),
-    ]);
-    if (items.length > 40) shown.push(` and ${items.length - 40} more`);
-    return items.length ? shown.filter((part) => part !== "") : "nothing";
+    if (!items.length) return "nothing";
+    const shown = items.slice(0, 40).map((item) => link(item.title, item));
+    if (items.length > 40) shown.push(`and ${items.length - 40} more`);
+    return element("span", { class: "links" }, ...shown);
   }
 
   function changeText(change) {
@@ -569,8 +568,8 @@
         const found = paths.filter((path) => matches.has(path)).sort((a, b) => b.size - a.size);
         made.push(pathTable("Store paths that match", found));
       }
-      made.push(layerTable());
       if (diff && diff.causes.length && !matches) made.push(causeTable());
+      made.push(layerTable());
     }
     byId("tables").replaceChildren(...made);
     byId("place").textContent = opened
