@@ -155,7 +155,7 @@ def test_an_image_without_layers() -> None:
     assert "An update is expected to push 0 B of 0 B" in layer_table(report)
 
 
-def test_a_large_image_takes_no_time() -> None:
+def test_large_layers_get_words_too() -> None:
     """A layer of thousands of paths gets its words by bounded work."""
     names = [f"p{number}" for number in range(3000)]
     infos = [
