@@ -54,7 +54,14 @@ def monorepo(tmp_path_factory: pytest.TempPathFactory, machine_nix: Nix) -> Mono
                 *("--nix-images-run-args", "The container is removed when it ends"),
             ),
         ),
-        ("goals", ("publish", "run")),
+        ("goals", ("publish", "run", "nix-layers")),
+        (
+            "nix-layers",
+            (
+                *("why these store paths share a layer", "an update is expected to push"),
+                *("--nix-layers-diff", "opens in a browser", "NAME.layers.html"),
+            ),
+        ),
         ("nix_package", ("flake.nix", "Nothing else is visible to it", "attr", "store_path")),
         ("nix_layer", ("max_layers", "1 to 125", "permissions")),
         ("nix", ("[nix]", "search_path", "system", "no cache key")),

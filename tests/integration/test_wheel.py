@@ -42,6 +42,7 @@ def test_the_wheel_packages_an_image(tmp_path: Path, machine_nix: Nix) -> None:
     repository.pants("package", "app:image")
     assert len(repository.descriptor("app/image.image.json")["layers"]) == 3
     here = Path(nixoci.__file__).parent
-    sources = {str(path.relative_to(here)): path.read_bytes() for path in here.rglob("*.py")}
+    files = [*here.rglob("*.py"), *here.glob("page/*")]
+    sources = {str(path.relative_to(here)): path.read_bytes() for path in files}
     packed = {name: (site / "nixoci" / name).read_bytes() for name in sources}
     assert packed == sources

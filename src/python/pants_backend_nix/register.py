@@ -5,6 +5,7 @@ from __future__ import annotations
 from pants.core.util_rules import source_files
 
 from pants_backend_nix import dependencies
+from pants_backend_nix.goals import layers as layers_goal
 from pants_backend_nix.goals import package, publish
 from pants_backend_nix.goals import run as run_goal
 from pants_backend_nix.rules import (
@@ -69,5 +70,6 @@ def rules():
         package,
         publish,
         run_goal,
+        layers_goal,
     )
     return [rule for module in modules for rule in module.rules()]

@@ -55,12 +55,14 @@ class DigestedLayersRequest:
 class DigestedLayers:
     """:param layers: bottom first; `recipes` and `histories` go with them.
     :param kept: the files of layers that are kept, see `nixoci.kept_layer`.
+    :param plan: what the layers were planned as, in the same order.
     """
 
     layers: tuple[Layer, ...]
     recipes: tuple[Recipe, ...]
     histories: tuple[History, ...]
     kept: Digest
+    plan: PlannedLayers
 
 
 async def _database_layer(
@@ -127,6 +129,7 @@ async def _digest(
             tuple(layer.recipe for layer in layers),
             tuple(layer.history for layer in layers),
             kept,
+            PlannedLayers(layers, planned.contents),
         ),
         (),
     )

@@ -27,6 +27,7 @@ from pants_backend_nix.rules.digested import DigestedLayersRequest, digest_layer
 from pants_backend_nix.rules.evaluate import NixPackage
 from pants_backend_nix.rules.image_fields import ImageFieldsRequest, read_image_fields
 from pants_backend_nix.rules.layer_targets import LayerTargetsRequest, resolve_layer_targets
+from pants_backend_nix.rules.layers import PlannedLayers
 from pants_backend_nix.rules.step import StoreStep, run_store_step
 from pants_backend_nix.subsystem import NixImageSubsystem, NixSubsystem
 from pants_backend_nix.target_types import NixConfigField
@@ -49,13 +50,15 @@ class ImageRequest:
 class BuiltImage:
     """:param recipes: one for each layer of the image, bottom first.
     :param packages: all that the image's paths may come from.
-    :param kept: as in `DigestedLayers`.
+    :param kept: and `plan`, as in `DigestedLayers`.
     """
 
     image: Image
     recipes: tuple[Recipe, ...]
     packages: tuple[NixPackage, ...]
     kept: Digest
+    plan: PlannedLayers
+
 
 
 async def _read_config(target: Target, package: Optional[NixPackage]) -> ImageConfig:
@@ -122,6 +125,7 @@ async def build_image(
         digested.recipes,
         tuple(dict.fromkeys(packages)),
         digested.kept,
+        digested.plan,
     )
 
 

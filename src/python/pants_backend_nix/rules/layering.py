@@ -77,6 +77,11 @@ async def _planned(
     return LayerSplit(found.splits[target.address])
 
 
+def rates_of(target: Target, options: NixImageSubsystem) -> tuple[tuple[str, float], ...]:
+    """Returns how often store paths of a target change, for `Preferences.rates`."""
+    return (*(target[NixChangeRatesField].value or {}).items(), *options.rates.items())
+
+
 async def _previous(target: Target) -> tuple[tuple[StorePath, ...], ...]:
     field = target[NixPreviousField]
     if field.value is None:
@@ -113,10 +118,7 @@ async def split_floor(request: FloorSplitRequest, options: NixImageSubsystem) ->
             parts.max_layers,
             "explicit" if groups else strategy or options.layering.value,
             Preferences(
-                rates=(
-                    *(target[NixChangeRatesField].value or {}).items(),
-                    *options.rates.items(),
-                ),
+                rates=rates_of(target, options),
                 previous=await _previous(target),
                 groups=groups,
                 first_party=request.floor.first_party,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Iterable, Mapping, Optional
 from nixoci.closure import ClosureGraph, NotClosedError
 from nixoci.contents import Contents, recipes, require_closed
 from nixoci.image import History
+from nixoci.layering.preferences import Preferences
 from nixoci.recipe import LayerRecipe, Owner, Permission
 from pants.engine.addresses import Address
 from pants.engine.rules import collect_rules
@@ -19,7 +20,7 @@ from pants_backend_nix.interpolation import Interpolation
 from pants_backend_nix.permissions_field import PermissionsField, to_permission
 from pants_backend_nix.reproducible_field import NixReproducibleField
 from pants_backend_nix.rules.evaluate import NixPackage
-from pants_backend_nix.rules.layering import FloorSplitRequest, split_floor
+from pants_backend_nix.rules.layering import FloorSplitRequest, rates_of, split_floor
 from pants_backend_nix.rules.stack import StackRequest, stack_contents
 from pants_backend_nix.subsystem import NixImageSubsystem
 from pants_backend_nix.target_types import (
@@ -54,27 +55,37 @@ class LayersRequest:
 class PlannedLayer:
     """:param packages: those that its paths may come from.
     :param keep: its bytes, since they could not be made again.
+    :param target: the layer target that it belongs to; None for a Nix database.
     """
 
     recipe: Recipe
     history: History
     packages: tuple[NixPackage, ...]
     keep: bool = False
+    target: Optional[Address] = None
 
 
 @dataclass(frozen=True)
 class PlannedLayers:
     """:param layers: bottom first.
     :param contents: of each layer target, bottom first.
+    :param preferences: what is known of how often the store paths change.
     """
 
     layers: tuple[PlannedLayer, ...]
     contents: tuple[Contents, ...]
+    preferences: Preferences = Preferences()
 
     @property
     def graph(self) -> ClosureGraph:
         """All that is in the store of the image."""
         return ClosureGraph().union(*(contents.graph for contents in self.contents))
+
+    @property
+    def all_paths(self) -> ClosureGraph:
+        """All that is in its layers: what is only copied to the root as well."""
+        copied = (ClosureGraph(contents.copied) for contents in self.contents)
+        return self.graph.union(*copied)
 
     def require_closed(self, address: Address) -> None:
         """:raises NixImageError: a path that is left out is referenced."""
@@ -118,11 +129,22 @@ async def plan_layers(request: LayersRequest, nix_image: NixImageSubsystem) -> P
             keep = not (
                 target.get(NixReproducibleField).value and apart.isdisjoint(recipe.paths)
             )
-            holders = _holders(recipe, floor.packages)
-            layers.setdefault(
-                recipe, PlannedLayer(recipe, _history(target, recipe), holders, keep)
+            planned = PlannedLayer(
+                recipe,
+                _history(target, recipe),
+                _holders(recipe, floor.packages),
+                keep,
+                target.address,
             )
-    return PlannedLayers(tuple(layers.values()), tuple(floor.contents for floor in stack.floors))
+            layers.setdefault(recipe, planned)
+    return PlannedLayers(
+        tuple(layers.values()),
+        tuple(floor.contents for floor in stack.floors),
+        Preferences(
+            rates=rates_of(stack.floors[-1].target, nix_image),
+            first_party=frozenset().union(*(floor.first_party for floor in stack.floors)),
+        ),
+    )
 
 
 def _holders(
