@@ -50,8 +50,8 @@ def explain_package_error(
     if kind == "BuildFailedError":
         return NixImageError(
             f"{address}: Nix could not build {source} (field `attr`: {attr}). "
-            f"{_build_hint(str(error.get('log')))} The whole log is in {log}, and that of the package "
-            f"itself is shown by `nix log {_drv(error)}`. It ends so:\n\n{error.get('log')}"
+            f"{_build_hint(str(error.get('log')))} {_log_hint(log, _drv(error))} It ends so:\n\n"
+            f"{error.get('log')}"
         )
     if kind == "NotBuildableError":
         return NixImageError(
@@ -88,6 +88,13 @@ def explain_step_error(
 
 def _drv(error: Mapping[str, Any]) -> str:
     return str((error.get("wanted") or ("",))[0]).partition("!")[0]
+
+
+def _log_hint(log: str, drv: str) -> str:
+    """Returns where the whole log of a failed build is."""
+    if not log:
+        return f"It was built on a worker, where `nix log {drv}` shows the whole log."
+    return f"The whole log is in {log}, and that of the package itself is shown by `nix log {drv}`."
 
 
 def _build_hint(log: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pants.core.util_rules import source_files
 
-from pants_backend_nix import dependencies
+from pants_backend_nix import dependencies, environment_fields
 from pants_backend_nix.goals import package, publish
 from pants_backend_nix.goals import run as run_goal
 from pants_backend_nix.rules import (
@@ -17,6 +17,7 @@ from pants_backend_nix.rules import (
     image,
     layers,
     origins,
+    place,
     references,
     registries,
     run,
@@ -37,7 +38,9 @@ def rules():
     modules = (
         source_files,
         dependencies,
+        environment_fields,
         zipapp,
+        place,
         run,
         evaluate,
         step,

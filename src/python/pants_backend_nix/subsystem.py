@@ -18,7 +18,7 @@ from pants.util.docutil import bin_name
 from pants.util.strutil import softwrap
 
 #: Where Nix is installed when `PATH` does not say: system-wide, per user, on NixOS.
-_USUAL_PLACES = (
+USUAL_PLACES = (
     "/nix/var/nix/profiles/default/bin",
     "/run/current-system/sw/bin",
     "~/.nix-profile/bin",
@@ -39,7 +39,7 @@ class NixSubsystem(Subsystem):
     )
 
     search_path = StrListOption(
-        default=["<PATH>", *_USUAL_PLACES],
+        default=["<PATH>", *USUAL_PLACES],
         help=softwrap(
             """
             Directories in which `nix` and `python3` (3.9 or later) are looked for, in this order.

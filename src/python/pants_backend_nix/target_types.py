@@ -34,6 +34,7 @@ from pants_backend_nix.database_fields import (
     NixGidField,
     NixUidField,
 )
+from pants_backend_nix.environment_fields import NixEnvironmentField
 from pants_backend_nix.permissions_field import PermissionsField
 from pants_backend_nix.publish_fields import (
     NixImageTagsField,
@@ -179,6 +180,7 @@ class NixPackageTarget(Target):
         NixSystemField,
         NixReproducibleField,
         NixPackageDependenciesField,
+        NixEnvironmentField,
     )
     help = help_text(
         f"""
@@ -298,6 +300,7 @@ _CONTENTS_FIELDS = (
     NixCreatedByField,
     NixAuthorField,
     NixCommentField,
+    NixEnvironmentField,
 )
 
 

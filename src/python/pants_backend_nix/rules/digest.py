@@ -11,7 +11,13 @@ from nixoci.recipe import LayerRecipe
 from pants.engine.fs import EMPTY_DIGEST, Digest, FileContent
 from pants.engine.rules import collect_rules
 
-from pants_backend_nix.engine import create, implicitly, rule
+from pants_backend_nix.engine import (
+    THIS_MACHINE,
+    EnvironmentNameRequest,
+    create,
+    implicitly,
+    rule,
+)
 from pants_backend_nix.rules.evaluate import NixPackage
 from pants_backend_nix.rules.step import StoreStep, run_store_step
 
@@ -23,11 +29,13 @@ if TYPE_CHECKING:
 class DigestRequest:
     """:param packages: those that the recipe's paths may come from.
     :param keep: the bytes of the layer besides its digest.
+    :param environment: in which it is done.
     """
 
     recipe: Recipe
     packages: tuple[NixPackage, ...]
     keep: bool = False
+    environment: EnvironmentNameRequest = THIS_MACHINE
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,9 @@ async def digest_recipe(request: DigestRequest) -> DigestedLayer:
             output="layer.json",
             kept=keep,
             expected_errors=("ContentsDifferError",),
+            environment=request.environment,
+            # The layer of a Nix database is made of its recipe alone.
+            needs_nix=isinstance(recipe, LayerRecipe),
         ),
         **implicitly(),
     )

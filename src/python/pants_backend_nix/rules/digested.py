@@ -13,7 +13,14 @@ from pants.engine.addresses import Address
 from pants.engine.fs import EMPTY_DIGEST, Digest
 from pants.engine.rules import collect_rules
 
-from pants_backend_nix.engine import concurrently, implicitly, merge, rule
+from pants_backend_nix.engine import (
+    THIS_MACHINE,
+    EnvironmentNameRequest,
+    concurrently,
+    implicitly,
+    merge,
+    rule,
+)
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.rules.database import RegisterRequest, register_paths
 from pants_backend_nix.rules.digest import DigestRequest, digest_recipe
@@ -34,7 +41,8 @@ class DigestedLayersRequest:
     :param more_packages: and `more_ignored`, `owner`: as in `LayersRequest`.
     :param image: the target is an image: what its layers hold together must be closed.
     :param database: adds a layer with the Nix database, with signatures if the second one is true.
-    :param session: as in `LayersRequest`.
+    :param session: and `here`, as in `LayersRequest`; layers are digested here then, too.
+    :param environment: of the layer with the database.
     """
 
     address: Address
@@ -45,6 +53,8 @@ class DigestedLayersRequest:
     database: bool = False
     signatures: bool = False
     session: Optional[int] = None
+    here: bool = False
+    environment: EnvironmentNameRequest = THIS_MACHINE
 
 
 @dataclass(frozen=True)
@@ -67,7 +77,7 @@ async def _database_layer(
     graph = planned.graph if request.signatures else planned.graph.unsigned()
     database = await register_paths(RegisterRequest(graph, request.owner), **implicitly())
     history = History(created_by=f"nixoci {database.recipe.summary}")
-    return (PlannedLayer(database.recipe, history, ()),)
+    return (PlannedLayer(database.recipe, history, (), environment=request.environment),)
 
 
 async def _digest(
@@ -76,7 +86,12 @@ async def _digest(
     """Returns the layers, or what is to be said of store paths that were built differently here."""
     planned = await plan_layers(
         LayersRequest(
-            request.address, request.more_packages, request.more_ignored, request.owner, session
+            request.address,
+            request.more_packages,
+            request.more_ignored,
+            request.owner,
+            session,
+            request.here,
         ),
         **implicitly(),
     )
@@ -85,7 +100,15 @@ async def _digest(
     database = await _database_layer(request, planned)
     layers = (*planned.layers, *database)
     digested = await concurrently(
-        digest_recipe(DigestRequest(layer.recipe, layer.packages, layer.keep), **implicitly())
+        digest_recipe(
+            DigestRequest(
+                layer.recipe,
+                layer.packages,
+                layer.keep,
+                THIS_MACHINE if request.here else layer.environment,
+            ),
+            **implicitly(),
+        )
         for layer in layers
     )
     different = tuple(dict.fromkeys(one.different for one in digested if one.different))

@@ -28,6 +28,7 @@ from pants_backend_nix.database_fields import (
     owner_of_nix,
 )
 from pants_backend_nix.engine import (
+    EnvironmentNameRequest,
     addresses_of,
     concurrently,
     dependencies_of,
@@ -105,6 +106,7 @@ async def _read_config(target: Target, package: Optional[NixPackage]) -> ImageCo
             f"Read the image config of {package.address}",
             (package,),
             output="config.json",
+            environment=EnvironmentNameRequest.from_target(target),
         ),
         **implicitly(),
     )
@@ -142,6 +144,8 @@ async def build_image(request: ImageRequest, nix: NixSubsystem) -> BuiltImage:
             database=bool(target[NixDatabaseField].value),
             signatures=bool(target[NixDatabaseSignaturesField].value),
             session=request.session,
+            here=request.session is not None,
+            environment=EnvironmentNameRequest.from_target(target),
         ),
         **implicitly(),
     )

@@ -16,7 +16,15 @@ from pants.engine.rules import collect_rules
 from pants.engine.target import StringSequenceField, Target
 from pants.util.strutil import bullet_list
 
-from pants_backend_nix.engine import addresses_of, concurrently, implicitly, rule, targets_of
+from pants_backend_nix.engine import (
+    THIS_MACHINE,
+    EnvironmentNameRequest,
+    addresses_of,
+    concurrently,
+    implicitly,
+    rule,
+    targets_of,
+)
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.interpolation import Interpolation
 from pants_backend_nix.permissions_field import PermissionsField, to_permission
@@ -173,7 +181,7 @@ class LayersRequest:
     :param more_packages: to put into the uppermost one, besides those of its fields.
     :param more_ignored: to ignore there, likewise.
     :param owner: of `/nix` in all of them.
-    :param session: plans with what the store of this machine has, see `ClosureRequest`.
+    :param session: and `here`: plans with what a store has now, see `ClosureRequest`.
     """
 
     address: Address
@@ -181,18 +189,21 @@ class LayersRequest:
     more_ignored: tuple[NixPackage, ...] = ()
     owner: Owner = Owner()
     session: Optional[int] = None
+    here: bool = False
 
 
 @dataclass(frozen=True)
 class PlannedLayer:
     """:param packages: those that its paths may come from.
     :param keep: its bytes, since they could not be made again.
+    :param environment: of the target that has it.
     """
 
     recipe: Recipe
     history: History
     packages: tuple[NixPackage, ...]
     keep: bool = False
+    environment: EnvironmentNameRequest = THIS_MACHINE
 
 
 @dataclass(frozen=True)
@@ -230,7 +241,7 @@ async def plan_layers(request: LayersRequest, nix_image: NixImageSubsystem) -> P
         (*resolved.packages, *request.more_packages, *request.more_ignored)
     )
     closures = await concurrently(
-        query_closure(ClosureRequest(package, request.session), **implicitly())
+        query_closure(ClosureRequest(package, request.session, request.here), **implicitly())
         for package in every
     )
     try:
@@ -243,6 +254,7 @@ async def plan_layers(request: LayersRequest, nix_image: NixImageSubsystem) -> P
     layers: dict[LayerRecipe, PlannedLayer] = {}
     for layer in resolved.targets:
         last = layer.target.address == request.address
+        environment = EnvironmentNameRequest.from_target(layer.target)
         packages = layer.packages + (request.more_packages if last else ())
         ignored = layer.ignored + (request.more_ignored if last else ())
         mine = (*packages, *layer.copied, *ignored)
@@ -278,7 +290,7 @@ async def plan_layers(request: LayersRequest, nix_image: NixImageSubsystem) -> P
             )
             history = _history(layer.target, recipe)
             holders = _holders(recipe, mine, graphs)
-            layers.setdefault(recipe, PlannedLayer(recipe, history, holders, keep))
+            layers.setdefault(recipe, PlannedLayer(recipe, history, holders, keep, environment))
     return PlannedLayers(tuple(layers.values()), tuple(contents))
 
 
