@@ -17,9 +17,6 @@ from tests.integration.support.reapi import buildbox_directory
 from tests.integration.support.remote_cache import cache_options
 from tests.integration.support.tools import tool
 
-#: What every program needs, and no Nix.
-_SYSTEM = ("/lib", "/lib64", "/usr/lib")
-
 
 class RemoteExecutionNotReadyError(Exception):
     """buildbox-casd ended or did not answer; the message has its log."""
@@ -49,27 +46,32 @@ class RemoteExecution:
 
 def plain_worker() -> Mapping[str, str]:
     """Returns what a worker without Nix sees, by the place where it sees it: a shell and a Python."""
-    say = "import sys; print(sys.base_prefix)"
-    prefix = run([interpreter("3.12"), "-I", "-c", say]).stdout.strip()
     return {
-        **{place: os.path.realpath(place) for place in _SYSTEM},
-        "/bin/sh": os.path.realpath("/bin/sh"),
-        # In PATH, and where its library is looked for.
-        "/usr/local": prefix,
-        prefix: prefix,
+        **_real_paths("/lib", "/lib64", "/usr/lib", "/bin/sh"),
+        **_python(),
     }
 
 
 def nix_worker(nix: Nix, directory: Path) -> Mapping[str, str]:
-    """Returns what a worker sees that has `nix`, with `directory` as its /nix."""
-    directory.mkdir(parents=True)
+    """Returns what a worker sees that has Debian's Nix, with `directory` as its /nix."""
+    directory.mkdir(parents=True, exist_ok=True)
     return {
-        **plain_worker(),
-        "/bin": os.path.realpath("/bin"),
-        "/usr/bin": str(nix.bin_directory),
+        **_real_paths("/lib", "/lib64", "/usr", "/bin"),
+        **_python(),
         "/etc/nix": str(nix.configuration_directory),
         "/nix": str(directory),
     }
+
+
+def _real_paths(*paths: str) -> Mapping[str, str]:
+    return {path: os.path.realpath(path) for path in paths}
+
+
+def _python() -> Mapping[str, str]:
+    """A Python in PATH, which is also where it looks for its library."""
+    say = "import sys; print(sys.base_prefix)"
+    prefix = run([interpreter("3.12"), "-I", "-c", say]).stdout.strip()
+    return {"/usr/local": prefix, prefix: prefix}
 
 
 @contextlib.contextmanager

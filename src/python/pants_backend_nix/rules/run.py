@@ -71,11 +71,11 @@ exit {_EXIT_NO_PYTHON}
 
 _FIND_PYTHON = _with_python(f'tools "$@" {TOOLS_CACHE}')
 
-#: A worker's processes may have neither `PATH` nor `HOME`; Nix keeps caches below the latter.
+#: A worker's processes may have no environment at all. Nix wants a user, and keeps caches below `HOME`.
 _START_ELSEWHERE = f"""\
-: "${{HOME:=$PWD/{TOOLS_CACHE}}}" "${{PATH:=/usr/local/bin:/usr/bin:/bin}}"
+: "${{USER:=nixoci}}" "${{HOME:=$PWD/{TOOLS_CACHE}}}" "${{PATH:=/usr/local/bin:/usr/bin:/bin}}"
 PATH=$PATH:{":".join(place.replace("~", "$HOME", 1) for place in USUAL_PLACES)}
-export HOME PATH
+export HOME PATH USER
 {_with_python('"$@"')}"""
 
 #: Milliseconds for which a remote cache is asked before a step is started here as well. A lookup that
@@ -248,9 +248,9 @@ async def _run_elsewhere(request: CoreRun, digest: Digest, place: Place) -> Fall
         )
     if result.exit_code == EXIT_NO_NIX:
         raise NixImageError(
-            f"{request.description}: {place.elsewhere} has no Nix. {_error(result).get('message')} Or set "
-            f"the field `has_nix` of {place.target} to False: what needs Nix is then done on the machine "
-            "that runs Pants."
+            f"{request.description}: {place.elsewhere} has no Nix, although the field `has_nix` of "
+            f"{place.target} is set. {_error(result).get('message')} Or leave `has_nix` out: what needs Nix "
+            "is then done on the machine that runs Pants."
         )
     return result
 
