@@ -130,6 +130,18 @@ def test_worker_that_has_no_nix_although_it_should(tmp_path: Path, machine_nix: 
     assert "Or leave `has_nix` out" in error
 
 
+def test_workers_that_share_no_store(tmp_path: Path, machine_nix: Nix) -> None:
+    """Without a /nix from outside, each process has one of its own."""
+    worker = nix_worker(machine_nix, tmp_path / "nix")
+    worker = {there: here for there, here in worker.items() if there != "/nix"}
+    error = _error(tmp_path, machine_nix, worker, _NAMES, fields="has_nix=True")
+    assert "needs store paths that are still not valid after tiny:" in error
+    assert (
+        "It was done by a worker of the environment `workers`: all of its workers must have one Nix "
+        "store, or else its field `has_nix` must not be set." in error
+    )
+
+
 def test_worker_without_python(tmp_path: Path, machine_nix: Nix) -> None:
     worker = {there: here for there, here in plain_worker().items() if there != "/usr/local"}
     error = _error(tmp_path, machine_nix, worker, _NAMES, fields="has_nix=False")

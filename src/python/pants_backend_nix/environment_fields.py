@@ -27,15 +27,15 @@ class HasNixField(BoolField):
     default = False
     help = help_text(
         """
-        Whether the workers of this environment have Nix, all with one store: whatever is built on one of
-        them is valid on each of the others (one worker, or workers that share `/nix` or a Nix daemon).
-        Evaluating and building `nix_package` targets, and reading the Nix store, is done there then.
-        Otherwise these are done on the machine that runs Pants, and only what needs no store is done on
-        the workers.
+        Whether the workers of this environment have Nix, all with one store: what is built on one of them
+        is valid on each of them (there is one worker, or they share `/nix` or a Nix daemon). Then
+        `nix_package` targets of this environment are evaluated and built there, and layers digested.
 
-        Nix and Python (3.9 or later) are looked for in the `PATH` of a worker's processes and in the
-        usual places. The workers' own `nix.conf` configures Nix; the options of `[nix]` that are about
-        the store and its configuration are for this machine.
+        By default all that needs Nix is done on the machine that runs Pants, and only what needs no store
+        (the layer of a Nix database) on the workers.
+
+        Python (3.9 or later) and Nix are looked for in the `PATH` of a worker's processes and in the
+        usual places. Nix is configured by the workers' own `nix.conf`, not by the options of `[nix]`.
         """
     )
 

@@ -64,18 +64,29 @@ def explain_package_error(
 
 
 def explain_step_error(
-    error: Mapping[str, Any], stderr: str, what: str, addresses: Sequence[Address]
+    error: Mapping[str, Any],
+    stderr: str,
+    what: str,
+    addresses: Sequence[Address],
+    elsewhere: str = "",
 ) -> NixImageError:
     """Says what went wrong with a step that works on the contents of several packages.
 
     :param what: the step, as in "Digesting a layer".
+    :param elsewhere: who did it if that was not this machine.
     """
     packages = ", ".join(sorted({address.spec for address in addresses}))
     message = str(error.get("message") or stderr).rstrip()
     if error.get("error") == "InvalidPathError":
+        hint = ""
+        if elsewhere:
+            hint = (
+                f" It was done by {elsewhere}: all of its workers must have one Nix store, or else its "
+                "field `has_nix` must not be set."
+            )
         return NixImageError(
             f"{what} needs store paths that are still not valid after {packages} were built: "
-            f"{', '.join(error.get('paths', ()))}. If the store is being garbage-collected at the "
+            f"{', '.join(error.get('paths', ()))}.{hint} If the store is being garbage-collected at the "
             f"same time, run `{bin_name()}` again."
         )
     if error.get("error") == "DuplicateDestinationError":

@@ -35,6 +35,9 @@ class NixSubsystem(Subsystem):
 
         Nix is only started when something is not in a cache yet. Its own settings (substituters,
         sandbox, access tokens) stay where Nix has them: in `nix.conf`.
+
+        Where Nix is and which store and settings it uses is said here for this machine. The workers of a
+        `remote_environment` have what their own `nix.conf` says, see its field `has_nix`.
         """
     )
 

@@ -157,11 +157,13 @@ async def run_store_step(step: StoreStep) -> StoreStepResult:
     if result.exit_code and result.error.get("error") in step.expected_errors:
         return StoreStepResult(b"", error=str(result.error.get("message")))
     if result.exit_code:
+        place = await find_place(PlaceRequest(step.environment, step.needs_nix), **implicitly())
         raise explain_step_error(
             result.error,
             result.stderr,
             step.description,
             [package.address for package in step.packages],
+            place.elsewhere,
         )
     return StoreStepResult(result.output or b"", result.kept)
 
