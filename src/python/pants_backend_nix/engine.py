@@ -176,7 +176,10 @@ if PANTS_SEMVER.release >= (2, 30):
 
     async def environment_variables(request: EnvironmentVarsRequest) -> EnvironmentVars:
         """Returns variables of the environment that Pants was started in."""
-        return await environment_vars_subset(request, **implicitly())
+        environment = await resolve_environment_name(THIS_MACHINE, **implicitly())
+        return await environment_vars_subset(
+            request, **implicitly({environment: EnvironmentName})
+        )
 
     async def addresses_of(request: UnparsedAddressInputs) -> Addresses:
         """Parses addresses as users write them."""
@@ -231,7 +234,10 @@ else:
         return await Get(ProcessExecutionEnvironment, EnvironmentName, environment)
 
     async def environment_variables(request: EnvironmentVarsRequest) -> EnvironmentVars:
-        return await Get(EnvironmentVars, EnvironmentVarsRequest, request)
+        environment = await Get(EnvironmentName, EnvironmentNameRequest, THIS_MACHINE)
+        return await Get(
+            EnvironmentVars, {request: EnvironmentVarsRequest, environment: EnvironmentName}
+        )
 
     async def addresses_of(request: UnparsedAddressInputs) -> Addresses:
         return await Get(Addresses, UnparsedAddressInputs, request)
