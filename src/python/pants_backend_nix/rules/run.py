@@ -242,15 +242,15 @@ async def _run_elsewhere(request: CoreRun, digest: Digest, place: Place) -> Fall
     result = await run_fallible(_process(request, digest), place.environment)
     if result.exit_code == _EXIT_NO_PYTHON:
         raise NixImageError(
-            f"{request.description}: {place.elsewhere} has no Python 3.9 or later, neither in its `PATH` nor "
-            f"in the usual places: {', '.join(USUAL_PLACES)}. Install one there, or take the target out of "
-            "this environment (field `environment`)."
+            f"{request.description}: {place.elsewhere} has no Python 3.9 or later, neither in its `PATH` "
+            f"nor in the usual places: {', '.join(USUAL_PLACES)}. Install one there, or take the target "
+            "out of this environment (field `environment`)."
         )
     if result.exit_code == EXIT_NO_NIX:
         raise NixImageError(
             f"{request.description}: {place.elsewhere} has no Nix, although the field `has_nix` of "
-            f"{place.target} is set. {_error(result).get('message')} Or leave `has_nix` out: what needs Nix "
-            "is then done on the machine that runs Pants."
+            f"{place.target} is set. {_error(result).get('message')} Or leave `has_nix` out: what needs "
+            "Nix is then done on the machine that runs Pants."
         )
     return result
 
