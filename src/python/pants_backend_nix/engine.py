@@ -21,6 +21,7 @@ from typing import Iterable
 from pants.engine import rules as _rules
 from pants.engine.addresses import Addresses, UnparsedAddressInputs
 from pants.engine.env_vars import EnvironmentVars, EnvironmentVarsRequest
+from pants.engine.environment import LOCAL_ENVIRONMENT_MATCHER, EnvironmentName
 from pants.engine.fs import (
     AddPrefix,
     CreateDigest,
@@ -29,7 +30,7 @@ from pants.engine.fs import (
     DigestEntries,
     MergeDigests,
 )
-from pants.engine.process import FallibleProcessResult, Process
+from pants.engine.process import FallibleProcessResult, Process, ProcessExecutionEnvironment
 from pants.engine.target import (
     DependenciesRequest,
     Targets,
@@ -92,7 +93,32 @@ else:
         return tuple(results[coroutine] for coroutine in coroutines)
 
 
+if PANTS_SEMVER.release >= (2, 28):
+    from pants.core.environments.rules import EnvironmentNameRequest
+    from pants.core.environments.target_types import (
+        EnvironmentField,
+        EnvironmentTarget,
+        RemoteEnvironmentTarget,
+    )
+else:
+    from pants.core.util_rules.environments import (
+        EnvironmentField,
+        EnvironmentNameRequest,
+        EnvironmentTarget,
+        RemoteEnvironmentTarget,
+    )
+
+#: The environment of this machine.
+THIS_MACHINE = EnvironmentNameRequest(
+    LOCAL_ENVIRONMENT_MATCHER, description_of_origin="what runs on this machine"
+)
+
 if PANTS_SEMVER.release >= (2, 30):
+    from pants.core.environments.rules import (
+        extract_process_config_from_environment,
+        get_target_for_environment_name,
+        resolve_environment_name,
+    )
     from pants.core.util_rules.env_vars import environment_vars_subset
     from pants.core.util_rules.source_files import determine_source_files
     from pants.engine.internals.graph import (
@@ -130,13 +156,30 @@ if PANTS_SEMVER.release >= (2, 30):
         """Moves a tree below `directory`."""
         return await add_prefix(AddPrefix(digest, directory))
 
-    async def run_fallible(process: Process) -> FallibleProcessResult:
+    async def run_fallible(process: Process, environment: EnvironmentName) -> FallibleProcessResult:
         """Runs a process, or takes its result from a cache; any exit status is a result."""
-        return await execute_process(process, **implicitly())
+        return await execute_process(process, **implicitly({environment: EnvironmentName}))
+
+    async def environment_named(request: EnvironmentNameRequest) -> EnvironmentName:
+        """Returns the environment that a target asks for, or the one that stands in for it."""
+        return await resolve_environment_name(request, **implicitly())
+
+    async def environment_target(environment: EnvironmentName) -> EnvironmentTarget:
+        """Returns the target that defines an environment, if one does."""
+        return await get_target_for_environment_name(environment, **implicitly())
+
+    async def execution_in(environment: EnvironmentName) -> ProcessExecutionEnvironment:
+        """Returns how processes run in an environment."""
+        return await extract_process_config_from_environment(
+            **implicitly({environment: EnvironmentName})
+        )
 
     async def environment_variables(request: EnvironmentVarsRequest) -> EnvironmentVars:
         """Returns variables of the environment that Pants was started in."""
-        return await environment_vars_subset(request, **implicitly())
+        environment = await resolve_environment_name(THIS_MACHINE, **implicitly())
+        return await environment_vars_subset(
+            request, **implicitly({environment: EnvironmentName})
+        )
 
     async def addresses_of(request: UnparsedAddressInputs) -> Addresses:
         """Parses addresses as users write them."""
@@ -176,11 +219,25 @@ else:
     async def prefix(digest: Digest, directory: str) -> Digest:
         return await Get(Digest, AddPrefix(digest, directory))
 
-    async def run_fallible(process: Process) -> FallibleProcessResult:
-        return await Get(FallibleProcessResult, Process, process)
+    async def run_fallible(process: Process, environment: EnvironmentName) -> FallibleProcessResult:
+        return await Get(
+            FallibleProcessResult, {process: Process, environment: EnvironmentName}
+        )
+
+    async def environment_named(request: EnvironmentNameRequest) -> EnvironmentName:
+        return await Get(EnvironmentName, EnvironmentNameRequest, request)
+
+    async def environment_target(environment: EnvironmentName) -> EnvironmentTarget:
+        return await Get(EnvironmentTarget, EnvironmentName, environment)
+
+    async def execution_in(environment: EnvironmentName) -> ProcessExecutionEnvironment:
+        return await Get(ProcessExecutionEnvironment, EnvironmentName, environment)
 
     async def environment_variables(request: EnvironmentVarsRequest) -> EnvironmentVars:
-        return await Get(EnvironmentVars, EnvironmentVarsRequest, request)
+        environment = await Get(EnvironmentName, EnvironmentNameRequest, THIS_MACHINE)
+        return await Get(
+            EnvironmentVars, {request: EnvironmentVarsRequest, environment: EnvironmentName}
+        )
 
     async def addresses_of(request: UnparsedAddressInputs) -> Addresses:
         return await Get(Addresses, UnparsedAddressInputs, request)

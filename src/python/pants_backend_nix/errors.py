@@ -50,8 +50,8 @@ def explain_package_error(
     if kind == "BuildFailedError":
         return NixImageError(
             f"{address}: Nix could not build {source} (field `attr`: {attr}). "
-            f"{_build_hint(str(error.get('log')))} The whole log is in {log}, and that of the package "
-            f"itself is shown by `nix log {_drv(error)}`. It ends so:\n\n{error.get('log')}"
+            f"{_build_hint(str(error.get('log')))} {_log_hint(log, _drv(error))} It ends so:\n\n"
+            f"{error.get('log')}"
         )
     if kind == "NotBuildableError":
         return NixImageError(
@@ -64,18 +64,29 @@ def explain_package_error(
 
 
 def explain_step_error(
-    error: Mapping[str, Any], stderr: str, what: str, addresses: Sequence[Address]
+    error: Mapping[str, Any],
+    stderr: str,
+    what: str,
+    addresses: Sequence[Address],
+    elsewhere: str = "",
 ) -> NixImageError:
     """Says what went wrong with a step that works on the contents of several packages.
 
     :param what: the step, as in "Digesting a layer".
+    :param elsewhere: who did it if that was not this machine.
     """
     packages = ", ".join(sorted({address.spec for address in addresses}))
     message = str(error.get("message") or stderr).rstrip()
     if error.get("error") == "InvalidPathError":
+        hint = ""
+        if elsewhere:
+            hint = (
+                f" It was done by {elsewhere}: all of its workers must have one Nix store, or else its "
+                "field `has_nix` must not be set."
+            )
         return NixImageError(
             f"{what} needs store paths that are still not valid after {packages} were built: "
-            f"{', '.join(error.get('paths', ()))}. If the store is being garbage-collected at the "
+            f"{', '.join(error.get('paths', ()))}.{hint} If the store is being garbage-collected at the "
             f"same time, run `{bin_name()}` again."
         )
     if error.get("error") == "DuplicateDestinationError":
@@ -94,6 +105,13 @@ def explain_step_error(
 
 def _drv(error: Mapping[str, Any]) -> str:
     return str((error.get("wanted") or ("",))[0]).partition("!")[0]
+
+
+def _log_hint(log: str, drv: str) -> str:
+    """Returns where the whole log of a failed build is."""
+    if not log:
+        return f"It was built on a worker, where `nix log {drv}` shows the whole log."
+    return f"The whole log is in {log}, and that of the package itself is shown by `nix log {drv}`."
 
 
 def _build_hint(log: str) -> str:

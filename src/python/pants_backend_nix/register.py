@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pants.core.util_rules import source_files
 
-from pants_backend_nix import dependencies
+from pants_backend_nix import dependencies, environment_fields
 from pants_backend_nix.goals import layers as layers_goal
 from pants_backend_nix.goals import package, publish
 from pants_backend_nix.goals import run as run_goal
@@ -23,6 +23,7 @@ from pants_backend_nix.rules import (
     layering,
     layers,
     origins,
+    place,
     references,
     registries,
     run,
@@ -44,7 +45,9 @@ def rules():
     modules = (
         source_files,
         dependencies,
+        environment_fields,
         zipapp,
+        place,
         run,
         evaluate,
         step,

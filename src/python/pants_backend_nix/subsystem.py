@@ -21,7 +21,7 @@ from pants.util.strutil import softwrap
 from pants_backend_nix.layering_fields import check_rate
 
 #: Where Nix is installed when `PATH` does not say: system-wide, per user, on NixOS.
-_USUAL_PLACES = (
+USUAL_PLACES = (
     "/nix/var/nix/profiles/default/bin",
     "/run/current-system/sw/bin",
     "~/.nix-profile/bin",
@@ -38,11 +38,14 @@ class NixSubsystem(Subsystem):
 
         Nix is only started when something is not in a cache yet. Its own settings (substituters,
         sandbox, access tokens) stay where Nix has them: in `nix.conf`.
+
+        Where Nix is and which store and settings it uses is said here for this machine. The workers of a
+        `remote_environment` have what their own `nix.conf` says, see its field `has_nix`.
         """
     )
 
     search_path = StrListOption(
-        default=["<PATH>", *_USUAL_PLACES],
+        default=["<PATH>", *USUAL_PLACES],
         help=softwrap(
             """
             Directories in which `nix` and `python3` (3.9 or later) are looked for, in this order.

@@ -35,6 +35,7 @@ from pants_backend_nix.database_fields import (
     NixGidField,
     NixUidField,
 )
+from pants_backend_nix.environment_fields import NixEnvironmentField
 from pants_backend_nix.layering_fields import (
     NixChangeRatesField,
     NixLayerGroupsField,
@@ -187,6 +188,7 @@ class NixPackageTarget(Target):
         NixSystemField,
         NixReproducibleField,
         NixPackageDependenciesField,
+        NixEnvironmentField,
     )
     help = help_text(
         f"""
@@ -311,6 +313,7 @@ _CONTENTS_FIELDS = (
     NixCreatedByField,
     NixAuthorField,
     NixCommentField,
+    NixEnvironmentField,
 )
 
 

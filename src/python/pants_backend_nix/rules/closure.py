@@ -8,7 +8,7 @@ from typing import Optional
 from nixoci.closure import ClosureGraph
 from pants.engine.rules import collect_rules
 
-from pants_backend_nix.engine import implicitly, rule
+from pants_backend_nix.engine import THIS_MACHINE, implicitly, rule
 from pants_backend_nix.rules.evaluate import NixPackage
 from pants_backend_nix.rules.step import StoreStep, run_store_step
 
@@ -17,10 +17,12 @@ from pants_backend_nix.rules.step import StoreStep, run_store_step
 class ClosureRequest:
     """:param session: asks what the store of this machine has now, whatever a cache knows of the
         package (see `CoreRun.session`).
+    :param here: the store of this machine, whatever the environment of the package.
     """
 
     package: NixPackage
     session: Optional[int] = None
+    here: bool = False
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ async def query_closure(request: ClosureRequest) -> Closure:
             (package,),
             output="closure.json",
             session=request.session,
+            environment=THIS_MACHINE if request.here else package.environment,
         ),
         **implicitly(),
     )

@@ -12,7 +12,13 @@ from nixoci.recipe import LayerRecipe
 from pants.engine.fs import EMPTY_DIGEST, Digest, FileContent
 from pants.engine.rules import collect_rules
 
-from pants_backend_nix.engine import create, implicitly, rule
+from pants_backend_nix.engine import (
+    THIS_MACHINE,
+    EnvironmentNameRequest,
+    create,
+    implicitly,
+    rule,
+)
 from pants_backend_nix.rules.compress import compression_arguments
 from pants_backend_nix.rules.evaluate import NixPackage
 from pants_backend_nix.rules.step import StoreStep, run_store_step
@@ -26,12 +32,14 @@ class DigestRequest:
     """:param packages: those that the recipe's paths may come from.
     :param keep: the bytes of the layer besides its digest. Such a layer is digested uncompressed.
     :param compression: None for layers that are not compressed.
+    :param environment: in which it is done.
     """
 
     recipe: Recipe
     packages: tuple[NixPackage, ...]
     keep: bool = False
     compression: Optional[Compression] = None
+    environment: EnvironmentNameRequest = THIS_MACHINE
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,9 @@ async def digest_recipe(request: DigestRequest) -> DigestedLayer:
             kept=keep,
             expected_errors=("ContentsDifferError",),
             compresses=compression is not None,
+            environment=request.environment,
+            # The layer of a Nix database is made of its recipe alone.
+            needs_nix=isinstance(recipe, LayerRecipe),
         ),
         **implicitly(),
     )

@@ -14,7 +14,14 @@ from pants.engine.addresses import Address
 from pants.engine.fs import EMPTY_DIGEST, Digest
 from pants.engine.rules import collect_rules
 
-from pants_backend_nix.engine import concurrently, implicitly, merge, rule
+from pants_backend_nix.engine import (
+    THIS_MACHINE,
+    EnvironmentNameRequest,
+    concurrently,
+    implicitly,
+    merge,
+    rule,
+)
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.rules.compress import CompressKeptRequest, compress_kept
 from pants_backend_nix.rules.database import RegisterRequest, register_paths
@@ -37,7 +44,8 @@ class DigestedLayersRequest:
     :param image: the target is an image: what its layers hold together must be closed.
     :param database: adds a layer with the Nix database, with signatures if the second one is true.
     :param compression: of every layer; None for layers that are not compressed.
-    :param session: as in `LayersRequest`.
+    :param session: and `here`, as in `LayersRequest`; layers are digested here then, too.
+    :param environment: of the layer with the database.
     """
 
     address: Address
@@ -49,6 +57,8 @@ class DigestedLayersRequest:
     signatures: bool = False
     compression: Optional[Compression] = None
     session: Optional[int] = None
+    here: bool = False
+    environment: EnvironmentNameRequest = THIS_MACHINE
 
 
 @dataclass(frozen=True)
@@ -73,7 +83,7 @@ async def _database_layer(
     graph = planned.graph if request.signatures else planned.graph.unsigned()
     database = await register_paths(RegisterRequest(graph, request.owner), **implicitly())
     history = History(created_by=f"nixoci {database.recipe.summary}")
-    return (PlannedLayer(database.recipe, history, ()),)
+    return (PlannedLayer(database.recipe, history, (), environment=request.environment),)
 
 
 async def _compress_kept(
@@ -104,7 +114,12 @@ async def _digest(
     """Returns the layers, or what is to be said of store paths that were built differently here."""
     planned = await plan_layers(
         LayersRequest(
-            request.address, request.more_packages, request.more_ignored, request.owner, session
+            request.address,
+            request.more_packages,
+            request.more_ignored,
+            request.owner,
+            session,
+            request.here,
         ),
         **implicitly(),
     )
@@ -114,7 +129,13 @@ async def _digest(
     layers = (*planned.layers, *database)
     digested = await concurrently(
         digest_recipe(
-            DigestRequest(layer.recipe, layer.packages, layer.keep, request.compression),
+            DigestRequest(
+                layer.recipe,
+                layer.packages,
+                layer.keep,
+                request.compression,
+                THIS_MACHINE if request.here else layer.environment,
+            ),
             **implicitly(),
         )
         for layer in layers

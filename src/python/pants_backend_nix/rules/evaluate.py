@@ -16,6 +16,8 @@ from pants.engine.rules import collect_rules
 from pants.engine.target import SourcesField, TransitiveTargetsRequest
 
 from pants_backend_nix.engine import (
+    THIS_MACHINE,
+    EnvironmentNameRequest,
     create,
     entries,
     implicitly,
@@ -84,6 +86,7 @@ class NixPackage:
     :param evaluation: None for a package that is given as a store path.
     :param reproducible: whether building it again gives the same bytes.
     :param first_party: whether files of the repository are built into it that are no Nix files.
+    :param environment: of the target.
     """
 
     address: Address
@@ -92,6 +95,7 @@ class NixPackage:
     evaluation: Optional[Evaluation]
     reproducible: bool = True
     first_party: bool = False
+    environment: EnvironmentNameRequest = THIS_MACHINE
 
     def path(self, output: str = "") -> StorePath:
         """:raises KeyError: there is no such output."""
@@ -143,9 +147,12 @@ async def evaluate_package(request: NixPackageRequest, nix: NixSubsystem) -> Nix
             + (", not both." if store_path else ".")
         )
     reproducible = bool(target[NixReproducibleField].value)
+    environment = EnvironmentNameRequest.from_target(target)
     if store_path is not None:
-        outputs = target[NixOutputsField].value
-        return _from_store_path(address, store_path, outputs, reproducible)
+        if target[NixOutputsField].value:
+            raise NixImageError(f"{address}: `outputs` goes with `source`, not with `store_path`.")
+        derivation = _from_store_path(address, store_path)
+        return NixPackage(address, derivation, ("out",), None, reproducible, environment=environment)
 
     transitive = await transitive_targets_of(TransitiveTargetsRequest([address]))
     files = await source_files_of(
@@ -166,6 +173,7 @@ async def evaluate_package(request: NixPackageRequest, nix: NixSubsystem) -> Nix
             description=f"Evaluate {address}",
             input_digest=evaluation.sources,
             output="derivation.json",
+            environment=environment,
         ),
         **implicitly(),
     )
@@ -184,21 +192,16 @@ async def evaluate_package(request: NixPackageRequest, nix: NixSubsystem) -> Nix
             )
     first_party = not all(file.endswith(_NIX_FILES) for file in files.snapshot.files)
     return NixPackage(
-        address, derivation, tuple(outputs), evaluation, reproducible, first_party
+        address, derivation, tuple(outputs), evaluation, reproducible, first_party, environment
     )
 
 
-def _from_store_path(
-    address: Address, store_path: str, outputs: Optional[tuple[str, ...]], reproducible: bool
-) -> NixPackage:
-    if outputs:
-        raise NixImageError(f"{address}: `outputs` goes with `source`, not with `store_path`.")
+def _from_store_path(address: Address, store_path: str) -> Derivation:
     try:
         path = StorePath.parse(store_path)
     except InvalidInputError as error:
         raise NixImageError(f"{address}: the field `store_path` is not a store path. {error}")
-    derivation = Derivation(None, (("out", path),), "out")
-    return NixPackage(address, derivation, ("out",), None, reproducible)
+    return Derivation(None, (("out", path),), "out")
 
 
 def rules():

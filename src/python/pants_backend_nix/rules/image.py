@@ -21,7 +21,7 @@ from pants_backend_nix.database_fields import (
     NixDatabaseSignaturesField,
     owner_of_nix,
 )
-from pants_backend_nix.engine import implicitly, rule, targets_of
+from pants_backend_nix.engine import EnvironmentNameRequest, implicitly, rule, targets_of
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.rules.digested import DigestedLayersRequest, digest_layers
 from pants_backend_nix.rules.evaluate import NixPackage
@@ -70,6 +70,7 @@ async def _read_config(target: Target, package: Optional[NixPackage]) -> ImageCo
             f"Read the image config of {package.address}",
             (package,),
             output="config.json",
+            environment=EnvironmentNameRequest.from_target(target),
         ),
         **implicitly(),
     )
@@ -101,6 +102,8 @@ async def build_image(
             signatures=bool(target[NixDatabaseSignaturesField].value),
             compression=compression_of(target, options),
             session=request.session,
+            here=request.session is not None,
+            environment=EnvironmentNameRequest.from_target(target),
         ),
         **implicitly(),
     )

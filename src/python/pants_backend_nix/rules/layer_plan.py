@@ -25,11 +25,12 @@ from pants_backend_nix.subsystem import NixImageSubsystem
 @dataclass(frozen=True)
 class LayerPlanRequest:
     """:param address: of a `nix_layer_plan`.
-    :param session: as in `StackRequest`.
+    :param session: and `here`, as in `StackRequest`.
     """
 
     address: Address
     session: Optional[int] = None
+    here: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,13 @@ class LayerPlan:
     splits: FrozenDict[Address, Split]
 
 
-async def _stack(target: Target, session: Optional[int]) -> Stack:
+async def _stack(target: Target, request: LayerPlanRequest) -> Stack:
     fields = await read_image_fields(ImageFieldsRequest(target.address), **implicitly())
     return await stack_contents(
-        StackRequest(target.address, fields.packages, fields.ignored, session), **implicitly()
+        StackRequest(
+            target.address, fields.packages, fields.ignored, request.session, request.here
+        ),
+        **implicitly(),
     )
 
 
@@ -76,7 +80,7 @@ async def split_images(request: LayerPlanRequest, options: NixImageSubsystem) ->
                 f"`{named.alias}` does not name the plan. Set it to {plan.address.spec!r}, or take the "
                 "image out of the plan."
             )
-    stacks = await concurrently(_stack(image, request.session) for image in images)
+    stacks = await concurrently(_stack(image, request) for image in images)
     floors: list[Floor] = [stack.floors[-1] for stack in stacks]
     parts = [floor.divisible for floor in floors]
     splits = split_shared(

@@ -38,14 +38,15 @@ from pants_backend_nix.subsystem import NixImageSubsystem
 
 @dataclass(frozen=True)
 class FloorSplitRequest:
-    """:param session: as in `StackRequest`."""
+    """:param session: and `here`, as in `StackRequest`."""
 
     floor: Floor
     session: Optional[int] = None
+    here: bool = False
 
 
 async def _planned(
-    target: Target, plan: NixLayerPlanField, session: Optional[int]
+    target: Target, plan: NixLayerPlanField, session: Optional[int], here: bool
 ) -> Optional[LayerSplit]:
     """Returns the split that a layer plan makes, if the target has one."""
     if plan.value is None:
@@ -68,7 +69,7 @@ async def _planned(
             f"The field `{plan.alias}` of {target.address} names {address}, which is a "
             f"`{named.alias}`. Name a `nix_layer_plan`."
         )
-    found = await split_images(LayerPlanRequest(address, session), **implicitly())
+    found = await split_images(LayerPlanRequest(address, session, here), **implicitly())
     if target.address not in found.splits:
         raise NixImageError(
             f"{target.address} names {address} in its field `{plan.alias}`, but that plan does not have "
@@ -101,7 +102,8 @@ async def _previous(target: Target) -> tuple[tuple[StorePath, ...], ...]:
 @rule
 async def split_floor(request: FloorSplitRequest, options: NixImageSubsystem) -> LayerSplit:
     target = request.floor.target
-    planned = await _planned(target, target.get(NixLayerPlanField), request.session)
+    plan = target.get(NixLayerPlanField)
+    planned = await _planned(target, plan, request.session, request.here)
     if planned is not None:
         return planned
     groups = target[NixLayerGroupsField].value or ()

@@ -14,7 +14,13 @@ from pants.engine.addresses import Address
 from pants.engine.rules import collect_rules
 from pants.engine.target import Target
 
-from pants_backend_nix.engine import concurrently, implicitly, rule
+from pants_backend_nix.engine import (
+    THIS_MACHINE,
+    EnvironmentNameRequest,
+    concurrently,
+    implicitly,
+    rule,
+)
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.interpolation import Interpolation
 from pants_backend_nix.permissions_field import PermissionsField, to_permission
@@ -41,7 +47,7 @@ class LayersRequest:
     :param more_packages: to put into the uppermost one, besides those of its fields.
     :param more_ignored: to ignore there, likewise.
     :param owner: of `/nix` in all of them.
-    :param session: plans with what the store of this machine has, see `ClosureRequest`.
+    :param session: and `here`: plans with what a store has now, see `ClosureRequest`.
     """
 
     address: Address
@@ -49,6 +55,7 @@ class LayersRequest:
     more_ignored: tuple[NixPackage, ...] = ()
     owner: Owner = Owner()
     session: Optional[int] = None
+    here: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,7 @@ class PlannedLayer:
     """:param packages: those that its paths may come from.
     :param keep: its bytes, since they could not be made again.
     :param target: the layer target that it belongs to; None for a Nix database.
+    :param environment: of that target, or of the image.
     """
 
     recipe: Recipe
@@ -63,6 +71,7 @@ class PlannedLayer:
     packages: tuple[NixPackage, ...]
     keep: bool = False
     target: Optional[Address] = None
+    environment: EnvironmentNameRequest = THIS_MACHINE
 
 
 @dataclass(frozen=True)
@@ -105,12 +114,16 @@ class PlannedLayers:
 async def plan_layers(request: LayersRequest, nix_image: NixImageSubsystem) -> PlannedLayers:
     stack = await stack_contents(
         StackRequest(
-            request.address, request.more_packages, request.more_ignored, request.session
+            request.address,
+            request.more_packages,
+            request.more_ignored,
+            request.session,
+            request.here,
         ),
         **implicitly(),
     )
     splits = await concurrently(
-        split_floor(FloorSplitRequest(floor, request.session), **implicitly())
+        split_floor(FloorSplitRequest(floor, request.session, request.here), **implicitly())
         for floor in stack.floors
     )
     layers: dict[LayerRecipe, PlannedLayer] = {}
@@ -135,6 +148,7 @@ async def plan_layers(request: LayersRequest, nix_image: NixImageSubsystem) -> P
                 _holders(recipe, floor.packages),
                 keep,
                 target.address,
+                EnvironmentNameRequest.from_target(target),
             )
             layers.setdefault(recipe, planned)
     return PlannedLayers(

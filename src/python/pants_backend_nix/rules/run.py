@@ -6,6 +6,9 @@ finds nothing, a process that is never cached looks through the search path and 
 
 Steps that compress layers need packages that are not in the standard library. They run on the Python
 that runs Pants, since these packages were installed with the plugin, for that Python.
+
+The workers of a remote environment keep no such caches. There each step looks for Python, and for Nix
+if it needs it, by itself.
 """
 
 from __future__ import annotations
@@ -32,6 +35,8 @@ from pants.util.logging import LogLevel
 from pants.util.strutil import bullet_list
 
 from pants_backend_nix.engine import (
+    THIS_MACHINE,
+    EnvironmentNameRequest,
     contents,
     create,
     entries,
@@ -42,13 +47,14 @@ from pants_backend_nix.engine import (
     run_fallible,
 )
 from pants_backend_nix.errors import NixImageError
+from pants_backend_nix.rules.place import Place, PlaceRequest, find_place
 from pants_backend_nix.rules.zipapp import ZIPAPP, pack_zipapp
-from pants_backend_nix.subsystem import NixSubsystem
+from pants_backend_nix.subsystem import USUAL_PLACES, NixSubsystem
 
 #: Where the append-only cache is in the sandbox.
 TOOLS_CACHE = ".nixoci"
 
-#: Exit status of `_FIND_PYTHON` when there is no suitable one.
+#: Exit status of the scripts that look for Python when there is no suitable one.
 _EXIT_NO_PYTHON = 77
 
 _START = f"""\
@@ -57,14 +63,27 @@ python={TOOLS_CACHE}/{{link}}
 exec "$python" -I -S {ZIPAPP} --tools {TOOLS_CACHE}/{TOOLS_FILE} --json-errors "$@"
 """
 
-_FIND_PYTHON = f"""\
+
+def _with_python(command: str) -> str:
+    """Returns a script that looks for a Python and then becomes it, with `command`."""
+    return f"""\
 for name in python3 python3.14 python3.13 python3.12 python3.11 python3.10 python3.9; do
   python=$(command -v "$name") || continue
   "$python" -I -S -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null || continue
-  exec "$python" -I -S {ZIPAPP} --json-errors tools "$@" {TOOLS_CACHE}
+  exec "$python" -I -S {ZIPAPP} --json-errors {command}
 done
 exit {_EXIT_NO_PYTHON}
 """
+
+
+_FIND_PYTHON = _with_python(f'tools "$@" {TOOLS_CACHE}')
+
+#: A worker's processes may have no environment at all. Nix wants a user, and keeps caches below `HOME`.
+_START_ELSEWHERE = f"""\
+: "${{USER:=nixoci}}" "${{HOME:=$PWD/{TOOLS_CACHE}}}" "${{PATH:=/usr/local/bin:/usr/bin:/bin}}"
+PATH=$PATH:{":".join(place.replace("~", "$HOME", 1) for place in USUAL_PLACES)}
+export HOME PATH USER
+{_with_python('"$@"')}"""
 
 #: Milliseconds for which a remote cache is asked before a step is started here as well. A lookup that
 #: misses does not wait it out; a step that ends at once with "not valid" must not win against a hit.
@@ -83,6 +102,8 @@ class CoreRun:
     :param compresses: it needs the compressors.
     :param attempt: told apart in memory, but not in caches: a failed run is tried again, and its
         success stored, under the same key.
+    :param environment: in which it runs, see `find_place`.
+    :param needs_nix: False for a command that only needs Python.
     """
 
     arguments: tuple[str, ...]
@@ -93,6 +114,8 @@ class CoreRun:
     session: Optional[int] = None
     attempt: int = 0
     compresses: bool = False
+    environment: EnvironmentNameRequest = THIS_MACHINE
+    needs_nix: bool = True
 
 
 @dataclass(frozen=True)
@@ -197,6 +220,7 @@ class ToolsSetUp:
 async def set_up_tools(request: SetUpTools) -> ToolsSetUp:
     zipapp = await pack_zipapp(**implicitly())
     session = await current_session(CurrentSessionRequest(), **implicitly())
+    place = await find_place(PlaceRequest(), **implicitly())
     result = await run_fallible(
         Process(
             ("/bin/sh", "-c", _FIND_PYTHON, "sh", *request.tools.arguments),
@@ -205,7 +229,8 @@ async def set_up_tools(request: SetUpTools) -> ToolsSetUp:
             env={**request.tools.environment, **session_environment(session.id)},
             append_only_caches={request.tools.cache: TOOLS_CACHE},
             cache_scope=ProcessCacheScope.PER_RESTART_SUCCESSFUL,
-        )
+        ),
+        place.environment,
     )
     if result.exit_code:
         directories = bullet_list(request.tools.environment["PATH"].split(":")) or "(none)"
@@ -220,15 +245,45 @@ async def set_up_tools(request: SetUpTools) -> ToolsSetUp:
     return ToolsSetUp()
 
 
+async def _run_here(request: CoreRun, digest: Digest, place: Place) -> FallibleProcessResult:
+    tools = await describe_tools(ToolsRequest(), **implicitly())
+    result = await run_fallible(_process(request, digest, tools), place.environment)
+    if result.exit_code == EXIT_NO_NIX:
+        await set_up_tools(SetUpTools(tools), **implicitly())
+        result = await run_fallible(
+            _process(request, digest, tools, retry=True), place.environment
+        )
+    return result
+
+
+async def _run_elsewhere(request: CoreRun, digest: Digest, place: Place) -> FallibleProcessResult:
+    result = await run_fallible(_process(request, digest), place.environment)
+    if result.exit_code == _EXIT_NO_PYTHON:
+        raise NixImageError(
+            f"{request.description}: {place.elsewhere} has no Python 3.9 or later, neither in its `PATH` "
+            f"nor in the usual places: {', '.join(USUAL_PLACES)}. Install one there, or take the target "
+            "out of this environment (field `environment`)."
+        )
+    if result.exit_code == EXIT_NO_NIX:
+        raise NixImageError(
+            f"{request.description}: {place.elsewhere} has no Nix, although the field `has_nix` of "
+            f"{place.target} is set. {_error(result).get('message')} Or leave `has_nix` out: what needs "
+            "Nix is then done on the machine that runs Pants."
+        )
+    return result
+
+
 @rule
 async def run_core(request: CoreRun) -> CoreResult:
     zipapp = await pack_zipapp(**implicitly())
-    tools = await describe_tools(ToolsRequest(), **implicitly())
     digest = await merge((zipapp.digest, request.input_digest))
-    result = await run_fallible(_process(request, digest, tools, retry=False))
-    if result.exit_code == EXIT_NO_NIX:
-        await set_up_tools(SetUpTools(tools), **implicitly())
-        result = await run_fallible(_process(request, digest, tools, retry=True))
+    # The compressors are here, with the plugin.
+    environment = THIS_MACHINE if request.compresses else request.environment
+    place = await find_place(PlaceRequest(environment, request.needs_nix), **implicitly())
+    if place.elsewhere:
+        result = await _run_elsewhere(request, digest, place)
+    else:
+        result = await _run_here(request, digest, place)
     output = None
     kept = EMPTY_DIGEST
     if result.exit_code == 0 and request.output is not None:
@@ -248,20 +303,24 @@ async def run_core(request: CoreRun) -> CoreResult:
     )
 
 
-def _process(request: CoreRun, digest: Digest, tools: Tools, *, retry: bool) -> Process:
+def _process(
+    request: CoreRun, digest: Digest, tools: Optional[Tools] = None, *, retry: bool = False
+) -> Process:
     env: Mapping[str, str] = {}
     cache_scope = ProcessCacheScope.SUCCESSFUL
     if request.session is not None:
         env = session_environment(request.session)
         cache_scope = ProcessCacheScope.PER_RESTART_SUCCESSFUL
-    start = _START.format(link=COMPRESSOR_PYTHON_LINK if request.compresses else PYTHON_LINK)
+    start = _START_ELSEWHERE
+    if tools:
+        start = _START.format(link=COMPRESSOR_PYTHON_LINK if request.compresses else PYTHON_LINK)
     return Process(
         ("/bin/sh", "-c", start, "nixoci", *request.arguments),
         description=request.description,
         input_digest=digest,
         env=env,
         output_files=tuple(name for name in (request.output, request.kept) if name is not None),
-        append_only_caches={tools.cache: TOOLS_CACHE},
+        append_only_caches={tools.cache: TOOLS_CACHE} if tools else {},
         cache_scope=cache_scope,
         remote_cache_speculation_delay_millis=_SPECULATION_DELAY + 2 * request.attempt + retry,
     )

@@ -31,13 +31,14 @@ class StackRequest:
 
     :param more_packages: to put into the uppermost one, besides those of its fields.
     :param more_ignored: to ignore there, likewise.
-    :param session: takes what the store of this machine has, see `ClosureRequest`.
+    :param session: and `here`: takes what a store has now, see `ClosureRequest`.
     """
 
     address: Address
     more_packages: tuple[NixPackage, ...] = ()
     more_ignored: tuple[NixPackage, ...] = ()
     session: Optional[int] = None
+    here: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ async def stack_contents(request: StackRequest) -> Stack:
     resolved = await resolve_layer_targets(LayerTargetsRequest(request.address), **implicitly())
     every = dict.fromkeys((*resolved.packages, *request.more_packages, *request.more_ignored))
     closures = await concurrently(
-        query_closure(ClosureRequest(package, request.session), **implicitly())
+        query_closure(ClosureRequest(package, request.session, request.here), **implicitly())
         for package in every
     )
     try:

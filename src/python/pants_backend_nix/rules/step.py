@@ -18,9 +18,18 @@ from pants.engine.rules import collect_rules
 from pants.option.global_options import GlobalOptions
 from pants.util.dirutil import fast_relpath_optional
 
-from pants_backend_nix.engine import concurrently, create, implicitly, merge, rule
+from pants_backend_nix.engine import (
+    THIS_MACHINE,
+    EnvironmentNameRequest,
+    concurrently,
+    create,
+    implicitly,
+    merge,
+    rule,
+)
 from pants_backend_nix.errors import explain_package_error, explain_step_error
 from pants_backend_nix.rules.evaluate import NixPackage
+from pants_backend_nix.rules.place import PlaceRequest, find_place
 from pants_backend_nix.rules.run import (
     CoreResult,
     CoreRun,
@@ -37,9 +46,13 @@ def build_log(address: Address, global_options: GlobalOptions) -> str:
 
 @dataclass(frozen=True)
 class RealiseRequest:
-    """Asks for the outputs of a package to be valid in the store of this machine."""
+    """Asks for the outputs of a package to be valid in the store of the step that reads them.
+
+    :param environment: of that step.
+    """
 
     package: NixPackage
+    environment: EnvironmentNameRequest = THIS_MACHINE
 
 
 @dataclass(frozen=True)
@@ -52,20 +65,27 @@ async def realise_package(
     request: RealiseRequest, global_options: GlobalOptions
 ) -> Realised:
     package = request.package
-    log = build_log(package.address, global_options)
-    shown_log = fast_relpath_optional(log, get_buildroot()) or log
+    place = await find_place(PlaceRequest(request.environment), **implicitly())
+    arguments = ["realise", "--derivation=derivation.json"]
+    description = f"Build {package.address}"
+    shown_log = ""
+    if not place.elsewhere:
+        log = build_log(package.address, global_options)
+        shown_log = fast_relpath_optional(log, get_buildroot()) or log
+        arguments.append(f"--log={log}")
+        description += f" (log: {shown_log})"
     session = await current_session(CurrentSessionRequest(), **implicitly())
     digest = await create([FileContent("derivation.json", package.derivation.to_json())])
-    arguments = ["realise", "--derivation=derivation.json", f"--log={log}"]
     if package.evaluation is not None:
         arguments.extend(package.evaluation.arguments)
         digest = await merge((digest, package.evaluation.sources))
     result = await run_core(
         CoreRun(
             (*arguments, *package.outputs),
-            description=f"Build {package.address} (log: {shown_log})",
+            description=description,
             input_digest=digest,
             session=session.id,
+            environment=request.environment,
         ),
         **implicitly(),
     )
@@ -87,7 +107,7 @@ class StoreStep:
 
     :param packages: what to realise if a path is not valid. They are no part of the cache key, which
         is made of `arguments` and `input_digest` alone.
-    :param output: and `kept` and `session`, as in `CoreRun`.
+    :param output: and `kept`, `session`, `environment` and `needs_nix`, as in `CoreRun`.
     :param expected_errors: names of errors of the core that the caller knows what to do about.
     :param compresses: as in `CoreRun`.
     """
@@ -101,6 +121,8 @@ class StoreStep:
     session: Optional[int] = None
     expected_errors: tuple[str, ...] = ()
     compresses: bool = False
+    environment: EnvironmentNameRequest = THIS_MACHINE
+    needs_nix: bool = True
 
 
 @dataclass(frozen=True)
@@ -125,21 +147,26 @@ async def run_store_step(step: StoreStep) -> StoreStepResult:
         step.kept,
         step.session,
         compresses=step.compresses,
+        environment=step.environment,
+        needs_nix=step.needs_nix,
     )
     result: CoreResult = await run_core(run, **implicitly())
     if result.exit_code == EXIT_NOT_VALID:
         await concurrently(
-            realise_package(RealiseRequest(package), **implicitly()) for package in step.packages
+            realise_package(RealiseRequest(package, step.environment), **implicitly())
+            for package in step.packages
         )
         result = await run_core(replace(run, attempt=1), **implicitly())
     if result.exit_code and result.error.get("error") in step.expected_errors:
         return StoreStepResult(b"", error=str(result.error.get("message")))
     if result.exit_code:
+        place = await find_place(PlaceRequest(step.environment, step.needs_nix), **implicitly())
         raise explain_step_error(
             result.error,
             result.stderr,
             step.description,
             [package.address for package in step.packages],
+            place.elsewhere,
         )
     return StoreStepResult(result.output or b"", result.kept)
 
