@@ -37,9 +37,15 @@ def build_log(address: Address, global_options: GlobalOptions) -> str:
 
 @dataclass(frozen=True)
 class RealiseRequest:
-    """Asks for the outputs of a package to be valid in the store of this machine."""
+    """Asks for the outputs of a package to be valid in the store of this machine.
+
+    :param session: in which they are missed. It is a part of the request, and not looked up by the
+        rule: Pants checks all that a rule once asked for before it knows whether the rule asks again,
+        and what was realised in an earlier session must then be found done.
+    """
 
     package: NixPackage
+    session: int
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,6 @@ async def realise_package(
     package = request.package
     log = build_log(package.address, global_options)
     shown_log = fast_relpath_optional(log, get_buildroot()) or log
-    session = await current_session(CurrentSessionRequest(), **implicitly())
     digest = await create([FileContent("derivation.json", package.derivation.to_json())])
     arguments = ["realise", "--derivation=derivation.json", f"--log={log}"]
     if package.evaluation is not None:
@@ -65,7 +70,7 @@ async def realise_package(
             (*arguments, *package.outputs),
             description=f"Build {package.address} (log: {shown_log})",
             input_digest=digest,
-            session=session.id,
+            session=request.session,
         ),
         **implicitly(),
     )
@@ -125,8 +130,10 @@ async def run_store_step(step: StoreStep) -> StoreStepResult:
     )
     result: CoreResult = await run_core(run, **implicitly())
     if result.exit_code == EXIT_NOT_VALID:
+        session = await current_session(CurrentSessionRequest(), **implicitly())
         await concurrently(
-            realise_package(RealiseRequest(package), **implicitly()) for package in step.packages
+            realise_package(RealiseRequest(package, session.id), **implicitly())
+            for package in step.packages
         )
         result = await run_core(replace(run, attempt=1), **implicitly())
     if result.exit_code and result.error.get("error") in step.expected_errors:
