@@ -72,6 +72,12 @@ class Measurement:
         self.seconds.setdefault(title, []).append(seconds)
         self.processes.setdefault(title, []).append(processes)
         self.lookups.setdefault(title, []).append(max(counters.get(name, 0) for name in lookups))
+        # The whole of it takes long.
+        print(
+            f"{self.images.count} images, {title}: {seconds:.2f} s, {processes} processes, "
+            f"{self.lookups[title][-1]} lookups, load {os.getloadavg()[0]:.1f}",
+            file=sys.stderr,
+        )
 
     def package(self, title: str, *options: str, changed: set[int] | None = None) -> None:
         """Packages all images.
