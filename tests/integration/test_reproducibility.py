@@ -1,18 +1,25 @@
-"""Builds that are not reproducible: found, said, and never shipped under another's digest."""
+"""Builds that are not reproducible: found, said, and never shipped under another's digest.
+
+The two machines share Pants' cache: once its directory, as two stores of one machine would, and once
+a BuildGrid between two clones that have nothing else in common.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 from pathlib import Path
-from typing import Iterator
+from typing import Any, Iterator
 
 import pytest
 
 from tests.integration.support.engines import skopeo
-from tests.integration.support.monorepo import Monorepo, PantsRun
+from tests.integration.support.machines import Machine
+from tests.integration.support.monorepo import PantsRun
 from tests.integration.support.nix import Nix
 from tests.integration.support.registry import Registry, registry
+from tests.integration.support.remote_cache import remote_cache
 
 _NIX = """\
 { system }:
@@ -47,42 +54,57 @@ nix_image(
 
 @dataclasses.dataclass(frozen=True)
 class Machines:
-    """Two machines with stores of their own, and a cache of Pants that they share."""
+    """Two machines with stores of their own, and a cache of Pants that they share.
 
-    a: Monorepo
-    b: Monorepo
+    :param store: where the store of `b` is, outside of its namespace.
+    """
+
+    a: Machine
+    b: Machine
+    store: Path
     registry: Registry
 
     def write(
         self, *, package: str = "", layer: str = "", image: str = "", max_layers: int = 3
     ) -> None:
-        self.a.write("app/default.nix", _NIX)
         fields = {"package": package, "layer": layer, "image": image, "max_layers": max_layers}
-        self.a.write("app/BUILD", _BUILD.format(**fields))
+        for machine in (self.a, self.b):
+            machine.monorepo.write("app/default.nix", _NIX)
+            machine.monorepo.write("app/BUILD", _BUILD.format(**fields))
 
     def store_of_b(self) -> set[str]:
-        store = Path(self.b.nix.prefix[-1]) / "store"
-        return {path.name[33:] for path in store.glob("*-*")} if store.exists() else set()
+        return {path.name[33:] for path in self.store.glob("*-*")}
 
 
-@pytest.fixture
-def machines(tmp_path: Path, machine_nix: Nix) -> Iterator[Machines]:
-    with registry(tmp_path / "registry") as running:
-        a = Monorepo.create(tmp_path, machine_nix.with_fresh_root(tmp_path / "a"))
-        b = dataclasses.replace(a, nix=machine_nix.with_fresh_root(tmp_path / "b"))
-        made = Machines(a, b, running)
+@pytest.fixture(params=["a local cache", "a remote cache"])
+def machines(
+    request: pytest.FixtureRequest, tmp_path: Path, machine_nix: Nix
+) -> Iterator[Machines]:
+    with contextlib.ExitStack() as running:
+        to = running.enter_context(registry(tmp_path / "registry"))
+        nix_a = machine_nix.with_fresh_root(tmp_path / "a")
+        nix_b = machine_nix.with_fresh_root(tmp_path / "b")
+        if request.param == "a remote cache":
+            cache = running.enter_context(remote_cache(tmp_path / "remote-cache"))
+            a = Machine.create(tmp_path, nix_a, "one", *cache.options)
+            b = Machine.create(tmp_path / "elsewhere", nix_b, "two", *cache.options)
+        else:
+            a = Machine.create(tmp_path, nix_a, "one")
+            monorepo = dataclasses.replace(a.monorepo, nix=nix_b)
+            b = dataclasses.replace(a, monorepo=monorepo)
+        made = Machines(a, b, tmp_path / "b" / "store", to)
         made.write()
         yield made
 
 
-def package(repository: Monorepo) -> PantsRun:
-    return repository.pants("package", "app:image")
+def package(machine: Machine) -> PantsRun:
+    return machine.pants("package", "app:image")
 
 
-def publish(machines: Machines, repository: Monorepo, *, check: bool = True) -> PantsRun:
+def publish(machines: Machines, machine: Machine, *, check: bool = True) -> PantsRun:
     registries = {"test": {"address": machines.registry.host, "default": True}}
     option = f"--nix-images-registries={registries}"
-    return repository.pants(option, "package", "publish", "app:image", check=check)
+    return machine.pants(option, "package", "publish", "app:image", check=check)
 
 
 def pulled(machines: Machines, directory: Path) -> list[str]:
@@ -93,12 +115,16 @@ def pulled(machines: Machines, directory: Path) -> list[str]:
     return [layer["digest"] for layer in manifest["layers"]]
 
 
-def layers(repository: Monorepo) -> list[str]:
-    return [layer["digest"] for layer in repository.descriptor("app/image.image.json")["layers"]]
+def descriptor(machine: Machine) -> dict[str, Any]:
+    return machine.monorepo.descriptor("app/image.image.json")
 
 
-def hash_of_clock(repository: Monorepo) -> str:
-    for layer in repository.descriptor("app/image.image.json")["layers"]:
+def layers(machine: Machine) -> list[str]:
+    return [layer["digest"] for layer in descriptor(machine)["layers"]]
+
+
+def hash_of_clock(machine: Machine) -> str:
+    for layer in descriptor(machine)["layers"]:
         for entry in layer["recipe"].get("entries", ()):
             if entry["path"].endswith("-clock"):
                 return entry["narHash"]
@@ -162,6 +188,6 @@ def test_kept_layers_are_compressed_from_what_is_kept(machines: Machines, tmp_pa
     assert pulled(machines, tmp_path / "image") == layers(machines.b)
     assert len(run.processes("Compress layer of clock")) == 1
     assert not machines.store_of_b() & {"clock", "clock.drv"}
-    compressed = machines.b.descriptor("app/image.image.json")["layers"]
+    compressed = descriptor(machines.b)["layers"]
     assert {layer["diffId"] for layer in compressed} == plain
     assert {layer["compression"]["format"] for layer in compressed} == {"zstd"}

@@ -42,6 +42,15 @@ class PantsRun:
     started: tuple[str, ...]
     counters: Mapping[str, int]
 
+    @classmethod
+    def of(cls, result: CompletedProcess[str]) -> PantsRun:
+        """Reads what a process of Pants, or one that has run it, wrote to standard error."""
+        started = re.findall(r"\[INFO\] Starting: (.*)", result.stderr)
+        counters = re.findall(r"^  (\w+): (\d+)", result.stderr, re.MULTILINE)
+        return cls(
+            result, tuple(started), {name: int(number) for name, number in counters if number != "0"}
+        )
+
     @property
     def stdout(self) -> str:
         return self.result.stdout
@@ -148,11 +157,7 @@ class Monorepo:
         command = self.command(*arguments, daemon=daemon)
         variables = self.environment(environment)
         result = run(command, env=variables, cwd=self.root, timeout=600, check=check)
-        started = re.findall(r"\[INFO\] Starting: (.*)", result.stderr)
-        counters = re.findall(r"^  (\w+): (\d+)", result.stderr, re.MULTILINE)
-        return PantsRun(
-            result, tuple(started), {name: int(number) for name, number in counters if number != "0"}
-        )
+        return PantsRun.of(result)
 
     def descriptor(self, name: str) -> dict[str, Any]:
         """Reads a JSON file in dist/."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import tempfile
 import time
@@ -72,6 +73,27 @@ class RemoteCache:
             yield
         finally:
             hidden.write_text("")
+
+    @contextlib.contextmanager
+    def losing(self, *blobs: bytes) -> Iterator[None]:
+        """The store has not got `blobs` within the `with` block, though results name them."""
+        lost = self.directory / "lost"
+        lost.write_text("\n".join(hashlib.sha256(blob).hexdigest() for blob in blobs))
+        try:
+            yield
+        finally:
+            lost.write_text("")
+
+    @property
+    def blobs_read(self) -> dict[str, None]:
+        """Digests of the blobs that were read, in the order of asking."""
+        return self._actions("read")
+
+    def blobs(self) -> Iterator[bytes]:
+        """Yields the contents of all blobs that were written."""
+        for path in (self.directory / "cas").rglob("*"):
+            if path.is_file():
+                yield path.read_bytes()
 
     def _actions(self, what: str) -> dict[str, None]:
         lines = [line.split() for line in (self.directory / "log").read_text().splitlines()]

@@ -16,8 +16,10 @@ from pants_backend_nix.rules.image import BuiltImage
 from pants_backend_nix.rules.origins import ORIGINS_FILE, OriginsRequest, collect_origins
 from pants_backend_nix.rules.run import (
     TOOLS_CACHE,
+    CurrentSessionRequest,
     SetUpTools,
     ToolsRequest,
+    current_session,
     describe_tools,
     set_up_tools,
 )
@@ -68,7 +70,8 @@ async def prepare_foreground(request: ForegroundRequest) -> Foreground:
     zipapp = await pack_zipapp(**implicitly())
     tools = await describe_tools(ToolsRequest(), **implicitly())
     # Nobody could look for them while the command runs.
-    await set_up_tools(SetUpTools(tools), **implicitly())
+    session = await current_session(CurrentSessionRequest(), **implicitly())
+    await set_up_tools(SetUpTools(tools, session.id), **implicitly())
     origins = await collect_origins(OriginsRequest(image.packages), **implicitly())
     descriptor = descriptor_json(image.image, image.recipes, references=request.references)
     kept = await prefix(image.kept, _KEPT)

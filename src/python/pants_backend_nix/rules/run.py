@@ -150,7 +150,8 @@ async def current_session(_: CurrentSessionRequest, run_id: RunId) -> CurrentSes
 
     Pants has the cache scope PER_SESSION for such processes. It would start them again whenever a
     later session looks at a rule that once needed them, before it knows whether it still does. With
-    the number of the session in the process, it is a new one exactly if a rule asks for it.
+    the number of the session in the process, it is a new one exactly if a rule asks for it. So the
+    rule that finds out that it needs one asks for the number, and hands it on in its request.
     """
     return CurrentSession(int(run_id))
 
@@ -206,9 +207,13 @@ async def describe_tools(_: ToolsRequest, nix: NixSubsystem) -> Tools:
 
 @dataclass(frozen=True)
 class SetUpTools:
-    """Asks for Python and Nix to be found and written to the append-only cache of `tools`."""
+    """Asks for Python and Nix to be found and written to the append-only cache of `tools`.
+
+    :param session: in which they are missed, see `current_session`.
+    """
 
     tools: Tools
+    session: int
 
 
 @dataclass(frozen=True)
@@ -219,14 +224,13 @@ class ToolsSetUp:
 @rule(desc="Find Nix", level=LogLevel.DEBUG)
 async def set_up_tools(request: SetUpTools) -> ToolsSetUp:
     zipapp = await pack_zipapp(**implicitly())
-    session = await current_session(CurrentSessionRequest(), **implicitly())
     place = await find_place(PlaceRequest(), **implicitly())
     result = await run_fallible(
         Process(
             ("/bin/sh", "-c", _FIND_PYTHON, "sh", *request.tools.arguments),
             description="Find Nix",
             input_digest=zipapp.digest,
-            env={**request.tools.environment, **session_environment(session.id)},
+            env={**request.tools.environment, **session_environment(request.session)},
             append_only_caches={request.tools.cache: TOOLS_CACHE},
             cache_scope=ProcessCacheScope.PER_RESTART_SUCCESSFUL,
         ),
@@ -249,7 +253,8 @@ async def _run_here(request: CoreRun, digest: Digest, place: Place) -> FallibleP
     tools = await describe_tools(ToolsRequest(), **implicitly())
     result = await run_fallible(_process(request, digest, tools), place.environment)
     if result.exit_code == EXIT_NO_NIX:
-        await set_up_tools(SetUpTools(tools), **implicitly())
+        session = await current_session(CurrentSessionRequest(), **implicitly())
+        await set_up_tools(SetUpTools(tools, session.id), **implicitly())
         result = await run_fallible(
             _process(request, digest, tools, retry=True), place.environment
         )

@@ -48,10 +48,14 @@ def build_log(address: Address, global_options: GlobalOptions) -> str:
 class RealiseRequest:
     """Asks for the outputs of a package to be valid in the store of the step that reads them.
 
+    :param session: in which they are missed. It is a part of the request, and not looked up by the
+        rule: Pants checks all that a rule once asked for before it knows whether the rule asks again,
+        and what was realised in an earlier session must then be found done.
     :param environment: of that step.
     """
 
     package: NixPackage
+    session: int
     environment: EnvironmentNameRequest = THIS_MACHINE
 
 
@@ -74,7 +78,6 @@ async def realise_package(
         shown_log = fast_relpath_optional(log, get_buildroot()) or log
         arguments.append(f"--log={log}")
         description += f" (log: {shown_log})"
-    session = await current_session(CurrentSessionRequest(), **implicitly())
     digest = await create([FileContent("derivation.json", package.derivation.to_json())])
     if package.evaluation is not None:
         arguments.extend(package.evaluation.arguments)
@@ -84,7 +87,7 @@ async def realise_package(
             (*arguments, *package.outputs),
             description=description,
             input_digest=digest,
-            session=session.id,
+            session=request.session,
             environment=request.environment,
         ),
         **implicitly(),
@@ -152,8 +155,11 @@ async def run_store_step(step: StoreStep) -> StoreStepResult:
     )
     result: CoreResult = await run_core(run, **implicitly())
     if result.exit_code == EXIT_NOT_VALID:
+        session = await current_session(CurrentSessionRequest(), **implicitly())
         await concurrently(
-            realise_package(RealiseRequest(package, step.environment), **implicitly())
+            realise_package(
+                RealiseRequest(package, session.id, step.environment), **implicitly()
+            )
             for package in step.packages
         )
         result = await run_core(replace(run, attempt=1), **implicitly())
