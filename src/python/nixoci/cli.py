@@ -166,7 +166,14 @@ def _digest(options: argparse.Namespace) -> None:
     nix = _nix(options)
     require_recorded_contents(nix, recipe)
     if options.keep is None:
-        layer = digest_layer(recipe, store_root=nix.store_root, compression=compression)
+        from nixoci.processors import has_idle_processor
+
+        layer = digest_layer(
+            recipe,
+            store_root=nix.store_root,
+            overlap=has_idle_processor(),
+            compression=compression,
+        )
     elif compression is not None:
         raise InvalidInputError(
             "--keep", options.keep, "keep the layer first, then compress it with --kept-layers"

@@ -30,11 +30,11 @@ except ImportError:
 #: Makes a new SHA-256, as `hashlib.sha256` does.
 sha256 = _sha256
 
-#: Buffers between the two processes: enough that neither waits for the other's every step.
-_BUFFERS = 8
+#: Buffers between the two processes: enough that neither waits while the other has slow files.
+_BUFFERS = 16
 
 #: Buffers that are hashed before the fork: what is smaller is done sooner than a process starts.
-_BEFORE_FORK = 16
+_BEFORE_FORK = 4
 
 #: Length of one filled buffer; 0 asks for the digest. Pipes pass on 4 bytes in one piece.
 _MESSAGE = struct.Struct("=I")
