@@ -27,11 +27,12 @@ from cache_server import remote_cache  # noqa: E402
 from scratch import Scratch, scratch_monorepo  # noqa: E402
 
 from nixoci.closure import ClosureGraph, PathInfo  # noqa: E402
-from nixoci.contents import recipes, require_closed, subtract  # noqa: E402
+from nixoci.contents import require_closed, subtract  # noqa: E402
 from nixoci.database_recipe import DatabaseRecipe  # noqa: E402
 from nixoci.image import History, LayerInImage, assemble  # noqa: E402
 from nixoci.image_config import ImageConfig  # noqa: E402
 from nixoci.layer import Layer  # noqa: E402
+from nixoci.layering import split  # noqa: E402
 from nixoci.registration import registrations_of  # noqa: E402
 from nixoci.store_path import StorePath  # noqa: E402
 
@@ -71,13 +72,9 @@ def computed(graph: ClosureGraph, runs: int) -> dict[str, float]:
     steps: dict[str, Callable[[], Any]] = {
         "subtract": lambda: subtract(graph, packages=roots),
         "prove closed": lambda: require_closed([contents]),
-        "split by popularity": lambda: recipes(
-            contents, max_layers=_LAYERS, strategy="popularity"
-        ),
-        "split by size": lambda: recipes(contents, max_layers=_LAYERS, strategy="size_first"),
-        "split by expected cost": lambda: recipes(
-            contents, max_layers=_LAYERS, strategy="expected_cost"
-        ),
+        "split by popularity": lambda: split(graph, _LAYERS, "popularity"),
+        "split by size": lambda: split(graph, _LAYERS, "size_first"),
+        "split by expected cost": lambda: split(graph, _LAYERS, "expected_cost"),
         "register": lambda: DatabaseRecipe(registrations_of(graph.unsigned())).to_json(),
         "assemble": lambda: assemble(ImageConfig(architecture="amd64", os="linux"), layers),
         "graph to JSON and back": lambda: ClosureGraph.from_json(graph.to_json()),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from typing import Any, Mapping, Sequence
 
 from nixoci.closure import ClosureGraph, PathInfo
 from nixoci.errors import InvalidInputError
 from nixoci.json_input import get_field, get_list, parse_object
-from nixoci.json_output import readable_json
+from nixoci.json_output import canonical_json, readable_json
 from nixoci.layering import Split, split
 from nixoci.layering.preferences import Preferences
 from nixoci.store_path import StorePath
@@ -21,22 +21,24 @@ def split_document(data: bytes, strategy: str) -> bytes:
 
     :param data: an object with `graph`, a list of objects with `path`, `narSize` and `references`;
         `max_layers`; and, each optional, `previous` (lists of paths), `weights` (shell patterns to
-        rates), `groups` (lists of shell patterns) and `first_party` (paths).
+        rates; `rates` is the same as a list of pairs), `groups` (lists of shell patterns) and `first_party` (paths).
     :raises InvalidInputError: another document, or as `nixoci.layering.split`.
     """
     document = parse_object("split request", data)
-    known = {"graph", "max_layers", "previous", "weights", "groups", "first_party"}
+    known = {"graph", "max_layers", "previous", "weights", "rates", "groups", "first_party"}
     if not known.issuperset(document):
         unknown = sorted(set(document) - known)
         raise InvalidInputError("split request", unknown, f"expected no fields but {sorted(known)}")
     graph = _graph(get_list(document, "graph", dict))
     max_layers = get_field(document, "max_layers", int)
     preferences = Preferences(
-        rates=_rates(get_field(document, "weights", dict, {})),
-        previous=tuple(
-            tuple(StorePath.parse(path) for path in layer)
-            for layer in get_list(document, "previous", list, [])
+        rates=_rates(
+            [
+                *get_list(document, "rates", list, []),
+                *get_field(document, "weights", dict, {}).items(),
+            ]
         ),
+        previous=_layers(document, "previous", []),
         groups=tuple(
             tuple(get_list({"groups": group}, "groups", str))
             for group in get_list(document, "groups", list, [])
@@ -49,6 +51,31 @@ def split_document(data: bytes, strategy: str) -> bytes:
 def split_to_json(layers: Split) -> bytes:
     """The JSON form of a split."""
     return readable_json("split", {"layers": [list(layer) for layer in layers]})
+
+
+def split_from_json(data: bytes) -> Split:
+    """Parses what `split_to_json` wrote.
+
+    :raises InvalidInputError: not such a document.
+    """
+    return _layers(parse_object("split", data), "layers")
+
+
+def split_request_json(graph: ClosureGraph, max_layers: int, preferences: Preferences) -> bytes:
+    """Returns the one request that `split_document` takes for these arguments."""
+    document: dict[str, Any] = {
+        "graph": [
+            {"path": path, "narSize": info.nar_size, "references": list(info.references)}
+            for path, info in graph.items()
+        ],
+        "max_layers": max_layers,
+        "previous": [list(layer) for layer in preferences.previous],
+        # In their order, of which the first that matches counts.
+        "rates": [list(pair) for pair in preferences.rates],
+        "groups": [list(group) for group in preferences.groups],
+        "first_party": sorted(preferences.first_party),
+    }
+    return canonical_json("split request", document)
 
 
 def _graph(entries: list[Mapping[str, Any]]) -> ClosureGraph:
@@ -65,8 +92,20 @@ def _graph(entries: list[Mapping[str, Any]]) -> ClosureGraph:
     return ClosureGraph(infos.values())
 
 
-def _rates(weights: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
-    for pattern, rate in weights.items():
+def _layers(document: Mapping[str, Any], name: str, *default: list[Any]) -> Split:
+    return tuple(
+        tuple(StorePath.parse(path) for path in layer)
+        for layer in get_list(document, name, list, *default)
+    )
+
+
+def _rates(pairs: Sequence[Sequence[Any]]) -> tuple[tuple[str, float], ...]:
+    rates = []
+    for pair in pairs:
+        if len(pair) != 2 or not isinstance(pair[0], str):
+            raise InvalidInputError("rate", pair, "expected a pattern and a number")
+        pattern, rate = pair
         if isinstance(rate, bool) or not isinstance(rate, (int, float)):
             raise InvalidInputError(f"rate of {pattern}", rate, "expected a number")
-    return tuple(weights.items())
+        rates.append((pattern, rate))
+    return tuple(rates)

@@ -15,6 +15,7 @@ from pants.engine.rules import collect_rules
 from pants.engine.target import Target
 
 from pants_backend_nix.engine import (
+    EnvironmentNameRequest,
     addresses_of,
     contents,
     implicitly,
@@ -126,6 +127,7 @@ async def split_floor(request: FloorSplitRequest, options: NixImageSubsystem) ->
                 first_party=request.floor.first_party,
             ),
             str(target.address),
+            EnvironmentNameRequest.from_target(target),
         ),
         **implicitly(),
     )

@@ -7,18 +7,33 @@ from dataclasses import dataclass, field
 from nixoci.closure import ClosureGraph
 from nixoci.errors import InvalidInputError
 from nixoci.layering import Split, split
+from nixoci.layering.document import split_from_json, split_request_json
 from nixoci.layering.preferences import Preferences
+from pants.engine.fs import FileContent
 from pants.engine.rules import collect_rules
 
-from pants_backend_nix.engine import rule
+from pants_backend_nix.engine import (
+    THIS_MACHINE,
+    EnvironmentNameRequest,
+    create,
+    implicitly,
+    rule,
+)
 from pants_backend_nix.errors import NixImageError
+from pants_backend_nix.rules.run import CoreRun, run_core
+
+#: Strategies that take longer than finding a process's result in a cache, if there are more paths than
+#: that (docs/architecture.md has figures).
+_SLOW = ("expected_cost", "explicit")
+_MOST_IN_RULE = 100
 
 
 @dataclass(frozen=True)
 class SplitRequest:
     """The arguments of `nixoci.layering.split`.
 
-    :param origin: the target whose paths they are, for an error.
+    :param origin: the target whose paths they are, for people.
+    :param environment: of a process, if it takes one.
     """
 
     graph: ClosureGraph
@@ -26,6 +41,7 @@ class SplitRequest:
     strategy: str
     preferences: Preferences
     origin: str = field(compare=False)
+    environment: EnvironmentNameRequest = THIS_MACHINE
 
 
 @dataclass(frozen=True)
@@ -35,17 +51,36 @@ class LayerSplit:
     parts: Split
 
 
+def _error(request: SplitRequest, message: object) -> NixImageError:
+    return NixImageError(
+        f"The store paths of {request.origin} cannot be split into layers. {message} Correct "
+        "`layer_groups`, `change_rates` or `max_layers`."
+    )
+
+
 @rule(desc="Split into layers")
 async def split_graph(request: SplitRequest) -> LayerSplit:
-    try:
-        return LayerSplit(
-            split(request.graph, request.max_layers, request.strategy, request.preferences)
-        )
-    except InvalidInputError as error:
-        raise NixImageError(
-            f"The store paths of {request.origin} cannot be split into layers. {error} Correct "
-            "`layer_groups`, `change_rates` or `max_layers`."
-        ) from None
+    graph, max_layers, preferences = request.graph, request.max_layers, request.preferences
+    if len(graph) <= _MOST_IN_RULE or request.strategy not in _SLOW:
+        try:
+            return LayerSplit(split(graph, max_layers, request.strategy, preferences))
+        except InvalidInputError as error:
+            raise _error(request, error) from None
+    document = split_request_json(graph, max_layers, preferences)
+    result = await run_core(
+        CoreRun(
+            ("split", "request.json", f"--strategy={request.strategy}", "--output=split.json"),
+            f"Split {request.origin} into layers",
+            await create([FileContent("request.json", document)]),
+            output="split.json",
+            environment=request.environment,
+            needs_nix=False,
+        ),
+        **implicitly(),
+    )
+    if result.output is None:
+        raise _error(request, result.error.get("message") or result.stderr)
+    return LayerSplit(split_from_json(result.output))
 
 
 def rules():
