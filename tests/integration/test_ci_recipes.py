@@ -26,12 +26,14 @@ _PAGE = (Path(__file__).parents[2] / "docs" / "ci.md").read_text()
 
 _BUILD = """\
 nix_package(name="greeting", source="tiny.nix", attr="greeting")
-nix_image(name="image", packages=[":greeting"], repository="acme/app")
+nix_image(
+    name="image", packages=[":greeting"], layering="popularity", repository="acme/app"
+)
 """
 
 _OTHER = """\
 nix_package(name="a", source="tiny.nix", attr="a")
-nix_image(name="image", packages=[":a"], repository="acme/other")
+nix_image(name="image", packages=[":a"], layering="popularity", repository="acme/other")
 """
 
 

@@ -23,6 +23,12 @@ nix_image(name="image", layers=[":layer"], copy_to_root=[":c"], config=":config"
 nix_image(name="other", packages=[":c"])
 """
 
+_PLAN = """\
+nix_layer_plan(name="plan", images=[":one", ":two"])
+nix_image(name="one", packages=["app:a"], layer_plan=":plan")
+nix_image(name="two", packages=["app:c"], layer_plan=":plan")
+"""
+
 
 @pytest.fixture(scope="module")
 def monorepo(tmp_path_factory: pytest.TempPathFactory, machine_nix: Nix) -> Monorepo:
@@ -31,6 +37,7 @@ def monorepo(tmp_path_factory: pytest.TempPathFactory, machine_nix: Nix) -> Mono
     materialize_tiny_closure(repository.root / "app")
     repository.write("app/lib.nix", "{ }\n")
     repository.write("app/BUILD", _BUILD)
+    repository.write("planned/BUILD", _PLAN)
     git = [tool("git"), "-c", "user.name=test", "-c", "user.email=test@example.com"]
     for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "all"]):
         run([*git, *command], cwd=repository.root)
@@ -63,7 +70,8 @@ def monorepo(tmp_path_factory: pytest.TempPathFactory, machine_nix: Nix) -> Mono
             ),
         ),
         ("nix_package", ("flake.nix", "Nothing else is visible to it", "attr", "store_path")),
-        ("nix_layer", ("max_layers", "1 to 125", "permissions")),
+        ("nix_layer", ("max_layers", "1 to 125", "permissions", "layer_groups", "change_rates")),
+        ("nix_layer_plan", ("One split into layers for several images", "images", "layer_plan")),
         ("nix", ("[nix]", "search_path", "system", "no cache key")),
     ),
 )
@@ -89,9 +97,19 @@ def test_transitive_dependencies(monorepo: Monorepo) -> None:
     assert sorted(found) == ["app/lib.nix:nix", "app:a", "app:c", "app:config", "app:layer"]
 
 
+def test_a_plan_depends_on_what_its_images_depend_on(monorepo: Monorepo) -> None:
+    """So a change that concerns one image concerns its siblings, whose layers may be others then."""
+    found = monorepo.pants("dependencies", "planned:plan").stdout.split()
+    assert found == ["app:a", "app:c"]
+    found = monorepo.pants("dependencies", "planned:one").stdout.split()
+    assert found == ["app:a", "planned:plan"]
+
+
 def test_changed_since_lists_the_images_that_use_a_file(monorepo: Monorepo) -> None:
-    """A changed Nix file that only evaluation of one package reads concerns one image."""
+    """A changed Nix file that only evaluation of one package reads concerns the images that have the
+    package, and by a plan those that share layers with them; `app:other` is not among them."""
     monorepo.write("app/lib.nix", "{ changed = true; }\n")
     run = monorepo.pants("--changed-since=HEAD", "--changed-dependents=transitive", "list")
     monorepo.write("app/lib.nix", "{ }\n")
-    assert sorted(run.stdout.split()) == ["app/lib.nix:nix", "app:a", "app:image", "app:layer"]
+    of_app = ["app/lib.nix:nix", "app:a", "app:image", "app:layer"]
+    assert sorted(run.stdout.split()) == [*of_app, "planned:one", "planned:plan", "planned:two"]

@@ -30,7 +30,10 @@ let inherit (import ./tiny.nix) c; in derivation {
 }
 """
 
-_FIELDS = 'packages=[":a", ":greeting"], config=":config", labels={"a": "1"}, entrypoint=["x"]'
+_FIELDS = (
+    'layering="popularity", packages=[":a", ":greeting"], '
+    'config=":config", labels={"a": "1"}, entrypoint=["x"]'
+)
 _DATABASE = "Digest layer of the Nix database of 4 store paths"
 
 

@@ -18,7 +18,7 @@ from tests.integration.support.remote_cache import RemoteCache, remote_cache
 
 _BUILD = """\
 nix_package(name="greeting", source="tiny.nix", attr="greeting")
-nix_image(name="image", packages=[":greeting"], max_layers=2)
+nix_image(name="image", packages=[":greeting"], max_layers=2, layering="popularity")
 """
 
 #: The third one, `defer`, does not end with Pants 2.17 when contents are lost.

@@ -20,11 +20,12 @@ from tests.integration.support.remote_execution import nix_worker, plain_worker,
 _BUILD = """\
 nix_package(name="a", source="tiny.nix", attr="a")
 nix_package(name="greeting", source="tiny.nix", attr="greeting")
-nix_layer(name="layer", packages=[":a"], max_layers=2)
+nix_layer(name="layer", packages=[":a"], max_layers=2, layering="popularity")
 nix_image(
     name="image",
     layers=[":layer"],
     packages=[":greeting"],
+    layering="popularity",
     nix_database=True,
     repository="acme/tiny",
 )
