@@ -23,17 +23,17 @@ MAX_GROUPS = 300
 
 
 def coarse_groups(
-    graph: ClosureGraph, model: CostModel, places: Sequence[int]
+    graph: ClosureGraph, model: CostModel, places: Sequence[int], max_groups: int = MAX_GROUPS
 ) -> tuple[tuple[int, ...], ...]:
-    """Returns at most `MAX_GROUPS` groups of places in `model.paths`.
+    """Returns at most `max_groups` groups of places in `model.paths`.
 
     :param model: of this graph.
     :param places: those to group, in order.
     """
-    if len(places) <= MAX_GROUPS:
+    if len(places) <= max_groups:
         return tuple((place,) for place in places)
     merging = _Merging(graph, model, places)
-    merging.run(_most_groups(len(places)))
+    merging.run(min(max_groups, _most_groups(len(places))))
     return merging.groups()
 
 

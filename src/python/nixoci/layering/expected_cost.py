@@ -56,7 +56,7 @@ _Placed = tuple[int, list[int]]
 
 
 def _merged(graph: ClosureGraph, model: CostModel, pool: Pool) -> list[_Placed]:
-    groups = coarse_groups(graph, model, pool.places)
+    groups = coarse_groups(graph, model, pool.places, pool.max_groups)
     costs = Costs(model)
     return _placed(merge(units_of(model, groups, costs), pool.max_layers, costs), groups)
 

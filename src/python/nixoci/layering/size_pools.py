@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nixoci.layering.coarse_groups import MAX_GROUPS
 from nixoci.layering.cost_model import CostModel
 
 #: With fewer layers, all paths are in one pool: a layer for small paths would be missed elsewhere.
@@ -18,6 +19,9 @@ FEWEST_LAYERS = 10
 #: A path is small if it has less than one part in so many of what a layer has on average.
 SMALL = 100
 
+#: Groups of small paths that are compared with each other. It takes time, and little is at stake.
+SMALL_GROUPS = 100
+
 
 @dataclass(frozen=True)
 class Pool:
@@ -25,10 +29,12 @@ class Pool:
 
     :param places: in `CostModel.paths`.
     :param max_layers: at least 1.
+    :param max_groups: see `coarse_groups`.
     """
 
     places: tuple[int, ...]
     max_layers: int
+    max_groups: int = MAX_GROUPS
 
 
 def size_pools(model: CostModel, max_layers: int) -> tuple[Pool, ...]:
@@ -41,5 +47,5 @@ def size_pools(model: CostModel, max_layers: int) -> tuple[Pool, ...]:
     large = tuple(p for p in everything if model.sizes[p] * SMALL * max_layers >= total)
     # What one pool has no use for, the other one gets.
     for_small = min(len(small), max(max_layers // 10, max_layers - len(large)))
-    pools = (Pool(small, for_small), Pool(large, max_layers - for_small))
+    pools = (Pool(small, for_small, SMALL_GROUPS), Pool(large, max_layers - for_small))
     return tuple(pool for pool in pools if pool.places)
