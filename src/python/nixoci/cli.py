@@ -1,8 +1,8 @@
 """The command line of the core: `nixoci COMMAND`, one command for each step of the flow.
 
 Pants runs these commands in sandboxes; they work as well outside of Pants. Exit status 0 is success,
-`EXIT_NOT_VALID`, `EXIT_NO_IMAGE` and `EXIT_NO_NIX` are conditions that a caller can mend, 1 is any other error and 2
-wrong usage.
+`EXIT_NOT_VALID`, `EXIT_NO_IMAGE` and `EXIT_NO_NIX` are conditions that a caller can mend, 1 is any
+other error and 2 wrong usage.
 """
 
 from __future__ import annotations
