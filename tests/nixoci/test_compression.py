@@ -87,3 +87,13 @@ def test_an_image_remembers_how_its_layers_are_made() -> None:
     assert plain.config == image.config and plain.digest != image.digest
     assert plain == assemble(config, [LayerInImage(PLAIN)] * 2, {"a": "b"})
     assert uncompressed(plain) is plain and not plain.is_compressed
+
+
+def test_annotations_stay_on_uncompressed_layers() -> None:
+    """An annotated image that is not compressed is what an engine gets, under its own digest."""
+    config = ImageConfig(architecture="amd64")
+    notes = (("a", "1"),)
+    image = assemble(config, [LayerInImage(SMALL, annotations=notes), LayerInImage(PLAIN)])
+    plain = uncompressed(image)
+    assert plain == assemble(config, [LayerInImage(PLAIN, annotations=notes), LayerInImage(PLAIN)])
+    assert uncompressed(plain) is plain

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,10 @@ from hypothesis import strategies as st
 
 from nixoci.descriptor import Descriptor, descriptor_json
 from nixoci.errors import InvalidInputError
+from nixoci.image import assemble
+from nixoci.image_config import ImageConfig
 from nixoci.reference import Reference
+from nixoci.store_path_annotation import STORE_PATHS, store_path_annotation
 from tests.nixoci.layout_support import known_image
 
 # A busy machine is no reason to fail: no example has a time limit.
@@ -44,6 +48,23 @@ def test_an_image_and_its_recipes_come_back() -> None:
     assert Descriptor.from_json(DATA) == Descriptor(KNOWN.image, KNOWN.recipes, REFERENCES)
     nameless = Descriptor.from_json(descriptor_json(KNOWN.image, KNOWN.recipes))
     assert nameless.references == ()
+
+
+def test_annotations_of_layers_come_back() -> None:
+    """They are in the manifest of the descriptor, and a changed one is another image."""
+    annotated = [
+        replace(item, annotations=store_path_annotation(recipe))
+        for item, recipe in zip(KNOWN.image.layers, KNOWN.recipes)
+    ]
+    image = assemble(ImageConfig(architecture="amd64", cmd=("/bin/true",)), annotated)
+    data = descriptor_json(image, KNOWN.recipes)
+    assert Descriptor.from_json(data) == Descriptor(image, KNOWN.recipes)
+    assert image.config == KNOWN.image.config and image.digest != KNOWN.image.digest
+    document = json.loads(data)
+    assert document["layers"] == json.loads(DATA)["layers"]
+    document["manifest"]["layers"][0]["annotations"][STORE_PATHS] += "x"
+    with pytest.raises(InvalidInputError, match="digest"):
+        Descriptor.from_json(json.dumps(document).encode())
 
 
 def test_what_scripts_read() -> None:

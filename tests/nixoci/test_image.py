@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from nixoci.errors import InvalidInputError
-from nixoci.image import History, Image, LayerInImage, assemble, index, parse_image
+from nixoci.image import (
+    History,
+    Image,
+    LayerInImage,
+    assemble,
+    index,
+    parse_image,
+    parse_layer_annotations,
+)
 from nixoci.image_config import ImageConfig
 from nixoci.json_output import canonical_json
 from nixoci.layer import Layer
@@ -71,6 +80,40 @@ def test_history_is_not_part_of_a_layer() -> None:
     assert [item.layer for item in other.layers] == [item.layer for item in image.layers]
 
 
+def annotated(*annotations: tuple[tuple[str, str], ...]) -> list[LayerInImage]:
+    return [replace(item, annotations=each) for item, each in zip(LAYERS, annotations)]
+
+
+def test_the_exact_bytes_of_annotated_layers() -> None:
+    """Annotations are in the manifest, on their layer; layers and config stay what they are."""
+    plain = assemble(CONFIG, LAYERS)
+    image = assemble(CONFIG, annotated((("a", "é"), ("b", "2")), ()))
+    one = f'"digest":"{digest("one")}"'
+    assert image.manifest.decode() == plain.manifest.decode().replace(
+        one, '"annotations":{"a":"é","b":"2"},' + one
+    )
+    assert image.config == plain.config
+    assert [item.layer for item in image.layers] == [item.layer for item in plain.layers]
+    assert assemble(CONFIG, annotated((), ())) == plain
+
+
+def test_annotations_of_layers_can_be_read_back() -> None:
+    """With the config and without it; in whatever order they were given, one image comes of them."""
+    image = assemble(CONFIG, annotated((("b", "2"), ("a", "1")), (("c", ""),)))
+    expected = ((("a", "1"), ("b", "2")), (("c", ""),))
+    assert tuple(item.annotations for item in image.layers) == expected
+    assert parse_image(image.config, image.manifest) == image
+    assert hash(parse_image(image.config, image.manifest)) == hash(image)
+    assert parse_layer_annotations(image.manifest) == expected
+    assert parse_layer_annotations(assemble(CONFIG, LAYERS).manifest) == ((), ())
+
+
+@pytest.mark.parametrize("annotations", [(("", "x"),), (("a", 1),), (("a", "\ud800"),)])
+def test_what_is_no_annotation_is_not_written(annotations: Any) -> None:
+    with pytest.raises(InvalidInputError):
+        assemble(CONFIG, annotated(annotations, ()))
+
+
 def test_index_has_the_platforms() -> None:
     """An engine finds its image by architecture, operating system and variant."""
     images = [
@@ -126,6 +169,12 @@ def change(image: Image, part: str, path: list[Any], value: Any) -> tuple[bytes,
         ("manifest", ["layers", 0, "size"], "3"),
         ("manifest", ["annotations"], {"": "x"}),
         ("manifest", ["annotations"], {"a": 1}),
+        ("manifest", ["layers", 0, "annotations"], []),
+        ("manifest", ["layers", 0, "annotations"], "x"),
+        ("manifest", ["layers", 0, "annotations"], {"": "x"}),
+        ("manifest", ["layers", 0, "annotations"], {"a": 1}),
+        ("manifest", ["layers", 1, "annotations"], {"a": None}),
+        ("manifest", ["layers", 1, "annotations"], {"a": ["b"]}),
         ("config", ["rootfs", "diff_ids"], [digest("one")]),
         ("config", ["rootfs", "diff_ids"], [digest("one"), 2]),
         ("config", ["rootfs"], None),
@@ -139,3 +188,29 @@ def test_what_does_not_fit_together_is_refused(part: str, path: list[Any], value
     """No config and manifest are taken that a push could stumble over."""
     with pytest.raises(InvalidInputError):
         parse_image(*change(assemble(CONFIG, LAYERS), part, path, value))
+
+
+@pytest.mark.parametrize(
+    "path, value",
+    [
+        (["schemaVersion"], 1),
+        (["mediaType"], "application/vnd.oci.image.index.v1+json"),
+        (["mediaType"], None),
+        (["annotations"], {"a": 1}),
+        (["config"], None),
+        (["config", "mediaType"], "application/vnd.oci.empty.v1+json"),
+        (["config", "digest"], "sha256:../../../etc/passwd"),
+        (["config", "size"], -1),
+        (["layers"], {}),
+        (["layers", 0], "x"),
+        (["layers", 0, "digest"], "sha256:x"),
+        (["layers", 0, "size"], -1),
+        (["layers", 1, "mediaType"], 1),
+        (["layers", 1, "annotations"], {"a": 1}),
+    ],
+)
+def test_a_manifest_alone_is_checked_as_well(path: list[Any], value: Any) -> None:
+    """What no config could make an image of is refused."""
+    _, manifest = change(assemble(CONFIG, LAYERS), "manifest", path, value)
+    with pytest.raises(InvalidInputError):
+        parse_layer_annotations(manifest)

@@ -161,6 +161,31 @@ def test_previous_layers_are_kept(packager: Packager) -> None:
     assert _layers(_image(packager, build + f"{seldom})")) != _layers(first)
 
 
+def test_layers_are_annotated_if_the_option_says_so(packager: Packager) -> None:
+    """With the store paths that they have in the store; nothing else of the image changes."""
+    build = """
+nix_image(
+    name="image", packages=[":user"], copy_to_root=[":tree"], nix_database=True, max_layers=4
+)
+"""
+    plain = _image(packager, build)
+    image = _image(packager, build, "--nix-images-annotate-layers")
+    found, expected = [], []
+    for layer, summary in zip(image["manifest"]["layers"], image["layers"]):
+        annotations = layer.pop("annotations", None)
+        found.append(annotations and annotations["dev.pants-backend-nix.store-paths"].split())
+        entries = summary["recipe"].get("entries", [])
+        paths = [entry["path"][11:] for entry in entries if "destination" not in entry]
+        expected.append(sorted(paths) or None)
+    assert found == expected
+    names = sorted(path[33:] for paths in found for path in paths or ())
+    assert names == ["base", "user"] and found.count(None) >= 2
+    assert image["manifest"] == plain["manifest"]
+    assert image["digest"] != plain["digest"]
+    for key in ("config", "configDigest", "layers"):
+        assert image[key] == plain[key]
+
+
 def test_what_is_made_of_the_repositorys_sources_changes_most(packager: Packager) -> None:
     """A library that reads a source file is kept apart from others, though none is a root."""
     text = """

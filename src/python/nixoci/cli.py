@@ -1,8 +1,8 @@
 """The command line of the core: `nixoci COMMAND`, one command for each step of the flow.
 
 Pants runs these commands in sandboxes; they work as well outside of Pants. Exit status 0 is success,
-`EXIT_NOT_VALID` and `EXIT_NO_NIX` are conditions that a caller can mend, 1 is any other error and 2
-wrong usage.
+`EXIT_NOT_VALID`, `EXIT_NO_IMAGE` and `EXIT_NO_NIX` are conditions that a caller can mend, 1 is any
+other error and 2 wrong usage.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 #: Store paths that are needed are not valid (`EX_TEMPFAIL` of sysexits.h): realise them, try again.
 EXIT_NOT_VALID = 75
+
+#: The registry has no such image (`EX_NOINPUT` of sysexits.h).
+EXIT_NO_IMAGE = 66
 
 #: There is no Nix (or, in a Pants sandbox, no Python) where it was looked for.
 EXIT_NO_NIX = 76
@@ -83,6 +86,8 @@ def _report(error: NixOciError, *, as_json: bool) -> int:
         return EXIT_NOT_VALID
     if "NixNotFoundError" in names:
         return EXIT_NO_NIX
+    if "ImageUnknownError" in names:
+        return EXIT_NO_IMAGE
     return 1
 
 
@@ -263,24 +268,32 @@ def _verify(options: argparse.Namespace) -> None:
     )
 
 
+def _previous(options: argparse.Namespace) -> None:
+    from nixoci.published_layers import published_layers_json
+    from nixoci.reference import Reference
+    from nixoci.registry.pull import fetch_manifest
+
+    reference = Reference.parse(options.reference)
+    manifest = fetch_manifest(reference, os.environ, _registries(options))
+    document = published_layers_json(reference, manifest)
+    # Standard output gets a line end in any case.
+    _write(options.output, document.rstrip() if options.output == "-" else document)
+
+
 def _push(options: argparse.Namespace) -> None:
     from nixoci.descriptor import Descriptor
     from nixoci.reference import Reference
     from nixoci.registry.progress import progress_for
     from nixoci.registry.push import PushOptions, push
-    from nixoci.registry.settings import Registries
 
     descriptor = Descriptor.from_json(_read(options.descriptor))
-    registries = Registries()
-    if options.registries is not None:
-        registries = Registries.from_json(_read(options.registries))
     result = push(
         descriptor.image,
         descriptor.recipes,
         [Reference.parse(text) for text in options.references] or descriptor.references,
         _layer_source(options).write_layer,
         os.environ,
-        PushOptions(registries, tuple(options.mount_from), options.jobs),
+        PushOptions(_registries(options), tuple(options.mount_from), options.jobs),
         progress_for(sys.stderr),
     )
     if options.result is not None:
@@ -532,6 +545,23 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("descriptor", help="file that `pants package` wrote")
     add_kept_layers(command)
 
+    def add_registries(command: argparse.ArgumentParser) -> None:
+        command.add_argument(
+            "--registries", metavar="FILE", help="JSON file with settings of registries"
+        )
+
+    command = add(
+        "previous",
+        _previous,
+        "Print the store paths of each layer of a published image, as JSON, for the field `previous` "
+        "of a target.",
+    )
+    command.add_argument(
+        "reference", help="repository:tag of an image with annotations of its layers"
+    )
+    add_registries(command)
+    add_output(command)
+
     command = add("push", _push, "Push an image, streamed from the store, to registries.")
     command.add_argument("descriptor", help="file that `pants package` wrote")
     command.add_argument(
@@ -541,9 +571,7 @@ def _parser() -> argparse.ArgumentParser:
         help="repository:tag to push to (default: those of the descriptor)",
     )
     add_origins(command)
-    command.add_argument(
-        "--registries", metavar="FILE", help="JSON file with settings of registries"
-    )
+    add_registries(command)
     command.add_argument(
         "--mount-from",
         action="append",
@@ -645,6 +673,14 @@ def _nix(options: argparse.Namespace) -> Any:
     from nixoci.tools import read_tools
 
     return read_tools(options.tools)
+
+
+def _registries(options: argparse.Namespace) -> Any:
+    from nixoci.registry.settings import Registries
+
+    if options.registries is None:
+        return Registries()
+    return Registries.from_json(_read(options.registries))
 
 
 def _find_compressors(options: argparse.Namespace) -> None:

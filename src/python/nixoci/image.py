@@ -44,10 +44,22 @@ class History:
 
 @dataclass(frozen=True)
 class LayerInImage:
-    """A layer and its history. The history is no part of the layer: it changes no byte of it."""
+    """A layer with what the image says of it, which is no part of the layer: it changes no byte of it.
+
+    :param history: in the config.
+    :param annotations: of the layer's descriptor in the manifest, sorted by key.
+    """
 
     layer: Layer
     history: History = History()
+    annotations: tuple[tuple[str, str], ...] = ()
+
+    def descriptor(self) -> dict[str, Any]:
+        """The descriptor of the layer's blob, as the manifest has it."""
+        descriptor = self.layer.descriptor()
+        if self.annotations:
+            descriptor["annotations"] = dict(self.annotations)
+        return descriptor
 
 
 @dataclass(frozen=True)
@@ -127,7 +139,7 @@ def assemble(
         "schemaVersion": 2,
         "mediaType": MEDIA_TYPE_MANIFEST,
         "config": _descriptor(MEDIA_TYPE_CONFIG, config_bytes),
-        "layers": [item.layer.descriptor() for item in layers],
+        "layers": [item.descriptor() for item in layers],
     }
     if annotations:
         manifest["annotations"] = dict(annotations)
@@ -159,12 +171,7 @@ def parse_image(config: bytes, manifest: bytes) -> Image:
     :raises InvalidInputError: they do not belong together, or are not of the kind that `assemble`
         makes: an OCI manifest whose layers each have a diff ID and a history.
     """
-    manifest_document = parse_object("image manifest", manifest)
-    _require(manifest_document, "schemaVersion", 2)
-    _require(manifest_document, "mediaType", MEDIA_TYPE_MANIFEST)
-    for key, value in get_field(manifest_document, "annotations", dict, default={}).items():
-        if not key or not isinstance(value, str):
-            raise InvalidInputError(f"annotation {key!r}", value, "expected a key and a string")
+    manifest_document = _parse_manifest(manifest)
     recorded_config = get_field(manifest_document, "config", dict)
     for name, value in _descriptor(MEDIA_TYPE_CONFIG, config).items():
         _require(recorded_config, name, value)
@@ -187,10 +194,28 @@ def parse_image(config: bytes, manifest: bytes) -> Image:
             f" {len(histories)} entries of history",
         )
     layers = tuple(
-        LayerInImage(_parse_layer(document, diff_id), _parse_history(history))
+        LayerInImage(
+            _parse_layer(document, diff_id), _parse_history(history), _parse_annotations(document)
+        )
         for document, diff_id, history in zip(layer_documents, diff_ids, histories)
     )
     return Image(config, manifest, layers, platform)
+
+
+def parse_layer_annotations(manifest: bytes) -> tuple[tuple[tuple[str, str], ...], ...]:
+    """Returns the annotations of each layer of a manifest, of which there is no config.
+
+    :raises InvalidInputError: `parse_image` would not take it with any config.
+    """
+    document = _parse_manifest(manifest)
+    config = get_field(document, "config", dict)
+    _require(config, "mediaType", MEDIA_TYPE_CONFIG)
+    _check_blob("config", get_field(config, "digest", str), get_field(config, "size", int))
+    layers = get_list(document, "layers", dict)
+    for layer in layers:
+        # Nothing but the diff ID is in the config, and that of a plain tar is its digest.
+        _parse_layer(layer, get_field(layer, "digest", str))
+    return tuple(map(_parse_annotations, layers))
 
 
 def index(
@@ -229,6 +254,23 @@ def _require(document: Mapping[str, Any], name: str, expected: Any) -> None:
         raise InvalidInputError(f"field {name}", value, f"expected {expected}")
 
 
+def _parse_manifest(manifest: bytes) -> dict[str, Any]:
+    """Returns a manifest as far as it can be verified without looking at its parts."""
+    document = parse_object("image manifest", manifest)
+    _require(document, "schemaVersion", 2)
+    _require(document, "mediaType", MEDIA_TYPE_MANIFEST)
+    _parse_annotations(document)
+    return document
+
+
+def _parse_annotations(document: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    annotations = get_field(document, "annotations", dict, default={})
+    for key, value in annotations.items():
+        if not key or not isinstance(value, str):
+            raise InvalidInputError(f"annotation {key!r}", value, "expected a key and a string")
+    return tuple(sorted(annotations.items()))
+
+
 def _parse_layer(document: Mapping[str, Any], diff_id: str) -> Layer:
     layer = Layer(
         digest=get_field(document, "digest", str),
@@ -237,15 +279,19 @@ def _parse_layer(document: Mapping[str, Any], diff_id: str) -> Layer:
         media_type=get_field(document, "mediaType", str),
     )
     for digest in (layer.digest, layer.diff_id):
-        if not _DIGEST.fullmatch(digest):
-            raise InvalidInputError("layer digest", digest, "expected sha256: and 64 hex digits")
-    if layer.size < 0:
-        raise InvalidInputError("layer size", layer.size, "it is negative")
+        _check_blob("layer", digest, layer.size)
     if layer.media_type == MEDIA_TYPE_LAYER_TAR and layer.digest != layer.diff_id:
         raise InvalidInputError(
             "layer digest", layer.digest, "it must be the diff ID, since the layer is uncompressed"
         )
     return layer
+
+
+def _check_blob(what: str, digest: str, size: int) -> None:
+    if not _DIGEST.fullmatch(digest):
+        raise InvalidInputError(f"{what} digest", digest, "expected sha256: and 64 hex digits")
+    if size < 0:
+        raise InvalidInputError(f"{what} size", size, "it is negative")
 
 
 def _parse_history(document: Mapping[str, Any]) -> History:

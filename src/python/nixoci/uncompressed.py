@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from nixoci.image import Image, LayerInImage
+from nixoci.image import Image
 from nixoci.json_output import canonical_json
 
 
@@ -18,11 +18,9 @@ def uncompressed(image: Image) -> Image:
 
     :raises InvalidInputError: a layer does not say how it was compressed.
     """
-    layers = tuple(
-        LayerInImage(item.layer.uncompressed(), item.history) for item in image.layers
-    )
+    layers = tuple(replace(item, layer=item.layer.uncompressed()) for item in image.layers)
     if layers == image.layers:
         return image
     manifest = json.loads(image.manifest)
-    manifest["layers"] = [item.layer.descriptor() for item in layers]
+    manifest["layers"] = [item.descriptor() for item in layers]
     return replace(image, manifest=canonical_json("image manifest", manifest), layers=layers)

@@ -123,7 +123,8 @@ class NixPreviousField(OptionalSingleSourceField):
     help = help_text(
         """
         A file that an earlier `package` wrote (`NAME.image.json` or `NAME.layer.json`), copied from
-        `dist/` into the repository. Layers of that build, which registries and hosts have, are kept
+        `dist/` into the repository; or one that `nixoci previous` made of a published image, see
+        `[nix-images].annotate_layers`. Layers of that build, which registries and hosts have, are kept
         where that is cheaper than what would be the best split without it.
 
         Without it, a split depends on nothing but the store paths.

@@ -7,6 +7,7 @@ from enum import Enum
 from typing import Any, Mapping
 
 from pants.option.option_types import (
+    BoolOption,
     DictOption,
     EnumOption,
     IntOption,
@@ -234,6 +235,22 @@ class NixImageSubsystem(Subsystem):
             """
             How hard to compress: 1 to 12 for `gzip` (default 6), 1 to 22 for `zstd` (default 3). Images
             with a field `compression` of their own have a level of their own.
+            """
+        ),
+    )
+
+    annotate_layers = BoolOption(
+        default=False,
+        help=softwrap(
+            """
+            Write the names of the store paths of each layer into the manifests of images, as the
+            annotation `dev.pants-backend-nix.store-paths` of the layer. Then people and scanners see
+            in a registry what is in which layer, and `nixoci previous` makes the file for the field
+            `previous` out of a published image.
+
+            It costs some ten kilobytes of manifest for hundreds of store paths. Annotations are part
+            of the manifest and so of the image's digest; they are part of no layer, and not of the
+            config.
             """
         ),
     )

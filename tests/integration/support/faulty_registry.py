@@ -52,11 +52,11 @@ class ProxiedRequest:
 
 @dataclass
 class TokenGate:
-    """Lets nobody in without a bearer token that its own `/token` gave out.
+    """Lets nobody in without a bearer token that its own `/token` gave out; GET is for pulling.
 
     :param uses: requests that each token is good for; then it is refused as if it had expired.
     :param lifetime: the seconds that the gate claims tokens to live; None if it says nothing.
-    :param writable: regular expression of the repositories whose push scope is granted.
+    :param writable: regular expression of the repositories whose scope is granted.
     :param identity_token: where given, tokens are had for this alone, by OAuth2.
     """
 
@@ -77,7 +77,8 @@ class TokenGate:
             return False
         token = handler.headers.get("Authorization", "").partition("Bearer ")[2]
         name = re.match(r"/v2/(.*)/(?:blobs|manifests)/", handler.path)
-        needed = f"repository:{name[1] if name else ''}:pull,push"
+        actions = "pull" if handler.command == "GET" else "pull,push"
+        needed = f"repository:{name[1] if name else ''}:{actions}"
         with self._lock:
             if self._left.get(token, 0) > 0 and needed in self._granted[token]:
                 self._left[token] -= 1

@@ -1,4 +1,4 @@
-"""The layers of an earlier build, out of the files that packaging writes."""
+"""The layers of an earlier build, out of the files that packaging and `nixoci previous` write."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def previous_layers(data: bytes) -> tuple[tuple[StorePath, ...], ...]:
 
     What is copied to the root belongs to no split, and neither does a Nix database.
 
-    :param data: the descriptor of an image (`*.image.json`) or the file of a layer target
-        (`*.layer.json`).
-    :raises InvalidInputError: neither of these.
+    :param data: the descriptor of an image (`*.image.json`), the file of a layer target
+        (`*.layer.json`), or what `published_layers_json` made of a published image.
+    :raises InvalidInputError: none of these.
     """
     document = parse_object("description of layers", data)
     layers = map(_paths, get_list(document, "layers", dict))

@@ -46,14 +46,17 @@ def describe(answer: Answer) -> str:
     return f"{status}, {details}" if details else status
 
 
-def failure(registry: str, repository: str, what: str, answer: Answer) -> RegistryError:
+def failure(
+    registry: str, repository: str, what: str, answer: Answer, *, writes: bool = True
+) -> RegistryError:
     """Returns the error that an unexpected answer stands for.
 
     :param what: what was asked for, as `to write the manifest`.
+    :param writes: whether the right to push was needed.
     """
     why = describe(answer)
     if answer.status == 403:
-        return PermissionDeniedError(registry, repository, why)
+        return PermissionDeniedError(registry, repository, why, writes=writes)
     if answer.status == 404 and "NAME_UNKNOWN" in {code for code, _ in error_codes(answer)}:
         return RepositoryUnknownError(registry, repository, why)
     return UnexpectedAnswerError(registry, repository, what, why, answer.status)

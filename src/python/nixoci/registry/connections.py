@@ -27,7 +27,7 @@ SILENCE_TIME_LIMIT = 300.0
 _PROBE_TIME_LIMIT = 5.0
 _HANG_UP_TIME_LIMIT = 2.0
 
-#: Bytes of an answer that are read. Tokens and error reports are far smaller.
+#: Bytes of an answer that are read by default. Tokens and error reports are far smaller.
 _LONGEST_ANSWER = 1 << 18
 
 
@@ -52,7 +52,7 @@ class Answer:
     """What came back.
 
     :param url: what was asked, after redirects: the base of a relative `Location`.
-    :param body: its first bytes, never more than 256 KiB.
+    :param body: its first bytes, see `Connections`.
     """
 
     url: Url
@@ -66,6 +66,7 @@ class Connections:
     """All open connections.
 
     :param environment: the proxy variables are read from it.
+    :param longest_answer: bytes of an answer that are read.
     """
 
     def __init__(
@@ -73,9 +74,11 @@ class Connections:
         environment: Mapping[str, str],
         *,
         silence_time_limit: float = SILENCE_TIME_LIMIT,
+        longest_answer: int = _LONGEST_ANSWER,
     ) -> None:
         self._environment = environment
         self._silence_time_limit = silence_time_limit
+        self._longest_answer = longest_answer
         self._of_thread = threading.local()
         self._lock = threading.Lock()
         self._open: set[http.client.HTTPConnection] = set()
@@ -239,8 +242,8 @@ class Connections:
             raise connection_failure(url, error) from None
         try:
             response = connection.getresponse()
-            content = response.read(_LONGEST_ANSWER)
-            if response.length and len(content) < _LONGEST_ANSWER:
+            content = response.read(self._longest_answer)
+            if response.length and len(content) < self._longest_answer:
                 raise http.client.IncompleteRead(content, response.length)
             complete = response.isclosed()
         except (OSError, http.client.HTTPException) as error:

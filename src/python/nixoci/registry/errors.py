@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Optional, Sequence
 
 from nixoci.errors import NixOciError
+from nixoci.reference import Reference
 
 _LONGEST_QUOTE = 300
 
@@ -106,15 +107,32 @@ class AuthenticationError(RegistryError):
 
 
 class PermissionDeniedError(RegistryError):
-    """The registry knows the user, who may not do this (status 403, or 401 for a fresh token)."""
+    """The registry knows the user, who may not do this (status 403, or 401 for a fresh token).
 
-    def __init__(self, registry: str, repository: str, why: str) -> None:
+    :param writes: whether it was for writing.
+    """
+
+    def __init__(self, registry: str, repository: str, why: str, *, writes: bool = True) -> None:
         self.repository = repository
+        self.why = why
+        deed, permission = ("write to", "push") if writes else ("read", "pull")
+        super().__init__(
+            registry,
+            f"The registry {registry} does not let this user {deed} the repository {repository} "
+            f"({why}); ask its owner for the permission to {permission}, or log in as another user.",
+        )
+
+
+class ImageUnknownError(RegistryError):
+    """The registry has no such tag (status 404)."""
+
+    def __init__(self, registry: str, reference: Reference, why: str) -> None:
+        self.reference = str(reference)
         self.why = why
         super().__init__(
             registry,
-            f"The registry {registry} does not let this user write to the repository {repository} "
-            f"({why}); ask its owner for the permission to push, or log in as another user.",
+            f"The registry {registry} has no image {reference} ({why}); check the name. As long as "
+            "no image was published, leave the field `previous` of the target out.",
         )
 
 

@@ -135,7 +135,12 @@ class Session:
         if answer.status == 401:
             if renewed.startswith("Bearer ") and authorization.user_known:
                 # The token server knows the user; the token it gave does not allow this.
-                raise PermissionDeniedError(self.registry, self.repository, describe(answer))
+                raise PermissionDeniedError(
+                    self.registry,
+                    self.repository,
+                    describe(answer),
+                    writes=any("push" in scope.rpartition(":")[2] for scope in scopes),
+                )
             raise authorization.refused(describe(answer))
         return answer
 

@@ -10,6 +10,7 @@ from nixoci.image import Image, LayerInImage, assemble
 from nixoci.image_config import ImageConfig, merge as merge_config
 from nixoci.image_config_values import ARCHITECTURE_OF
 from nixoci.layering import MAX_LAYERS
+from nixoci.store_path_annotation import store_path_annotation
 from pants.engine.addresses import Address, Addresses
 from pants.engine.fs import Digest
 from pants.engine.rules import collect_rules
@@ -118,7 +119,16 @@ async def build_image(
     try:
         image = assemble(
             config,
-            list(map(LayerInImage, digested.layers, digested.histories)),
+            [
+                LayerInImage(
+                    layer,
+                    history,
+                    store_path_annotation(recipe) if options.annotate_layers else (),
+                )
+                for layer, history, recipe in zip(
+                    digested.layers, digested.histories, digested.recipes
+                )
+            ],
             fields.annotations,
         )
     except InvalidInputError as error:

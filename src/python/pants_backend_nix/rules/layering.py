@@ -95,8 +95,8 @@ async def _previous(target: Target) -> tuple[tuple[StorePath, ...], ...]:
     except InvalidInputError as error:
         raise NixImageError(
             f"The field `{field.alias}` of {target.address} names {file.path}, which is no file that "
-            f"`package` wrote for an image or a layer. {error} Copy one from `dist/`, or leave the "
-            "field out."
+            f"`package` wrote for an image or a layer. {error} Copy one from `dist/`, let `nixoci "
+            "previous` make one of a published image, or leave the field out."
         ) from None
 
 
