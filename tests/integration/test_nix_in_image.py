@@ -19,7 +19,6 @@ from tests.integration.support import engines
 from tests.integration.support.monorepo import Monorepo
 from tests.integration.support.nix import Nix
 from tests.integration.support.nix_in_image import write_nix_in_image
-from tests.integration.support.process import run
 
 #: Says what is registered, lets Nix compare it with the store, and says again. Nix deletes entries
 #: of paths that it does not find, so only the two of them together show that nothing is missing.

@@ -9,7 +9,6 @@ import os
 import re
 import subprocess
 import termios
-from pathlib import Path
 from typing import Iterator, Mapping, Union
 
 import pytest

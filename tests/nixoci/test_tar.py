@@ -16,7 +16,6 @@ import pytest
 
 from nixoci.errors import InvalidInputError
 from nixoci.recipe import DIALECTS, LayerRecipe, Owner, Permission
-from nixoci.store_path import StorePath
 from nixoci.tar import write_tar
 from nixoci.tar_errors import (
     FileChangedError,

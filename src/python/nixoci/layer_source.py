@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Callable, Optional, Sequence
 
-# Not when the first layer is compressed: uploads are threads, and when two of them import a module from
-# a zip file, Python 3.9 gives the second one half of it.
+# Not when they are needed first: uploads are threads, and when two of them import a module from a zip
+# file, Python 3.9 gives the second one half of it.
 import nixoci.compressed_layer  # noqa: F401
+import nixoci.nar  # noqa: F401
+import nixoci.tar_database  # noqa: F401
 from nixoci.closure import InvalidPathError
 from nixoci.evaluate import Derivation, evaluate
 from nixoci.json_input import get_field, get_list, parse_object

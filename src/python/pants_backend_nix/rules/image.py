@@ -31,7 +31,6 @@ from pants_backend_nix.rules.layer_targets import LayerTargetsRequest, resolve_l
 from pants_backend_nix.rules.layers import PlannedLayers
 from pants_backend_nix.rules.step import StoreStep, run_store_step
 from pants_backend_nix.subsystem import NixImageSubsystem, NixSubsystem
-from pants_backend_nix.target_types import NixConfigField
 
 if TYPE_CHECKING:
     from nixoci.layer import Recipe

@@ -21,7 +21,7 @@ from pants_backend_nix.publish_fields import (
     NixRegistriesField,
     NixRepositoryField,
 )
-from pants_backend_nix.registries import Registry, RegistryOptions
+from pants_backend_nix.registries import Registry
 from pants_backend_nix.rules.registries import RegistryOptionsRequest, collect_registries
 from pants_backend_nix.subsystem import NixImageSubsystem
 
