@@ -16,7 +16,12 @@ from tests.integration.support.nix import Nix
 _BUILD = """\
 nix_package(name="a", source="tiny.nix", attr="a")
 nix_package(name="greeting", source="tiny.nix", attr="greeting")
-nix_image(name="{image}", packages=[":a", ":greeting"], entrypoint=["{{a}}", "{word}"])
+nix_image(
+    name="{image}",
+    packages=[":a", ":greeting"],
+    layering="popularity",
+    entrypoint=["{{a}}", "{word}"],
+)
 """
 
 
