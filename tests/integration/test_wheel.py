@@ -37,7 +37,7 @@ def test_the_wheel_packages_an_image(tmp_path: Path, machine_nix: Nix) -> None:
     repository.write(
         "app/BUILD",
         'nix_package(name="a", source="tiny.nix", attr="a")\n'
-        'nix_image(name="image", packages=[":a"], entrypoint=["{a}"])\n',
+        'nix_image(name="image", packages=[":a"], layering="size_first", entrypoint=["{a}"])\n',
     )
     repository.pants("package", "app:image")
     assert len(repository.descriptor("app/image.image.json")["layers"]) == 3

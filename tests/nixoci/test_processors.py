@@ -6,9 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nixoci
+import nixoci.processors
 
-SOURCE = str(Path(nixoci.__file__).parents[1])
+SOURCE = str(Path(nixoci.processors.__file__).parents[1])
 
 PROGRAM = """
 import os, sys
