@@ -19,6 +19,8 @@ _LOCK = Path(__file__).resolve().parents[2] / "3rdparty" / "python" / "remote-ca
 _START = "import sys; from buildgrid.server.app import cli; sys.exit(cli())"
 
 _CONFIGURATION = """\
+# Pants asks up to 128 things of a store and of a cache at the same time; what finds no thread is refused.
+thread-pool-size: 300
 description: Remote cache of a benchmark
 server:
   - !channel

@@ -141,6 +141,8 @@ def remote_cache(directory: Path) -> Iterator[RemoteCache]:
 
 
 _CONFIGURATION = """\
+# Pants asks up to 128 things of a store and of a cache at the same time; what finds no thread is refused.
+thread-pool-size: 300
 description: Remote cache of a test
 server:
   - !channel
