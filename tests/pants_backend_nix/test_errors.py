@@ -249,6 +249,14 @@ def test_packages_for_two_systems(errors: Packager) -> None:
     assert "DIR:image has packages for aarch64-linux and x86_64-linux" in text
 
 
+def test_bad_change_rates_of_the_option(errors: Packager) -> None:
+    text = errors.error(
+        _image('source="default.nix", attr="good"'),
+        options=("--nix-images-change-rates={'a': -1}",),
+    )
+    assert "The option `[nix-images].change_rates` gives 'a' the rate -1" in text
+
+
 _PLAN = 'nix_layer_plan(name="plan", images=[":image"])\n'
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from enum import Enum
 from typing import Iterable, Mapping, Optional
 
 from pants.engine.addresses import Address
@@ -16,13 +17,18 @@ from pants.engine.target import (
 from pants.util.frozendict import FrozenDict
 from pants.util.strutil import help_text
 
-#: The strategies that need nothing else; `layer_groups` stands for `explicit`.
-STRATEGIES = ("expected_cost", "size_first", "popularity")
+
+class Layering(Enum):
+    """The strategies of `nixoci.layering` that need nothing else; `layer_groups` stands for `explicit`."""
+
+    expected_cost = "expected_cost"
+    size_first = "size_first"
+    popularity = "popularity"
 
 
 class NixLayeringField(StringField):
     alias = "layering"
-    valid_choices = STRATEGIES
+    valid_choices = Layering
     help = help_text(
         """
         How store paths are split over the layers: `expected_cost`, for the fewest bytes that an update

@@ -19,7 +19,7 @@ from pants.option.subsystem import Subsystem
 from pants.util.docutil import bin_name
 from pants.util.strutil import softwrap
 
-from pants_backend_nix.layering_fields import check_rate
+from pants_backend_nix.layering_fields import Layering, check_rate
 
 #: Where Nix is installed when `PATH` does not say: system-wide, per user, on NixOS.
 USUAL_PLACES = (
@@ -155,14 +155,6 @@ class TarDialect(Enum):
 
     oci = "oci"
     nix2container = "nix2container"
-
-
-class Layering(Enum):
-    """The strategy that splits store paths over layers; see `nixoci.layering`."""
-
-    expected_cost = "expected_cost"
-    size_first = "size_first"
-    popularity = "popularity"
 
 
 class CompressionFormat(Enum):
