@@ -44,9 +44,9 @@ TARGET = 3.0
 _OURS = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
-from nixoci.closure import ClosureGraph
+from nixoci.store.closure import ClosureGraph
 from nixoci.database import write_database
-from nixoci.registration import registrations_of, to_text
+from nixoci.store.registration import registrations_of, to_text
 start = time.perf_counter()
 with open(sys.argv[2], "rb") as file:
     registrations = registrations_of(ClosureGraph.from_json(file.read()))

@@ -212,7 +212,7 @@ def _write_recipes(file_name: str, layers: list[list[str]]) -> str:
     """Writes one recipe a line. The hashes are made up: digesting does not look at them."""
     sys.path.insert(0, _SOURCE)
     from nixoci.recipe import LayerRecipe, RecipeEntry
-    from nixoci.store_path import StorePath
+    from nixoci.store.path import StorePath
 
     with open(file_name, "wb") as file:
         for paths in layers:

@@ -7,8 +7,8 @@ import random
 from dataclasses import replace
 from typing import Iterator, Mapping
 
-from nixoci.closure import ClosureGraph, PathInfo
-from nixoci.store_path import StorePath
+from nixoci.store.closure import ClosureGraph, PathInfo
+from nixoci.store.path import StorePath
 
 _DIGITS = "0123456789abcdfghijklmnpqrsvwxyz"
 

@@ -21,9 +21,9 @@ from nixoci.descriptor import descriptor_json  # noqa: E402
 from nixoci.image import LayerInImage, assemble  # noqa: E402
 from nixoci.image_config import ImageConfig  # noqa: E402
 from nixoci.layer import digest_layers  # noqa: E402
-from nixoci.nix import Nix  # noqa: E402
 from nixoci.recipe import LayerRecipe, RecipeEntry  # noqa: E402
-from nixoci.store_path import StorePath  # noqa: E402
+from nixoci.store.nix import Nix  # noqa: E402
+from nixoci.store.path import StorePath  # noqa: E402
 
 _BLOCK = 4096
 _TEXT = (b"what a program says to its user, and its tables, are easy to compress; " * 60)[:_BLOCK]

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Iterator, Mapping
 
 import pytest
-
 from nixoci.compression import FORMATS, Compression
+
 from tests.integration.support import engines
 from tests.integration.support.compressors import python_with_compressors
 from tests.integration.support.nix import Nix

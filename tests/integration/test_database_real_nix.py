@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Sequence
 
 import pytest
-from nixoci.closure import ClosureGraph, parse_nix_path_info
 from nixoci.database import SCHEMA_VERSION, read_registrations, write_database
-from nixoci.registration import Registrations, parse_text, registrations_of, to_text
-from nixoci.store_path import StorePath
+from nixoci.store.closure import ClosureGraph, parse_nix_path_info
+from nixoci.store.path import StorePath
+from nixoci.store.registration import Registrations, parse_text, registrations_of, to_text
 
 from tests.integration.support import nix
 from tests.integration.support.closures import materialize_tiny_closure

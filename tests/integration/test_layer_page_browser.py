@@ -9,7 +9,7 @@ from typing import Any, Iterator
 
 import pytest
 from nixoci.layer_page import layer_page
-from nixoci.store_path import StorePath
+from nixoci.store.path import StorePath
 
 from tests.integration.support.browser import Browser, browser
 from tests.integration.support.monorepo import Monorepo

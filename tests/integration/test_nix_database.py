@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Mapping
 
+import nixoci
 import pytest
 
-import nixoci
 from tests.integration.support import engines, nix
 from tests.integration.support.monorepo import Monorepo, PantsRun
 from tests.integration.support.nix import Nix

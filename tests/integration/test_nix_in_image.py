@@ -11,9 +11,9 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
-from nixoci.closure import parse_nix_path_info
 from nixoci.database import write_database
-from nixoci.registration import registrations_of
+from nixoci.store.closure import parse_nix_path_info
+from nixoci.store.registration import registrations_of
 
 from tests.integration.support import engines
 from tests.integration.support.monorepo import Monorepo

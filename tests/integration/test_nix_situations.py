@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Mapping, Sequence
 
 import pytest
-
 from nixoci.recipe import RECIPE_VERSION
+from pants.engine.addresses import Address
+
 from pants_backend_nix.errors import explain_package_error
 from pants_backend_nix.rules.zipapp import zipapp_bytes
-from pants.engine.addresses import Address
 from tests.integration.support.interpreters import interpreter
 from tests.integration.support.process import daemon
 from tests.integration.support.tools import tool

@@ -15,7 +15,7 @@ from nixoci.image import LayerInImage, assemble
 from nixoci.image_config import ImageConfig
 from nixoci.layer import digest_layer
 from nixoci.recipe import LayerRecipe, RecipeEntry
-from nixoci.store_path import StorePath
+from nixoci.store.path import StorePath
 
 from tests.integration.support.closures import materialize_tiny_closure
 from tests.integration.support.faulty_registry import Fault, TokenGate, faulty_registry, swallow
@@ -158,7 +158,7 @@ from nixoci.layer import digest_layer, write_layer
 from nixoci.recipe import LayerRecipe, RecipeEntry
 from nixoci.reference import Reference
 from nixoci.registry.push import push
-from nixoci.store_path import StorePath
+from nixoci.store.path import StorePath
 path = StorePath.parse("/nix/store/" + "0" * 32 + "-large")
 recipe = LayerRecipe((RecipeEntry(path, "sha256-test", path),))
 def write(recipe, layer, write):

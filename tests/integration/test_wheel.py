@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nixoci
 from nixoci.compression import FORMATS
+
 from tests.integration.support.closures import materialize_tiny_closure
 from tests.integration.support.monorepo import Monorepo
 from tests.integration.support.nix import Nix

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-
 from nixoci.compression import FORMATS
+
 from tests.launcher.conftest import ROOT
 
 LOCKS = sorted((ROOT / "3rdparty" / "python").glob("*.lock"))

@@ -6,12 +6,12 @@ import hashlib
 from typing import Any, Collection, Mapping, Sequence
 
 from hypothesis import strategies as st
-from nixoci.closure import ClosureGraph, PathInfo
 from nixoci.contents import Contents, divisible, recipes
-from nixoci.hashes import to_sri
 from nixoci.layering import split
 from nixoci.recipe import LayerRecipe
-from nixoci.store_path import StorePath
+from nixoci.store.closure import ClosureGraph, PathInfo
+from nixoci.store.hashes import to_sri
+from nixoci.store.path import StorePath
 
 _DIGITS = "0123456789abcdfghijklmnpqrsvwxyz"
 

@@ -7,8 +7,8 @@ import subprocess
 from typing import Sequence
 
 import zstandard
-
 from nixoci.compression import Compression
+
 from tests.integration.support.tools import tool
 
 #: Formats and levels: the defaults, the lowest, and one at which zstd searches by salted rows.

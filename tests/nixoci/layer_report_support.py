@@ -7,7 +7,6 @@ from hashlib import sha256
 from typing import Any, Sequence
 
 from hypothesis import strategies as st
-from nixoci.closure import ClosureGraph
 from nixoci.descriptor import Descriptor, descriptor_json
 from nixoci.image import Image, LayerInImage, assemble
 from nixoci.image_config import ImageConfig
@@ -15,7 +14,8 @@ from nixoci.layer import Layer
 from nixoci.layer_diff import ImageDiff, diff_images
 from nixoci.layer_report import ImageReport, LayerFacts, report_layers
 from nixoci.recipe import LayerRecipe, RecipeEntry
-from nixoci.store_path import StorePath
+from nixoci.store.closure import ClosureGraph
+from nixoci.store.path import StorePath
 
 from tests.nixoci.closure_support import closure_graphs, store_path
 

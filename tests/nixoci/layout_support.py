@@ -12,7 +12,7 @@ from nixoci.image import History, Image, LayerInImage, assemble
 from nixoci.image_config import ImageConfig
 from nixoci.layer import Layer
 from nixoci.recipe import LayerRecipe, RecipeEntry
-from nixoci.store_path import StorePath
+from nixoci.store.path import StorePath
 
 CHUNK_SIZE = 1 << 16
 

@@ -7,7 +7,7 @@ import uuid
 from pathlib import Path
 from typing import Mapping
 
-from nixoci.nix import Nix
+from nixoci.store.nix import Nix
 
 SYSTEM = "x86_64-linux"
 

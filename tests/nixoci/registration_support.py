@@ -6,8 +6,8 @@ import dataclasses
 from typing import Any, Sequence
 
 from hypothesis import strategies as st
-from nixoci.closure import ClosureGraph
-from nixoci.registration import (
+from nixoci.store.closure import ClosureGraph
+from nixoci.store.registration import (
     Registration,
     Registrations,
     closed_registrations,

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Dict, Iterator, Mapping, Union
 
 from hypothesis import strategies as st
-
 from nixoci.recipe import DIALECTS, ROOT, LayerRecipe, RecipeEntry
-from nixoci.store_path import StorePath
+from nixoci.store.path import StorePath
 from nixoci.tar import write_tar
 
 

@@ -13,13 +13,13 @@ from typing import Any, Optional
 
 import nixoci
 import pytest
-from nixoci.closure import ClosureGraph
 from nixoci.compression import Compression
 from nixoci.contents import Contents
 from nixoci.database import read_registrations
-from nixoci.evaluate import Derivation
 from nixoci.layer import Layer, digest_layer
 from nixoci.recipe import LayerRecipe, RecipeEntry
+from nixoci.store.closure import ClosureGraph
+from nixoci.store.evaluate import Derivation
 
 from tests.nixoci.closure_support import info, split_recipes, store_path
 from tests.nixoci.nix_support import (

@@ -1,4 +1,4 @@
-"""Tests of `nixoci.closure`."""
+"""Tests of `nixoci.store.closure`."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nixoci.closure import (
+from nixoci.errors import InvalidInputError
+from nixoci.store.closure import (
     ClosureGraph,
     ContradictionError,
     InvalidPathError,
     NotClosedError,
     parse_nix_path_info,
 )
-from nixoci.errors import InvalidInputError
-from nixoci.store_path import StorePath
+from nixoci.store.path import StorePath
 
 from tests.nixoci.closure_support import (
     closure_graphs,

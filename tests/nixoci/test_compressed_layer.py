@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from nixoci.compressed_layer import CompressedBytesError
 from nixoci.compression import Compression
 from nixoci.compressor import CompressorError
 from nixoci.errors import InvalidInputError
 from nixoci.kept_layer import digest_kept_layer, keep_layer, kept_name, write_kept_layer
 from nixoci.layer import LayerMismatchError, digest_layer, write_layer
-from nixoci.nar import nar_hash
 from nixoci.recipe import LayerRecipe, RecipeEntry
-from nixoci.store_path import StorePath
+from nixoci.store.nar import nar_hash
+from nixoci.store.path import StorePath
+
 from tests.nixoci.compression_support import COMPRESSIONS, decompress, words_of
 from tests.nixoci.tar_support import File, store_path, tar_bytes, write_store
 

@@ -11,10 +11,10 @@ import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from nixoci.compressed_stream import CompressedStream
 from nixoci.compression import Compression
 from nixoci.compressor import CompressorError, find_compressor
+
 from tests.nixoci.compression_support import (
     COMPRESSIONS,
     decompress,

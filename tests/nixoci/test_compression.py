@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-
 from nixoci.compression import FORMATS, Compression
 from nixoci.errors import InvalidInputError
 from nixoci.image import LayerInImage, assemble, parse_image, with_layers

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nixoci.closure import ClosureGraph, ContradictionError, NotClosedError
 from nixoci.contents import Contents, require_closed, subtract
 from nixoci.errors import InvalidInputError
 from nixoci.layering import MAX_LAYERS
 from nixoci.recipe import ROOT, Owner, Permission
-from nixoci.store_path import StorePath
+from nixoci.store.closure import ClosureGraph, ContradictionError, NotClosedError
+from nixoci.store.path import StorePath
 
 from tests.nixoci.closure_support import (
     closure_graphs,

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nixoci.atomic import OutputError
-from nixoci.closure import ContradictionError, NotClosedError
 from nixoci.database import SCHEMA_VERSION, database_bytes, read_registrations, write_database
 from nixoci.errors import InvalidInputError
-from nixoci.registration import Registrations, closed_registrations, to_json
+from nixoci.store.closure import ContradictionError, NotClosedError
+from nixoci.store.registration import Registrations, closed_registrations, to_json
 
 from tests.integration.support.interpreters import interpreter
 from tests.nixoci.closure_support import store_path
@@ -31,7 +31,7 @@ PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from nixoci.database import write_database
-from nixoci.registration import from_json
+from nixoci.store.registration import from_json
 with open(sys.argv[2], "rb") as file:
     write_database(from_json(file.read()), sys.argv[3])
 """

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from nixoci.closure import NotClosedError
 from nixoci.database_recipe import DatabaseRecipe
 from nixoci.errors import InvalidInputError
 from nixoci.layer import parse_recipe
 from nixoci.recipe import RECIPE_VERSION, LayerRecipe, Owner
-from nixoci.registration import Registrations, closed_registrations
+from nixoci.store.closure import NotClosedError
+from nixoci.store.registration import Registrations, closed_registrations
+
 from tests.nixoci.closure_support import store_path
 from tests.nixoci.registration_support import many, registered, registration_sets
 

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from nixoci.descriptor import Descriptor, descriptor_json
 from nixoci.errors import InvalidInputError
 from nixoci.image import assemble
 from nixoci.image_config import ImageConfig
 from nixoci.reference import Reference
 from nixoci.store_path_annotation import STORE_PATHS, store_path_annotation
+
 from tests.nixoci.layout_support import known_image
 
 # A busy machine is no reason to fail: no example has a time limit.

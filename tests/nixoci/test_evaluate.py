@@ -1,4 +1,4 @@
-"""Tests of `nixoci.evaluate`, with the Nix of this machine."""
+"""Tests of `nixoci.store.evaluate`, with the Nix of this machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from nixoci.errors import InvalidInputError
-from nixoci.evaluate import (
+from nixoci.store.evaluate import (
     EXECUTABLES,
     Derivation,
     EvaluationError,
@@ -17,8 +17,8 @@ from nixoci.evaluate import (
     UndeclaredSourceError,
     evaluate,
 )
-from nixoci.nix import Nix
-from nixoci.store_path import StorePath
+from nixoci.store.nix import Nix
+from nixoci.store.path import StorePath
 
 from tests.nixoci.closure_support import store_path
 from tests.nixoci.nix_support import SYSTEM, environment, nix, shell_derivation, write_tree

@@ -1,4 +1,4 @@
-"""Tests of `nixoci.hashes`."""
+"""Tests of `nixoci.store.hashes`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nixoci.errors import InvalidInputError
-from nixoci.hashes import parse_sha256, to_nix_base32, to_sri
+from nixoci.store.hashes import parse_sha256, to_nix_base32, to_sri
 
 DIGESTS = st.binary(min_size=32, max_size=32)
 SAMPLE = hashlib.sha256(b"sample").digest()

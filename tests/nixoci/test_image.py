@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-
 from nixoci.errors import InvalidInputError
 from nixoci.image import (
     History,

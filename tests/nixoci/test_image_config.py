@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from nixoci.errors import InvalidInputError
 from nixoci.image_config import DEFAULT_CREATED, ImageConfig, Platform, merge
 from nixoci.json_output import canonical_json

@@ -7,15 +7,15 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from nixoci.closure import ClosureGraph, NotClosedError
 from nixoci.contents import Contents, require_closed, subtract
 from nixoci.database import database_bytes
 from nixoci.database_recipe import DatabaseRecipe
 from nixoci.recipe import ROOT
-from nixoci.registration import registrations_of
-from nixoci.store_path import StorePath
+from nixoci.store.closure import ClosureGraph, NotClosedError
+from nixoci.store.path import StorePath
+from nixoci.store.registration import registrations_of
 from nixoci.tar_database import garbage_collector_roots
+
 from tests.nixoci.closure_support import closure_graphs, naive_closure, some_of, split_recipes
 
 

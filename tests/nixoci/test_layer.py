@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
 from nixoci.errors import InvalidInputError
 from nixoci.layer import (
     MEDIA_TYPE_LAYER_TAR,
@@ -18,10 +17,11 @@ from nixoci.layer import (
     digest_layers,
     write_layer,
 )
-from nixoci.nar import nar_hash
 from nixoci.recipe import LayerRecipe, RecipeEntry
-from nixoci.store_path import StorePath
+from nixoci.store.nar import nar_hash
+from nixoci.store.path import StorePath
 from nixoci.tar_errors import StorePathMissingError
+
 from tests.nixoci.tar_support import File, Node, recipe_of, store_path, tar_bytes, write_store
 
 ONE = store_path("one", "1")

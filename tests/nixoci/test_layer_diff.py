@@ -7,7 +7,6 @@ from typing import Any, Mapping
 
 import pytest
 from hypothesis import given
-from nixoci.closure import ClosureGraph
 from nixoci.database_recipe import DatabaseRecipe
 from nixoci.image import LayerInImage, assemble
 from nixoci.image_config import ImageConfig
@@ -15,8 +14,9 @@ from nixoci.layer import Layer
 from nixoci.layer_diff import ImageDiff, Kind
 from nixoci.layer_table import layer_table
 from nixoci.recipe import Permission
-from nixoci.registration import registrations_of
-from nixoci.store_path import StorePath
+from nixoci.store.closure import ClosureGraph
+from nixoci.store.path import StorePath
+from nixoci.store.registration import registrations_of
 
 from tests.nixoci.closure_support import graph, info, store_path
 from tests.nixoci.layer_report_support import Built, built, built_of, images, recipe_of

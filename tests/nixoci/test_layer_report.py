@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import given
-from nixoci.closure import ClosureGraph
 from nixoci.database_recipe import DatabaseRecipe
 from nixoci.layer_report import LayerFacts, report_layers
 from nixoci.layer_table import format_bytes, format_share, layer_table
 from nixoci.layering.preferences import Preferences
 from nixoci.recipe import ROOT, LayerRecipe, RecipeEntry
-from nixoci.registration import registrations_of
+from nixoci.store.closure import ClosureGraph
+from nixoci.store.registration import registrations_of
 
 from tests.nixoci.closure_support import graph, info, store_path
 from tests.nixoci.layer_report_support import Built, built, built_of, images, layer_of, recipe_of

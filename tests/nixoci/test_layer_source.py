@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from nixoci.closure import InvalidPathError
 from nixoci.database_recipe import DatabaseRecipe
 from nixoci.errors import InvalidInputError
-from nixoci.evaluate import Derivation, evaluate
 from nixoci.layer import digest_layer
 from nixoci.layer_source import LayerSource, Origin, origins_from_json, origins_to_json
-from nixoci.nar import nar_hash
-from nixoci.nix import Nix
 from nixoci.recipe import LayerRecipe, RecipeEntry
-from nixoci.store_path import StorePath
+from nixoci.store.closure import InvalidPathError
+from nixoci.store.evaluate import Derivation, evaluate
+from nixoci.store.nar import nar_hash
+from nixoci.store.nix import Nix
+from nixoci.store.path import StorePath
+
 from tests.nixoci.closure_support import store_path
 from tests.nixoci.nix_support import SYSTEM, nix, shell_derivation, unique_word, write_tree
 from tests.nixoci.registration_support import many

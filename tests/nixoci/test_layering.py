@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nixoci.closure import ClosureGraph
 from nixoci.errors import InvalidInputError
 from nixoci.layering import MAX_LAYERS, STRATEGIES, split
+from nixoci.store.closure import ClosureGraph
 
 from tests.nixoci.closure_support import closure_graphs, graph, info, some_of, store_path
 

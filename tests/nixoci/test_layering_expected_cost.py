@@ -9,11 +9,11 @@ from typing import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nixoci.closure import ClosureGraph
 from nixoci.errors import InvalidInputError
 from nixoci.layering import Split, split
 from nixoci.layering.cost_model import cost_model, package_name
 from nixoci.layering.preferences import Preferences
+from nixoci.store.closure import ClosureGraph
 
 from tests.nixoci.closure_support import graph, info, store_path
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nixoci.closure import ClosureGraph
 from nixoci.errors import InvalidInputError
 from nixoci.layering import split
 from nixoci.layering.shared import ImagePaths, split_shared
+from nixoci.store.closure import ClosureGraph
 
 from tests.nixoci.closure_support import closure_graphs, info, some_of, store_path
 

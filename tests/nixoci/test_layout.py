@@ -10,12 +10,12 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-
 from nixoci.archive import _header, write_docker_archive, write_oci_archive
 from nixoci.atomic import OutputError
 from nixoci.errors import InvalidInputError
 from nixoci.layout import write_oci_layout
 from nixoci.reference import Reference
+
 from tests.nixoci.layout_support import CHUNK_SIZE, known_image, sha256, tree
 
 WRITERS = [write_oci_layout, write_oci_archive, write_docker_archive]

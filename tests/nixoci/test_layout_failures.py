@@ -11,14 +11,14 @@ import sys
 from pathlib import Path
 from typing import Iterator
 
-import pytest
-
 import nixoci
+import pytest
 from nixoci import atomic
 from nixoci.archive import write_docker_archive, write_oci_archive
 from nixoci.atomic import OutputError
 from nixoci.errors import NixOciError
 from nixoci.layout import write_oci_layout
+
 from tests.nixoci import layout_support
 from tests.nixoci.layout_support import CHUNK_SIZE, known_image, tree
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
-
 from nixoci.archive import write_docker_archive, write_oci_archive
 from nixoci.image import History, Image, LayerInImage, assemble
 from nixoci.image_config import ImageConfig
@@ -18,7 +17,8 @@ from nixoci.layer import digest_layer, write_layer
 from nixoci.layout import write_oci_layout
 from nixoci.recipe import LayerRecipe, RecipeEntry
 from nixoci.reference import Reference
-from nixoci.store_path import StorePath
+from nixoci.store.path import StorePath
+
 from tests.integration.support import engines
 from tests.integration.support.tools import tool
 

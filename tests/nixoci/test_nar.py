@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from nixoci.store.hashes import parse_sha256, to_sri
+from nixoci.store.nar import NarError, nar_hash, read_nar
 
-from nixoci.hashes import parse_sha256, to_sri
-from nixoci.nar import NarError, nar_hash, read_nar
 from tests.integration.support.tools import tool
 from tests.nixoci.tar_support import (
     ODD_NAMES,

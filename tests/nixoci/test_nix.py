@@ -1,4 +1,4 @@
-"""Tests of `nixoci.nix`, with the Nix of this machine."""
+"""Tests of `nixoci.store.nix`, with the Nix of this machine."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nixoci.closure import InvalidPathError
-from nixoci.nix import Nix, NixFailedError, NixNotFoundError, NixTooOldError
-from nixoci.store_path import StorePath
+from nixoci.store.closure import InvalidPathError
+from nixoci.store.nix import Nix, NixFailedError, NixNotFoundError, NixTooOldError
+from nixoci.store.path import StorePath
 
 from tests.nixoci.closure_support import store_path
 from tests.nixoci.nix_support import environment, nix, program, unique_word

@@ -1,4 +1,4 @@
-"""Tests of `nixoci.realise`, with the Nix of this machine."""
+"""Tests of `nixoci.store.realise`, with the Nix of this machine."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Callable
 
 import pytest
 from nixoci.errors import InvalidInputError
-from nixoci.evaluate import Derivation, evaluate
-from nixoci.nix import Nix
-from nixoci.realise import (
+from nixoci.store.evaluate import Derivation, evaluate
+from nixoci.store.nix import Nix
+from nixoci.store.path import StorePath
+from nixoci.store.realise import (
     BuildFailedError,
     NotBuildableError,
     OutputChangedError,
@@ -19,7 +20,6 @@ from nixoci.realise import (
     realise_paths,
     without_missing_build_group,
 )
-from nixoci.store_path import StorePath
 
 from tests.nixoci.closure_support import store_path
 from tests.nixoci.nix_support import (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from nixoci.errors import InvalidInputError
 from nixoci.reference import Reference
 

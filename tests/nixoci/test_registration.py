@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nixoci.closure import ClosureGraph, ContradictionError, NotClosedError
 from nixoci.errors import InvalidInputError, NixOciError
-from nixoci.registration import (
+from nixoci.store.closure import ClosureGraph, ContradictionError, NotClosedError
+from nixoci.store.registration import (
     Registration,
     Registrations,
     closed_registrations,

@@ -1,4 +1,4 @@
-"""Tests of `nixoci.store_path`."""
+"""Tests of `nixoci.store.path`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nixoci.errors import InvalidInputError
-from nixoci.store_path import StorePath
+from nixoci.store.path import StorePath
 
 DIGITS = "0123456789abcdfghijklmnpqrsvwxyz"
 NAME_CHARACTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz+-._?="

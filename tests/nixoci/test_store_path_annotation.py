@@ -6,7 +6,7 @@ import pytest
 from nixoci.database_recipe import DatabaseRecipe
 from nixoci.errors import InvalidInputError
 from nixoci.recipe import ROOT, LayerRecipe, RecipeEntry
-from nixoci.registration import Registrations
+from nixoci.store.registration import Registrations
 from nixoci.store_path_annotation import (
     STORE_PATHS,
     annotated_store_paths,

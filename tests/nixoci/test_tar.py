@@ -13,7 +13,6 @@ import threading
 from pathlib import Path
 
 import pytest
-
 from nixoci.errors import InvalidInputError
 from nixoci.recipe import DIALECTS, LayerRecipe, Owner, Permission
 from nixoci.tar import write_tar
@@ -24,6 +23,7 @@ from nixoci.tar_errors import (
     StorePathUnreadableError,
     UnsupportedFileTypeError,
 )
+
 from tests.nixoci.tar_support import (
     File,
     Link,

@@ -13,11 +13,10 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import nixoci
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-import nixoci
 from nixoci.database import database_bytes
 from nixoci.database_recipe import DatabaseRecipe
 from nixoci.errors import InvalidInputError
@@ -29,8 +28,9 @@ from nixoci.layer import (
     write_layer,
 )
 from nixoci.recipe import Owner
-from nixoci.registration import Registrations, closed_registrations
+from nixoci.store.registration import Registrations, closed_registrations
 from nixoci.tar_database import garbage_collector_roots
+
 from tests.integration.support.interpreters import interpreter
 from tests.nixoci.closure_support import naive_closure, store_path
 from tests.nixoci.registration_support import many, registered, registration_sets

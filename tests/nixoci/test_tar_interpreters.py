@@ -5,11 +5,11 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-import pytest
-
 import nixoci
+import pytest
 from nixoci.layer import digest_layer
 from nixoci.recipe import DIALECTS, LayerRecipe
+
 from tests.integration.support.interpreters import interpreter
 from tests.nixoci.tar_support import (
     ODD_NAMES,

@@ -13,7 +13,6 @@ from typing import Any, Mapping
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from nixoci.recipe import DIALECTS, LayerRecipe, Owner, Permission
 from nixoci.tar_dialect import DIALECTS as WRITERS
 from nixoci.tar_errors import (
@@ -24,6 +23,7 @@ from nixoci.tar_errors import (
     StorePathUnreadableError,
     UnsupportedFileTypeError,
 )
+
 from tests.nixoci.tar_extraction_support import extract_with_gnu_tar, extract_with_tarfile
 from tests.nixoci.tar_support import (
     File,

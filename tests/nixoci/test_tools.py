@@ -1,4 +1,4 @@
-"""Tests of `nixoci.tools`."""
+"""Tests of `nixoci.store.tools`."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from nixoci.errors import InvalidInputError
-from nixoci.nix import NixNotFoundError, NixTooOldError
-from nixoci.tools import (
+from nixoci.store.nix import NixNotFoundError, NixTooOldError
+from nixoci.store.tools import (
     COMPRESSOR_PYTHON_LINK,
     COMPRESSORS_FILE,
     PYTHON_LINK,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pants.engine.addresses import Address
-
 from nixoci.compression import Compression
 from nixoci.compressor import CompressorError
+from pants.engine.addresses import Address
+
 from pants_backend_nix.errors import explain_step_error
 from tests.integration.support.nix import machine_nix
 from tests.pants_backend_nix.packager_support import Packager

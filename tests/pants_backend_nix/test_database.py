@@ -8,12 +8,12 @@ import tarfile
 from typing import Any
 
 import pytest
-
 from nixoci.database_recipe import DatabaseRecipe
 from nixoci.descriptor import Descriptor
 from nixoci.layer import write_layer
 from nixoci.layer_source import LayerSource
-from nixoci.nix import Nix
+from nixoci.store.nix import Nix
+
 from tests.integration.support.nix import machine_nix
 from tests.pants_backend_nix.packager_support import Packager
 

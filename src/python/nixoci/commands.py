@@ -22,7 +22,7 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def _evaluate_sources(options: argparse.Namespace) -> Any:
-    from nixoci.evaluate import evaluate
+    from nixoci.store.evaluate import evaluate
 
     return evaluate(
         _nix(options),
@@ -35,8 +35,8 @@ def _evaluate_sources(options: argparse.Namespace) -> Any:
 
 
 def realise(options: argparse.Namespace) -> None:
-    from nixoci.evaluate import Derivation
-    from nixoci.realise import realise
+    from nixoci.store.evaluate import Derivation
+    from nixoci.store.realise import realise
 
     derivation = Derivation.from_json(_read(options.derivation))
     outputs = options.outputs or [derivation.default_output]
@@ -46,16 +46,16 @@ def realise(options: argparse.Namespace) -> None:
 
 
 def closure(options: argparse.Namespace) -> None:
-    from nixoci.store_path import StorePath
+    from nixoci.store.path import StorePath
 
     roots = [StorePath.parse(path) for path in options.paths]
     _write(options.output, _nix(options).closure(roots).to_json())
 
 
 def database(options: argparse.Namespace) -> None:
-    from nixoci.closure import ClosureGraph
     from nixoci.database import write_database
-    from nixoci.registration import registrations_of
+    from nixoci.store.closure import ClosureGraph
+    from nixoci.store.registration import registrations_of
 
     graph = ClosureGraph.from_json(_read(options.graph))
     write_database(registrations_of(graph), os.path.abspath(options.output))
@@ -117,7 +117,7 @@ def _compression(options: argparse.Namespace) -> Any:
 
 
 def tools(options: argparse.Namespace) -> None:
-    from nixoci.tools import write_tools
+    from nixoci.store.tools import write_tools
 
     settings = []
     for text in options.settings:
@@ -127,7 +127,7 @@ def tools(options: argparse.Namespace) -> None:
         settings.append((name, value))
     write_tools(options.directory, os.environ, options.environment_names, settings)
     if options.compressor_python is not None:
-        from nixoci.tools import write_compressors
+        from nixoci.store.tools import write_compressors
 
         write_compressors(
             options.directory, options.compressor_python, options.compressor_directories
@@ -135,7 +135,7 @@ def tools(options: argparse.Namespace) -> None:
 
 
 def read_file(options: argparse.Namespace) -> None:
-    from nixoci.store_path import StorePath
+    from nixoci.store.path import StorePath
 
     nix = _nix(options)
     path = StorePath.parse(options.path)
@@ -290,11 +290,11 @@ def _log_to_stderr(options: argparse.Namespace) -> Any:
 
 
 def _nix(options: argparse.Namespace) -> Any:
-    from nixoci.nix import Nix
+    from nixoci.store.nix import Nix
 
     if options.tools is None:
         return Nix.find(os.environ)
-    from nixoci.tools import read_tools
+    from nixoci.store.tools import read_tools
 
     return read_tools(options.tools)
 
@@ -310,7 +310,7 @@ def _registries(options: argparse.Namespace) -> Any:
 def _find_compressors(options: argparse.Namespace) -> None:
     """Makes the compressors of the sandbox importable; elsewhere they are, or are not, anyway."""
     if options.tools is not None:
-        from nixoci.tools import read_compressors
+        from nixoci.store.tools import read_compressors
 
         sys.path.extend(read_compressors(options.tools))
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Callable, Optional
 
     from nixoci.compression import Compression
-    from nixoci.store_path import StorePath
+    from nixoci.store.path import StorePath
 
     #: Takes a stream part by part.
     Write = Callable[[memoryview], object]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Collection, Iterable, Sequence
 
-from nixoci.closure import ClosureGraph, NotClosedError, PathInfo
 from nixoci.layering import MAX_LAYERS, Split
 from nixoci.recipe import DIALECTS, ROOT, LayerRecipe, Owner, Permission, RecipeEntry
-from nixoci.store_path import StorePath
+from nixoci.store.closure import ClosureGraph, NotClosedError, PathInfo
+from nixoci.store.path import StorePath
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import Any, Iterable, Iterator, Optional
 
 from nixoci.atomic import replace_file
 from nixoci.errors import InvalidInputError
-from nixoci.hashes import parse_sha256, to_sri
-from nixoci.registration import Registration, Registrations, closed_registrations
 from nixoci.sqlite_file import IntegerRecords, SqliteFile, record
-from nixoci.store_path import StorePath
+from nixoci.store.hashes import parse_sha256, to_sri
+from nixoci.store.path import StorePath
+from nixoci.store.registration import Registration, Registrations, closed_registrations
 
 #: What the file `schema` beside the database says, without a final newline. Nix 2.8 to 2.34 have
 #: this version.

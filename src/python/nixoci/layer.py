@@ -10,7 +10,7 @@ from nixoci.errors import InvalidInputError, NixOciError
 from nixoci.json_input import get_field, parse_object
 from nixoci.overlapped_hash import OverlappedSha256, may_fork, sha256
 from nixoci.recipe import LayerRecipe
-from nixoci.store_path import StorePath
+from nixoci.store.path import StorePath
 from nixoci.tar import pack, write_all
 from nixoci.tar_output import BUFFER_SIZE, Flush
 
@@ -291,7 +291,7 @@ def _brief(recipe: Recipe) -> str:
 def _changed(recipe: Recipe, store_root: str) -> tuple[StorePath, ...]:
     if not isinstance(recipe, LayerRecipe):
         return ()
-    from nixoci.nar import nar_hash
+    from nixoci.store.nar import nar_hash
 
     return tuple(
         entry.path

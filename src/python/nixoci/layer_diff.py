@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Callable, Iterable, Mapping, Optional, Sequence
 
-from nixoci.closure import ClosureGraph
 from nixoci.database_recipe import DatabaseRecipe
 from nixoci.descriptor import Descriptor
 from nixoci.image import Image
@@ -19,7 +18,8 @@ from nixoci.layer import Layer
 from nixoci.layer_report import ImageReport, LayerReport
 from nixoci.layering.cost_model import package_name
 from nixoci.recipe import LayerRecipe
-from nixoci.store_path import StorePath
+from nixoci.store.closure import ClosureGraph
+from nixoci.store.path import StorePath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Callable, Iterable, Mapping, Sequence
 
-from nixoci.closure import ClosureGraph, PathInfo
 from nixoci.layering.cost_model import cost_model, package_name
 from nixoci.layering.preferences import Preferences
-from nixoci.store_path import StorePath
+from nixoci.store.closure import ClosureGraph, PathInfo
+from nixoci.store.path import StorePath
 
 #: A layer of nothing larger than this part of the image is one of small paths.
 _SMALL = 100

@@ -11,14 +11,14 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Optional, Sequence
 
-from nixoci.closure import ClosureGraph
 from nixoci.database_recipe import DatabaseRecipe
 from nixoci.layer import Layer
 from nixoci.layer_reason import Dependencies, reason
 from nixoci.layering.cost_model import package_name
 from nixoci.layering.preferences import Preferences
 from nixoci.recipe import ROOT, LayerRecipe
-from nixoci.store_path import StorePath
+from nixoci.store.closure import ClosureGraph
+from nixoci.store.path import StorePath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

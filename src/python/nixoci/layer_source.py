@@ -11,19 +11,19 @@ from typing import Any, Callable, Optional, Sequence
 # Not when they are needed first: uploads are threads, and when two of them import a module from a zip
 # file, Python 3.9 gives the second one half of it.
 import nixoci.compressed_layer  # noqa: F401
-import nixoci.nar  # noqa: F401
+import nixoci.store.nar  # noqa: F401
 import nixoci.tar_database  # noqa: F401
-from nixoci.closure import InvalidPathError
-from nixoci.evaluate import Derivation, evaluate
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json
 from nixoci.kept_layer import write_kept_layer
 from nixoci.layer import Layer, write_layer
-from nixoci.nix import Nix
-from nixoci.realise import realise_paths
 from nixoci.recipe import LayerRecipe
 from nixoci.reproducibility import require_recorded_contents
-from nixoci.store_path import StorePath
+from nixoci.store.closure import InvalidPathError
+from nixoci.store.evaluate import Derivation, evaluate
+from nixoci.store.nix import Nix
+from nixoci.store.path import StorePath
+from nixoci.store.realise import realise_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Origin:
 
     :param paths: the closure of the outputs.
     :param evaluation: the arguments `root`, `source`, `attr` and `system` of
-        `nixoci.evaluate.evaluate`; None where there are no sources.
+        `nixoci.store.evaluate.evaluate`; None where there are no sources.
     :param log: file that gets the log of builds; None for standard error alone.
     """
 

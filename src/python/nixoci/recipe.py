@@ -13,7 +13,7 @@ from functools import cached_property
 
 from nixoci.errors import InvalidInputError
 from nixoci.json_input import get_field, get_list, parse_object
-from nixoci.store_path import StorePath
+from nixoci.store.path import StorePath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Iterable, Sequence
 
-    from nixoci.nix import Nix
     from nixoci.recipe import LayerRecipe, RecipeEntry
-    from nixoci.store_path import StorePath
+    from nixoci.store.nix import Nix
+    from nixoci.store.path import StorePath
 
 
 class ContentsDifferError(NixOciError):

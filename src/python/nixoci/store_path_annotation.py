@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Mapping
 
 from nixoci.errors import InvalidInputError
 from nixoci.recipe import ROOT, LayerRecipe
-from nixoci.store_path import StorePath
+from nixoci.store.path import StorePath
 
 if TYPE_CHECKING:
     from nixoci.layer import Recipe

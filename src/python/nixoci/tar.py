@@ -44,7 +44,7 @@ import os
 from collections.abc import Callable
 
 from nixoci.recipe import ROOT, LayerRecipe
-from nixoci.store_path import StorePath
+from nixoci.store.path import StorePath
 from nixoci.tar_dialect import DIALECTS
 from nixoci.tar_errors import CopiedStoreError
 from nixoci.tar_header import BLOCK_SIZE

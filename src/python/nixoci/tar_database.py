@@ -22,8 +22,8 @@ from dataclasses import dataclass
 
 from nixoci.database import SCHEMA_VERSION, database_bytes
 from nixoci.database_recipe import DatabaseRecipe
-from nixoci.registration import Registrations
-from nixoci.store_path import StorePath
+from nixoci.store.path import StorePath
+from nixoci.store.registration import Registrations
 from nixoci.tar_header import (
     BLOCK_SIZE,
     DIRECTORY,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nixoci.errors import NixOciError
-from nixoci.store_path import StorePath
+from nixoci.store.path import StorePath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Optional, Union
 
-    from nixoci.store_path import StorePath
+    from nixoci.store.path import StorePath
     from nixoci.tar_output import Output
     from nixoci.tar_walk import EncodeHeader, Walker
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from operator import attrgetter
 from zlib import adler32
 
-from nixoci.store_path import StorePath
+from nixoci.store.path import StorePath
 from nixoci.tar_errors import (
     FileChangedError,
     StorePathMissingError,

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from typing import Iterable
 
+from pants.core.util_rules.source_files import SourceFiles, SourceFilesRequest
 from pants.engine import rules as _rules
 from pants.engine.addresses import Addresses, UnparsedAddressInputs
 from pants.engine.env_vars import EnvironmentVars, EnvironmentVarsRequest
@@ -37,7 +38,6 @@ from pants.engine.target import (
     TransitiveTargets,
     TransitiveTargetsRequest,
 )
-from pants.core.util_rules.source_files import SourceFiles, SourceFilesRequest
 from pants.version import PANTS_SEMVER
 
 if PANTS_SEMVER.release >= (2, 20):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Callable, Iterator, Mapping
 
 import nixoci
+
 import pants_backend_nix.register
 from tests.integration.support.monorepo import Monorepo, PantsRun
 from tests.integration.support.nix import Nix

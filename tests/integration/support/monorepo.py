@@ -11,6 +11,7 @@ from subprocess import CompletedProcess
 from typing import Any, Mapping, Sequence
 
 import nixoci
+
 import pants_backend_nix.register
 from tests.integration.support.nix import Nix
 from tests.integration.support.process import run

@@ -15,13 +15,14 @@ from typing import Any, Iterator, Mapping, Sequence
 
 from nixoci.compression import Compression
 from nixoci.descriptor import descriptor_json
-from nixoci.hashes import to_sri
 from nixoci.image import LayerInImage, assemble
 from nixoci.image_config import ImageConfig
 from nixoci.layer import digest_layer
 from nixoci.recipe import LayerRecipe, RecipeEntry
 from nixoci.reference import Reference
-from nixoci.store_path import StorePath
+from nixoci.store.hashes import to_sri
+from nixoci.store.path import StorePath
+
 from tests.integration.support.images import static_busybox
 from tests.integration.support.nix import Nix
 from tests.integration.support.process import dies_with_parent, run

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from typing import Callable, Iterator
 
 import pytest
-
 from nixoci.descriptor import Descriptor
 from nixoci.errors import InvalidInputError, NixOciError
 from nixoci.layout import WriteLayer
@@ -18,6 +17,7 @@ from nixoci.reference import Reference
 from nixoci.registry import server_requests
 from nixoci.registry.served_images import local_references, serve_images
 from nixoci.registry.server import ListenError, ReadOnlyRegistry, parse_listen_address
+
 from tests.nixoci.layout_support import KnownImage, known_image, sha256
 
 REFERENCES = (Reference("acme/api", "1.0"), Reference("ghcr.io/acme/api", "latest"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from nixoci.registry.byte_range import ByteRange, RangeSink, UnsatisfiableRangeError, parse_range
 
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from typing import Mapping, Protocol
 
-from nixoci.closure import ClosureGraph
 from nixoci.errors import InvalidInputError
 from nixoci.layering.expected_cost import split_by_expected_cost
 from nixoci.layering.explicit import split_by_groups
 from nixoci.layering.popularity import split_by_popularity
 from nixoci.layering.preferences import Preferences
 from nixoci.layering.size_first import split_by_size
-from nixoci.store_path import StorePath
+from nixoci.store.closure import ClosureGraph
+from nixoci.store.path import StorePath
 
 #: The most layers that an image may have: overlay file systems of container engines take no more.
 MAX_LAYERS = 125

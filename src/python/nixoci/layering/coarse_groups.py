@@ -14,8 +14,8 @@ from __future__ import annotations
 from heapq import heapify, heappop, heappush
 from typing import Optional, Sequence
 
-from nixoci.closure import ClosureGraph
 from nixoci.layering.cost_model import CostModel
+from nixoci.store.closure import ClosureGraph
 
 #: Up to here, and up to `_most_groups` in larger closures, all pairs are compared. More groups make
 #: better splits and take longer.

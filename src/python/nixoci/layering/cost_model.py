@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Callable, Mapping, Optional
 
-from nixoci.closure import ClosureGraph
 from nixoci.errors import InvalidInputError
 from nixoci.layering.preferences import Preferences, matches
-from nixoci.store_path import StorePath
+from nixoci.store.closure import ClosureGraph
+from nixoci.store.path import StorePath
 
 #: Bytes that every event moves for a layer that it does not change: the layer's descriptor in the
 #: manifest (about 150 bytes) and its diff ID in the image configuration (75), which are new with

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Mapping, Sequence
 
-from nixoci.closure import ClosureGraph, PathInfo
 from nixoci.errors import InvalidInputError
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json, readable_json
 from nixoci.layering import Split, split
 from nixoci.layering.preferences import Preferences
-from nixoci.store_path import StorePath
+from nixoci.store.closure import ClosureGraph, PathInfo
+from nixoci.store.path import StorePath
 
 #: A split does not look at contents, so a graph may come without their hashes.
 _NO_HASH = ""

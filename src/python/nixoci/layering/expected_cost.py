@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Iterable
 
-from nixoci.closure import ClosureGraph
 from nixoci.layering.coarse_groups import coarse_groups
 from nixoci.layering.cost_model import CostModel, cost_model
 from nixoci.layering.merge import Costs, Layer, merge, units_of
@@ -17,7 +16,8 @@ from nixoci.layering.preferences import Preferences
 from nixoci.layering.previous_layers import Groups, take_apart
 from nixoci.layering.refine import refine
 from nixoci.layering.size_pools import Pool, size_pools
-from nixoci.store_path import StorePath
+from nixoci.store.closure import ClosureGraph
+from nixoci.store.path import StorePath
 
 #: A better split than the previous one is worth its push if it has paid after so many events. An
 #: image that is updated each working day has as many in a month.

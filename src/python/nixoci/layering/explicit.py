@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from nixoci.closure import ClosureGraph
 from nixoci.errors import InvalidInputError
 from nixoci.layering.expected_cost import split_by_expected_cost
 from nixoci.layering.preferences import Preferences, matches
-from nixoci.store_path import StorePath
+from nixoci.store.closure import ClosureGraph
+from nixoci.store.path import StorePath
 
 
 def split_by_groups(

@@ -6,9 +6,9 @@ most popular paths get a layer each; what is left when the budget ends shares th
 
 from __future__ import annotations
 
-from nixoci.closure import ClosureGraph
 from nixoci.layering.preferences import Preferences
-from nixoci.store_path import StorePath
+from nixoci.store.closure import ClosureGraph
+from nixoci.store.path import StorePath
 
 
 def split_by_popularity(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nixoci.store_path import StorePath
+from nixoci.store.path import StorePath
 
 
 @dataclass(frozen=True)

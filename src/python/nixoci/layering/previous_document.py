@@ -6,7 +6,7 @@ from typing import Any, Mapping
 
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.recipe import ROOT
-from nixoci.store_path import StorePath
+from nixoci.store.path import StorePath
 
 
 def previous_layers(data: bytes) -> tuple[tuple[StorePath, ...], ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Sequence
 
 from nixoci.layering.cost_model import CostModel, package_name
-from nixoci.store_path import StorePath
+from nixoci.store.path import StorePath
 
 Groups = tuple[tuple[int, ...], ...]
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Iterable, Sequence
 
-from nixoci.closure import ClosureGraph
 from nixoci.errors import InvalidInputError
 from nixoci.layering.coarse_groups import coarse_groups
 from nixoci.layering.cost_model import CostModel, cost_model
 from nixoci.layering.merge import Costs, State, merging, units_of
 from nixoci.layering.preferences import Preferences
-from nixoci.store_path import StorePath
+from nixoci.store.closure import ClosureGraph
+from nixoci.store.path import StorePath
 
 #: The numbers of the images that have the paths of a class.
 _Images = frozenset[int]

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from typing import Iterable, Mapping
 
-from nixoci.closure import ClosureGraph
 from nixoci.layering.preferences import Preferences
-from nixoci.store_path import StorePath
+from nixoci.store.closure import ClosureGraph
+from nixoci.store.path import StorePath
 
 _Neighbours = Mapping[StorePath, Iterable[StorePath]]
 

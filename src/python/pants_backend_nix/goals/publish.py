@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nixoci.nix import ENVIRONMENT_NAMES
+from nixoci.store.nix import ENVIRONMENT_NAMES
 from pants.core.goals.publish import (
     PublishFieldSet,
     PublishOutputData,

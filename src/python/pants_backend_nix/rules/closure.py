@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional
 
-from nixoci.closure import ClosureGraph
+from nixoci.store.closure import ClosureGraph
 from pants.engine.rules import collect_rules
 
 from pants_backend_nix.engine import THIS_MACHINE, implicitly, rule

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nixoci.closure import ClosureGraph
 from nixoci.database_recipe import DatabaseRecipe
 from nixoci.recipe import Owner
-from nixoci.registration import registrations_of
+from nixoci.store.closure import ClosureGraph
+from nixoci.store.registration import registrations_of
 from pants.engine.rules import collect_rules
 
 from pants_backend_nix.engine import rule

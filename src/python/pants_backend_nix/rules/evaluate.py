@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Optional
 
 from nixoci.errors import InvalidInputError
-from nixoci.evaluate import EXECUTABLES, Derivation
 from nixoci.json_output import canonical_json
-from nixoci.store_path import StorePath
+from nixoci.store.evaluate import EXECUTABLES, Derivation
+from nixoci.store.path import StorePath
 from pants.core.util_rules.source_files import SourceFilesRequest
 from pants.engine.addresses import Address, Addresses
 from pants.engine.fs import Digest, FileContent, FileEntry

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Mapping
 
+from nixoci.descriptor import descriptor_json
+from nixoci.reference import Reference
+from nixoci.store.tools import COMPRESSOR_PYTHON_LINK, PYTHON_LINK, TOOLS_FILE
 from pants.engine.fs import Digest, FileContent
 from pants.engine.rules import collect_rules
 
-from nixoci.descriptor import descriptor_json
-from nixoci.reference import Reference
-from nixoci.tools import COMPRESSOR_PYTHON_LINK, PYTHON_LINK, TOOLS_FILE
 from pants_backend_nix.engine import create, implicitly, merge, prefix, rule
 from pants_backend_nix.rules.image import BuiltImage
 from pants_backend_nix.rules.origins import ORIGINS_FILE, OriginsRequest, collect_origins

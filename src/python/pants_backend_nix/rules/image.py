@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Iterable, Optional
 
 from nixoci.errors import InvalidInputError
 from nixoci.image import Image, LayerInImage, assemble
-from nixoci.image_config import ImageConfig, merge as merge_config
+from nixoci.image_config import ImageConfig
+from nixoci.image_config import merge as merge_config
 from nixoci.image_config_values import ARCHITECTURE_OF
 from nixoci.layering import MAX_LAYERS
 from nixoci.store_path_annotation import store_path_annotation

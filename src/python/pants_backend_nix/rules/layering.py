@@ -8,7 +8,7 @@ from typing import Optional
 from nixoci.errors import InvalidInputError
 from nixoci.layering.preferences import Preferences
 from nixoci.layering.previous_document import previous_layers
-from nixoci.store_path import StorePath
+from nixoci.store.path import StorePath
 from pants.core.util_rules.source_files import SourceFilesRequest
 from pants.engine.addresses import Addresses, UnparsedAddressInputs
 from pants.engine.rules import collect_rules

@@ -22,12 +22,12 @@ from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional
 
 from nixoci.cli import EXIT_NO_NIX
-from nixoci.nix import ENVIRONMENT_NAMES
 from nixoci.compressor import PACKAGES
-from nixoci.tools import COMPRESSOR_PYTHON_LINK, PYTHON_LINK, TOOLS_FILE
-from pants.engine.internals.session import RunId
+from nixoci.store.nix import ENVIRONMENT_NAMES
+from nixoci.store.tools import COMPRESSOR_PYTHON_LINK, PYTHON_LINK, TOOLS_FILE
 from pants.engine.env_vars import EnvironmentVarsRequest
 from pants.engine.fs import EMPTY_DIGEST, Digest
+from pants.engine.internals.session import RunId
 from pants.engine.process import FallibleProcessResult, Process, ProcessCacheScope
 from pants.engine.rules import collect_rules
 from pants.util.frozendict import FrozenDict

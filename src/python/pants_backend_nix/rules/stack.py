@@ -6,9 +6,9 @@ import logging
 from dataclasses import dataclass
 from typing import Iterable, Optional
 
-from nixoci.closure import ClosureGraph, ContradictionError
 from nixoci.contents import Contents, Divisible, divisible
-from nixoci.store_path import StorePath
+from nixoci.store.closure import ClosureGraph, ContradictionError
+from nixoci.store.path import StorePath
 from pants.engine.addresses import Address
 from pants.engine.rules import collect_rules
 from pants.engine.target import Target

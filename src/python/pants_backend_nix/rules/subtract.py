@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nixoci.closure import ClosureGraph
 from nixoci.contents import Contents, subtract
-from nixoci.store_path import StorePath
+from nixoci.store.closure import ClosureGraph
+from nixoci.store.path import StorePath
 from pants.engine.rules import collect_rules
 
 from pants_backend_nix.engine import rule

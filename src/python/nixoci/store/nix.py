@@ -9,14 +9,14 @@ import time
 from dataclasses import dataclass, replace
 
 from nixoci.errors import NixOciError
-from nixoci.store_path import StorePath
+from nixoci.store.path import StorePath
 
 # A digest asks Nix one question; what other questions need is imported where they are asked.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Iterable, Mapping, Optional, Sequence
 
-    from nixoci.closure import ClosureGraph
+    from nixoci.store.closure import ClosureGraph
 
 #: The oldest Nix that the project is tested with (Debian 12 has it).
 MINIMUM_VERSION = (2, 8)
@@ -208,7 +208,7 @@ class Nix:
         """:raises InvalidPathError: with those of `paths` that are not valid in the store."""
         invalid = self.invalid(paths)
         if invalid:
-            from nixoci.closure import InvalidPathError
+            from nixoci.store.closure import InvalidPathError
 
             raise InvalidPathError(invalid)
 
@@ -225,7 +225,7 @@ class Nix:
 
         :raises InvalidPathError: with those of `paths` that are not valid in the store.
         """
-        from nixoci.hashes import parse_sha256, to_sri
+        from nixoci.store.hashes import parse_sha256, to_sri
 
         found: list[str] = []
         for batch in _batches(paths):
@@ -242,7 +242,7 @@ class Nix:
 
         :raises InvalidPathError: a root is not valid in the store.
         """
-        from nixoci.closure import ClosureGraph, parse_nix_path_info
+        from nixoci.store.closure import ClosureGraph, parse_nix_path_info
 
         roots = sorted(set(roots))
         self.require_valid(roots)

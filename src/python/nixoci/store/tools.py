@@ -17,7 +17,7 @@ import sys
 from typing import Mapping, Sequence
 
 from nixoci.json_input import get_field, get_list, parse_object
-from nixoci.nix import ENVIRONMENT_NAMES, Nix, NixNotFoundError
+from nixoci.store.nix import ENVIRONMENT_NAMES, Nix, NixNotFoundError
 
 TOOLS_FILE = "tools.json"
 PYTHON_LINK = "python3"

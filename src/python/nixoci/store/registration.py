@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, Iterable, Optional
 
-from nixoci.closure import ClosureGraph, NotClosedError, PathInfo
 from nixoci.errors import InvalidInputError
-from nixoci.hashes import parse_sha256, to_sri
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json
-from nixoci.store_path import StorePath
+from nixoci.store.closure import ClosureGraph, NotClosedError, PathInfo
+from nixoci.store.hashes import parse_sha256, to_sri
+from nixoci.store.path import StorePath
 
 #: The database holds signed integers of 64 bits.
 _MAX_NAR_SIZE = 2**63 - 1

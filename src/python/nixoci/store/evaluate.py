@@ -13,8 +13,8 @@ from urllib.parse import quote
 
 from nixoci.errors import InvalidInputError, NixOciError
 from nixoci.json_input import get_field, get_list, parse_object
-from nixoci.nix import Nix, NixFailedError
-from nixoci.store_path import StorePath
+from nixoci.store.nix import Nix, NixFailedError
+from nixoci.store.path import StorePath
 
 FLAKE = "flake.nix"
 

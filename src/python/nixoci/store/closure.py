@@ -9,9 +9,9 @@ from heapq import heappop, heappush
 from typing import AbstractSet, Any, Iterable, Iterator, Mapping, Optional
 
 from nixoci.errors import InvalidInputError, NixOciError
-from nixoci.hashes import parse_sha256, to_nix_base32, to_sri
 from nixoci.json_input import get_field, get_list, parse_json, parse_object
-from nixoci.store_path import StorePath
+from nixoci.store.hashes import parse_sha256, to_nix_base32, to_sri
+from nixoci.store.path import StorePath
 
 
 class NotClosedError(NixOciError):

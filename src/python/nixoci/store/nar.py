@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Callable
 
 from nixoci.errors import NixOciError
-from nixoci.hashes import to_sri
+from nixoci.store.hashes import to_sri
 
 _BUFFER_SIZE = 256 * 1024
 

@@ -11,9 +11,9 @@ from contextlib import ExitStack
 from typing import BinaryIO, Callable, Optional, Sequence
 
 from nixoci.errors import InvalidInputError, NixOciError
-from nixoci.evaluate import Derivation
-from nixoci.nix import Nix
-from nixoci.store_path import StorePath
+from nixoci.store.evaluate import Derivation
+from nixoci.store.nix import Nix
+from nixoci.store.path import StorePath
 
 #: The list of outputs, which a derivation's file begins with, and one of them: its name, its path
 #: (empty while it depends on the contents), and two fields for fixed outputs (libstore/derivations.cc).
