@@ -33,7 +33,7 @@ import os, sys
 sys.path.insert(0, sys.argv[1])
 from nixoci.compression import Compression
 from nixoci.layer import digest_layer
-from nixoci.recipe import LayerRecipe, RecipeEntry
+from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.store.path import StorePath
 path = StorePath.parse(sys.argv[3])
 recipe = LayerRecipe((RecipeEntry(path, "sha256-" + "A" * 43 + "=", path),))

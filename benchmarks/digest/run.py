@@ -56,7 +56,7 @@ _DIGEST = """
 import gc, sys
 sys.path.insert(0, sys.argv[1])
 from nixoci.layer import digest_layer, digest_layers
-from nixoci.recipe import LayerRecipe
+from nixoci.recipe.layer import LayerRecipe
 with open(sys.argv[2], "rb") as file:
     recipes = [LayerRecipe.from_json(line) for line in file]
 weights = [int(weight) for weight in sys.argv[5:]]
@@ -211,7 +211,7 @@ def _measure(tree: Tree, workdir: str, zipapp: str, runs: int) -> dict[str, Any]
 def _write_recipes(file_name: str, layers: list[list[str]]) -> str:
     """Writes one recipe a line. The hashes are made up: digesting does not look at them."""
     sys.path.insert(0, _SOURCE)
-    from nixoci.recipe import LayerRecipe, RecipeEntry
+    from nixoci.recipe.layer import LayerRecipe, RecipeEntry
     from nixoci.store.path import StorePath
 
     with open(file_name, "wb") as file:

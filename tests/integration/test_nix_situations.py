@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Mapping, Sequence
 
 import pytest
-from nixoci.recipe import RECIPE_VERSION
+from nixoci.recipe.layer import RECIPE_VERSION
 from pants.engine.addresses import Address
 
 from pants_backend_nix.errors import explain_package_error

@@ -14,7 +14,7 @@ from nixoci.descriptor import descriptor_json
 from nixoci.image import LayerInImage, assemble
 from nixoci.image_config import ImageConfig
 from nixoci.layer import digest_layer
-from nixoci.recipe import LayerRecipe, RecipeEntry
+from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.store.path import StorePath
 
 from tests.integration.support.closures import materialize_tiny_closure
@@ -155,7 +155,7 @@ sys.path.insert(0, sys.argv[1])
 from nixoci.image import LayerInImage, assemble
 from nixoci.image_config import ImageConfig
 from nixoci.layer import digest_layer, write_layer
-from nixoci.recipe import LayerRecipe, RecipeEntry
+from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.reference import Reference
 from nixoci.registry.push import push
 from nixoci.store.path import StorePath

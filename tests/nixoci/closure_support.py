@@ -8,7 +8,7 @@ from typing import Any, Collection, Mapping, Sequence
 from hypothesis import strategies as st
 from nixoci.contents import Contents, divisible, recipes
 from nixoci.layering import split
-from nixoci.recipe import LayerRecipe
+from nixoci.recipe.layer import LayerRecipe
 from nixoci.store.closure import ClosureGraph, PathInfo
 from nixoci.store.hashes import to_sri
 from nixoci.store.path import StorePath

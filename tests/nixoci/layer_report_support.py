@@ -13,7 +13,7 @@ from nixoci.image_config import ImageConfig
 from nixoci.layer import Layer
 from nixoci.layer_diff import ImageDiff, diff_images
 from nixoci.layer_report import ImageReport, LayerFacts, report_layers
-from nixoci.recipe import LayerRecipe, RecipeEntry
+from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.store.closure import ClosureGraph
 from nixoci.store.path import StorePath
 

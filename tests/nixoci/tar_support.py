@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Dict, Iterator, Mapping, Union
 
 from hypothesis import strategies as st
-from nixoci.recipe import DIALECTS, ROOT, LayerRecipe, RecipeEntry
+from nixoci.recipe.layer import DIALECTS, ROOT, LayerRecipe, RecipeEntry
 from nixoci.store.path import StorePath
 from nixoci.tar import write_tar
 

@@ -17,7 +17,7 @@ from nixoci.compression import Compression
 from nixoci.contents import Contents
 from nixoci.database import read_registrations
 from nixoci.layer import Layer, digest_layer
-from nixoci.recipe import LayerRecipe, RecipeEntry
+from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.store.closure import ClosureGraph
 from nixoci.store.evaluate import Derivation
 

@@ -17,7 +17,7 @@ from nixoci.compressor import CompressorError
 from nixoci.errors import InvalidInputError
 from nixoci.kept_layer import digest_kept_layer, keep_layer, kept_name, write_kept_layer
 from nixoci.layer import LayerMismatchError, digest_layer, write_layer
-from nixoci.recipe import LayerRecipe, RecipeEntry
+from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.store.nar import nar_hash
 from nixoci.store.path import StorePath
 
@@ -131,7 +131,7 @@ sys.path[:0] = sys.argv[1].split(":")
 from nixoci import compressed_stream
 from nixoci.compression import Compression
 from nixoci.layer import digest_layer, write_layer
-from nixoci.recipe import LayerRecipe
+from nixoci.recipe.layer import LayerRecipe
 compressed_stream.default_threads = lambda: int(sys.argv[5])
 recipe = LayerRecipe.from_json(sys.argv[3].encode())
 layer = digest_layer(recipe, store_root=sys.argv[2], compression=Compression.create(sys.argv[4]))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nixoci.contents import Contents, require_closed, subtract
 from nixoci.errors import InvalidInputError
 from nixoci.layering import MAX_LAYERS
-from nixoci.recipe import ROOT, Owner, Permission
+from nixoci.recipe.layer import ROOT, Owner, Permission
 from nixoci.store.closure import ClosureGraph, ContradictionError, NotClosedError
 from nixoci.store.path import StorePath
 

@@ -1,4 +1,4 @@
-"""Tests of `nixoci.database_recipe`, and of telling the two kinds of recipes apart."""
+"""Tests of `nixoci.recipe.database`, and of telling the two kinds of recipes apart."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nixoci.database_recipe import DatabaseRecipe
 from nixoci.errors import InvalidInputError
 from nixoci.layer import parse_recipe
-from nixoci.recipe import RECIPE_VERSION, LayerRecipe, Owner
+from nixoci.recipe.database import DatabaseRecipe
+from nixoci.recipe.layer import RECIPE_VERSION, LayerRecipe, Owner
 from nixoci.store.closure import NotClosedError
 from nixoci.store.registration import Registrations, closed_registrations
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nixoci.contents import Contents, require_closed, subtract
 from nixoci.database import database_bytes
-from nixoci.database_recipe import DatabaseRecipe
-from nixoci.recipe import ROOT
+from nixoci.recipe.database import DatabaseRecipe
+from nixoci.recipe.layer import ROOT
 from nixoci.store.closure import ClosureGraph, NotClosedError
 from nixoci.store.path import StorePath
 from nixoci.store.registration import registrations_of

@@ -11,7 +11,7 @@ import pytest
 from nixoci.errors import InvalidInputError
 from nixoci.kept_layer import is_kept, keep_layer, kept_name, write_kept_layer
 from nixoci.layer import digest_layer
-from nixoci.recipe import LayerRecipe
+from nixoci.recipe.layer import LayerRecipe
 
 from tests.nixoci.tar_support import File, recipe_of, store_path, tar_bytes, write_store
 

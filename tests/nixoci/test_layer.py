@@ -17,7 +17,7 @@ from nixoci.layer import (
     digest_layers,
     write_layer,
 )
-from nixoci.recipe import LayerRecipe, RecipeEntry
+from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.store.nar import nar_hash
 from nixoci.store.path import StorePath
 from nixoci.tar_errors import StorePathMissingError

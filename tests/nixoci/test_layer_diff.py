@@ -7,13 +7,13 @@ from typing import Any, Mapping
 
 import pytest
 from hypothesis import given
-from nixoci.database_recipe import DatabaseRecipe
 from nixoci.image import LayerInImage, assemble
 from nixoci.image_config import ImageConfig
 from nixoci.layer import Layer
 from nixoci.layer_diff import ImageDiff, Kind
 from nixoci.layer_table import layer_table
-from nixoci.recipe import Permission
+from nixoci.recipe.database import DatabaseRecipe
+from nixoci.recipe.layer import Permission
 from nixoci.store.closure import ClosureGraph
 from nixoci.store.path import StorePath
 from nixoci.store.registration import registrations_of

@@ -210,7 +210,7 @@ PEAK_PROGRAM = """
 import resource, sys
 sys.path.insert(0, sys.argv[1])
 from nixoci.layer import digest_layer
-from nixoci.recipe import LayerRecipe
+from nixoci.recipe.layer import LayerRecipe
 layer = digest_layer(LayerRecipe.from_json(sys.argv[2].encode()), store_root=sys.argv[3])
 unit = 1 if sys.platform == "darwin" else 1024
 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nixoci.database_recipe import DatabaseRecipe
 from nixoci.errors import InvalidInputError
 from nixoci.layer import digest_layer
 from nixoci.layer_source import LayerSource, Origin, origins_from_json, origins_to_json
-from nixoci.recipe import LayerRecipe, RecipeEntry
+from nixoci.recipe.database import DatabaseRecipe
+from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.store.closure import InvalidPathError
 from nixoci.store.evaluate import Derivation, evaluate
 from nixoci.store.nar import nar_hash

@@ -15,7 +15,7 @@ from nixoci.image import History, Image, LayerInImage, assemble
 from nixoci.image_config import ImageConfig
 from nixoci.layer import digest_layer, write_layer
 from nixoci.layout import write_oci_layout
-from nixoci.recipe import LayerRecipe, RecipeEntry
+from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.reference import Reference
 from nixoci.store.path import StorePath
 

@@ -1,4 +1,4 @@
-"""Tests of `nixoci.recipe`."""
+"""Tests of `nixoci.recipe.layer`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nixoci.errors import InvalidInputError
-from nixoci.recipe import (
+from nixoci.recipe.layer import (
     DIALECTS,
     RECIPE_VERSION,
     ROOT,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from nixoci.database_recipe import DatabaseRecipe
 from nixoci.errors import InvalidInputError
-from nixoci.recipe import ROOT, LayerRecipe, RecipeEntry
+from nixoci.recipe.database import DatabaseRecipe
+from nixoci.recipe.layer import ROOT, LayerRecipe, RecipeEntry
 from nixoci.store.registration import Registrations
 from nixoci.store_path_annotation import (
     STORE_PATHS,

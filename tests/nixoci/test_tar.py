@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from nixoci.errors import InvalidInputError
-from nixoci.recipe import DIALECTS, LayerRecipe, Owner, Permission
+from nixoci.recipe.layer import DIALECTS, LayerRecipe, Owner, Permission
 from nixoci.tar import write_tar
 from nixoci.tar_errors import (
     FileChangedError,

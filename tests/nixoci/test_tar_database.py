@@ -18,7 +18,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nixoci.database import database_bytes
-from nixoci.database_recipe import DatabaseRecipe
 from nixoci.errors import InvalidInputError
 from nixoci.layer import (
     Layer,
@@ -27,7 +26,8 @@ from nixoci.layer import (
     digest_layers,
     write_layer,
 )
-from nixoci.recipe import Owner
+from nixoci.recipe.database import DatabaseRecipe
+from nixoci.recipe.layer import Owner
 from nixoci.store.registration import Registrations, closed_registrations
 from nixoci.tar_database import garbage_collector_roots
 

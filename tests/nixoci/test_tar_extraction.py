@@ -11,7 +11,7 @@ from typing import Callable
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from nixoci.recipe import DIALECTS, Owner
+from nixoci.recipe.layer import DIALECTS, Owner
 from nixoci.tar_dialect import DIALECTS as WRITERS
 from nixoci.tar_header import REGULAR, USTAR_SIZE_LIMIT, owner_fields
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from nixoci.recipe import DIALECTS, LayerRecipe, Owner, Permission
+from nixoci.recipe.layer import DIALECTS, LayerRecipe, Owner, Permission
 from nixoci.tar import pack
 from nixoci.tar_dialect import DIALECTS as WRITERS
 from nixoci.tar_header import REGULAR, file_header_parts, owner_fields

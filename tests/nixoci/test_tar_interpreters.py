@@ -8,7 +8,7 @@ from pathlib import Path
 import nixoci
 import pytest
 from nixoci.layer import digest_layer
-from nixoci.recipe import DIALECTS, LayerRecipe
+from nixoci.recipe.layer import DIALECTS, LayerRecipe
 
 from tests.integration.support.interpreters import interpreter
 from tests.nixoci.tar_support import (
@@ -31,7 +31,7 @@ PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
 from nixoci.layer import digest_layer
-from nixoci.recipe import LayerRecipe
+from nixoci.recipe.layer import LayerRecipe
 recipe = LayerRecipe.from_json(sys.argv[2].encode())
 print(digest_layer(recipe, store_root=sys.argv[3]))
 """

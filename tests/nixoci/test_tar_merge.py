@@ -13,7 +13,7 @@ from typing import Any, Mapping
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from nixoci.recipe import DIALECTS, LayerRecipe, Owner, Permission
+from nixoci.recipe.layer import DIALECTS, LayerRecipe, Owner, Permission
 from nixoci.tar_dialect import DIALECTS as WRITERS
 from nixoci.tar_errors import (
     CopiedStoreError,

@@ -16,7 +16,7 @@ from typing import Iterator
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from nixoci.recipe import ROOT, LayerRecipe, Owner, Permission, RecipeEntry
+from nixoci.recipe.layer import ROOT, LayerRecipe, Owner, Permission, RecipeEntry
 from nixoci.tar_header import DIRECTORY, REGULAR, SYMLINK, USTAR_SIZE_LIMIT, owner_fields
 from nixoci.tar_nix2container import encode_header
 

@@ -8,10 +8,10 @@ import tarfile
 from typing import Any
 
 import pytest
-from nixoci.database_recipe import DatabaseRecipe
 from nixoci.descriptor import Descriptor
 from nixoci.layer import write_layer
 from nixoci.layer_source import LayerSource
+from nixoci.recipe.database import DatabaseRecipe
 from nixoci.store.nix import Nix
 
 from tests.integration.support.nix import machine_nix

@@ -69,7 +69,7 @@ def split(options: argparse.Namespace) -> None:
 
 def digest(options: argparse.Namespace) -> None:
     from nixoci.layer import digest_layer, parse_recipe
-    from nixoci.recipe import LayerRecipe
+    from nixoci.recipe.layer import LayerRecipe
 
     recipe = parse_recipe(_read(options.recipe))
     compression = _compression(options)
@@ -171,7 +171,7 @@ def write_image(options: argparse.Namespace) -> None:
 def verify(options: argparse.Namespace) -> None:
     from nixoci.descriptor import Descriptor
     from nixoci.kept_layer import is_kept
-    from nixoci.recipe import LayerRecipe
+    from nixoci.recipe.layer import LayerRecipe
     from nixoci.reproducibility import require_no_other_contents
 
     recipes = Descriptor.from_json(_read(options.descriptor)).recipes

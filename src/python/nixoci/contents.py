@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Collection, Iterable, Sequence
 
 from nixoci.layering import MAX_LAYERS, Split
-from nixoci.recipe import DIALECTS, ROOT, LayerRecipe, Owner, Permission, RecipeEntry
+from nixoci.recipe.layer import DIALECTS, ROOT, LayerRecipe, Owner, Permission, RecipeEntry
 from nixoci.store.closure import ClosureGraph, NotClosedError, PathInfo
 from nixoci.store.path import StorePath
 
@@ -112,7 +112,7 @@ def recipes(
 
     :param parts: a split of what is `divisible`. Other paths get a layer of their own above it.
     :param max_layers: as for `divisible`.
-    :param dialect: of all of them, see `nixoci.recipe.LayerRecipe`.
+    :param dialect: of all of them, see `nixoci.recipe.layer.LayerRecipe`.
     :raises InvalidInputError: an unknown dialect.
     """
     alone = bool(contents.copied) and max_layers > 1

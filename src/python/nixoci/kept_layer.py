@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import BinaryIO, Callable, Iterator, Optional
 
     from nixoci.compression import Compression
-    from nixoci.recipe import LayerRecipe
+    from nixoci.recipe.layer import LayerRecipe
 
 #: As `wbits` of zlib: the format of gzip.
 _GZIP = 31

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from nixoci.errors import InvalidInputError, NixOciError
 from nixoci.json_input import get_field, parse_object
 from nixoci.overlapped_hash import OverlappedSha256, may_fork, sha256
-from nixoci.recipe import LayerRecipe
+from nixoci.recipe.layer import LayerRecipe
 from nixoci.store.path import StorePath
 from nixoci.tar import pack, write_all
 from nixoci.tar_output import BUFFER_SIZE, Flush
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Optional, Sequence, Union
 
     from nixoci.compression import Compression
-    from nixoci.database_recipe import DatabaseRecipe
+    from nixoci.recipe.database import DatabaseRecipe
 
     #: Whatever a layer can be made of.
     Recipe = Union[LayerRecipe, DatabaseRecipe]
@@ -105,7 +105,7 @@ def parse_recipe(data: bytes) -> Recipe:
     """
     if "registrations" not in parse_object("layer recipe", data):
         return LayerRecipe.from_json(data)
-    from nixoci.database_recipe import DatabaseRecipe
+    from nixoci.recipe.database import DatabaseRecipe
 
     return DatabaseRecipe.from_json(data)
 

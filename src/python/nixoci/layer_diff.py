@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Callable, Iterable, Mapping, Optional, Sequence
 
-from nixoci.database_recipe import DatabaseRecipe
 from nixoci.descriptor import Descriptor
 from nixoci.image import Image
 from nixoci.layer import Layer
 from nixoci.layer_report import ImageReport, LayerReport
 from nixoci.layering.cost_model import package_name
-from nixoci.recipe import LayerRecipe
+from nixoci.recipe.database import DatabaseRecipe
+from nixoci.recipe.layer import LayerRecipe
 from nixoci.store.closure import ClosureGraph
 from nixoci.store.path import StorePath
 

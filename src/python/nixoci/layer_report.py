@@ -11,12 +11,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Optional, Sequence
 
-from nixoci.database_recipe import DatabaseRecipe
 from nixoci.layer import Layer
 from nixoci.layer_reason import Dependencies, reason
 from nixoci.layering.cost_model import package_name
 from nixoci.layering.preferences import Preferences
-from nixoci.recipe import ROOT, LayerRecipe
+from nixoci.recipe.database import DatabaseRecipe
+from nixoci.recipe.layer import ROOT, LayerRecipe
 from nixoci.store.closure import ClosureGraph
 from nixoci.store.path import StorePath
 

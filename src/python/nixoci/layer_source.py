@@ -17,7 +17,7 @@ from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json
 from nixoci.kept_layer import write_kept_layer
 from nixoci.layer import Layer, write_layer
-from nixoci.recipe import LayerRecipe
+from nixoci.recipe.layer import LayerRecipe
 from nixoci.reproducibility import require_recorded_contents
 from nixoci.store.closure import InvalidPathError
 from nixoci.store.evaluate import Derivation, evaluate

@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Iterable, Sequence
 
-    from nixoci.recipe import LayerRecipe, RecipeEntry
+    from nixoci.recipe.layer import LayerRecipe, RecipeEntry
     from nixoci.store.nix import Nix
     from nixoci.store.path import StorePath
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Mapping
 
 from nixoci.errors import InvalidInputError
-from nixoci.recipe import ROOT, LayerRecipe
+from nixoci.recipe.layer import ROOT, LayerRecipe
 from nixoci.store.path import StorePath
 
 if TYPE_CHECKING:

@@ -43,7 +43,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from nixoci.recipe import ROOT, LayerRecipe
+from nixoci.recipe.layer import ROOT, LayerRecipe
 from nixoci.store.path import StorePath
 from nixoci.tar_dialect import DIALECTS
 from nixoci.tar_errors import CopiedStoreError

@@ -21,7 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nixoci.database import SCHEMA_VERSION, database_bytes
-from nixoci.database_recipe import DatabaseRecipe
+from nixoci.recipe.database import DatabaseRecipe
 from nixoci.store.path import StorePath
 from nixoci.store.registration import Registrations
 from nixoci.tar_header import (

@@ -12,7 +12,7 @@ from functools import lru_cache
 from zlib import adler32
 
 from nixoci.errors import InvalidInputError
-from nixoci.recipe import Owner
+from nixoci.recipe.layer import Owner
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 
-from nixoci.recipe import ROOT, Owner
+from nixoci.recipe.layer import ROOT, Owner
 from nixoci.tar_header import SYMLINK, owner_fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from nixoci.recipe import Permission
+    from nixoci.recipe.layer import Permission
     from nixoci.tar_dialect import Dialect
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from nixoci.recipe import Owner
+from nixoci.recipe.layer import Owner
 from pants.engine.addresses import Address
 from pants.engine.target import BoolField, IntField, InvalidFieldException, Target
 from pants.util.strutil import help_text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Iterable, Mapping, Optional
 
 from nixoci.errors import InvalidInputError
-from nixoci.recipe import Permission
+from nixoci.recipe.layer import Permission
 from pants.engine.addresses import Address
 from pants.engine.target import Field, InvalidFieldException, InvalidFieldTypeException
 from pants.util.frozendict import FrozenDict

@@ -151,7 +151,7 @@ class NixSubsystem(Subsystem):
 
 
 class TarDialect(Enum):
-    """How names and fields are written in the tar of a layer; see `nixoci.recipe`."""
+    """How names and fields are written in the tar of a layer; see `nixoci.recipe.layer`."""
 
     oci = "oci"
     nix2container = "nix2container"

@@ -18,7 +18,7 @@ from nixoci.descriptor import descriptor_json
 from nixoci.image import LayerInImage, assemble
 from nixoci.image_config import ImageConfig
 from nixoci.layer import digest_layer
-from nixoci.recipe import LayerRecipe, RecipeEntry
+from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.reference import Reference
 from nixoci.store.hashes import to_sri
 from nixoci.store.path import StorePath

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Mapping
 
 from nixoci.json_input import get_field, get_list, parse_object
-from nixoci.recipe import ROOT
+from nixoci.recipe.layer import ROOT
 from nixoci.store.path import StorePath
 
 

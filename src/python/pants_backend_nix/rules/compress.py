@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from nixoci.compression import Compression
 from nixoci.layer import Layer
-from nixoci.recipe import LayerRecipe
+from nixoci.recipe.layer import LayerRecipe
 from pants.engine.fs import Digest, FileContent
 from pants.engine.rules import collect_rules
 

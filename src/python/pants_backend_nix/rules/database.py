@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nixoci.database_recipe import DatabaseRecipe
-from nixoci.recipe import Owner
+from nixoci.recipe.database import DatabaseRecipe
+from nixoci.recipe.layer import Owner
 from nixoci.store.closure import ClosureGraph
 from nixoci.store.registration import registrations_of
 from pants.engine.rules import collect_rules

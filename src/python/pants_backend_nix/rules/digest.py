@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Optional
 from nixoci.compression import Compression
 from nixoci.kept_layer import kept_name
 from nixoci.layer import Layer
-from nixoci.recipe import LayerRecipe
+from nixoci.recipe.layer import LayerRecipe
 from pants.engine.fs import EMPTY_DIGEST, Digest, FileContent
 from pants.engine.rules import collect_rules
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Optional
 from nixoci.compression import Compression
 from nixoci.image import History
 from nixoci.layer import Layer
-from nixoci.recipe import LayerRecipe, Owner
+from nixoci.recipe.layer import LayerRecipe, Owner
 from pants.engine.addresses import Address
 from pants.engine.fs import EMPTY_DIGEST, Digest
 from pants.engine.rules import collect_rules

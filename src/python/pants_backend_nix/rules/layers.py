@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Iterable, Mapping, Optional
 from nixoci.contents import Contents, recipes, require_closed
 from nixoci.image import History
 from nixoci.layering.preferences import Preferences
-from nixoci.recipe import LayerRecipe, Owner, Permission
+from nixoci.recipe.layer import LayerRecipe, Owner, Permission
 from nixoci.store.closure import ClosureGraph, NotClosedError
 from pants.engine.addresses import Address
 from pants.engine.rules import collect_rules

@@ -12,7 +12,7 @@ from typing import Any
 from nixoci.errors import InvalidInputError
 from nixoci.json_input import get_field, parse_object
 from nixoci.json_output import canonical_json
-from nixoci.recipe import RECIPE_VERSION, Owner
+from nixoci.recipe.layer import RECIPE_VERSION, Owner
 from nixoci.store.path import StorePath
 from nixoci.store.registration import Registrations, from_json, to_json
 
