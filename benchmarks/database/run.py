@@ -45,7 +45,7 @@ _OURS = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
 from nixoci.store.closure import ClosureGraph
-from nixoci.database import write_database
+from nixoci.database.nix_database import write_database
 from nixoci.store.registration import registrations_of, to_text
 start = time.perf_counter()
 with open(sys.argv[2], "rb") as file:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Sequence
 
 import pytest
-from nixoci.database import SCHEMA_VERSION, read_registrations, write_database
+from nixoci.database.nix_database import SCHEMA_VERSION, read_registrations, write_database
 from nixoci.store.closure import ClosureGraph, parse_nix_path_info
 from nixoci.store.path import StorePath
 from nixoci.store.registration import Registrations, parse_text, registrations_of, to_text

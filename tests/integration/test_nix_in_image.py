@@ -11,7 +11,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
-from nixoci.database import write_database
+from nixoci.database.nix_database import write_database
 from nixoci.store.closure import parse_nix_path_info
 from nixoci.store.registration import registrations_of
 

@@ -16,7 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nixoci.atomic import OutputError
-from nixoci.database import SCHEMA_VERSION, database_bytes, read_registrations, write_database
+from nixoci.database.nix_database import (
+    SCHEMA_VERSION,
+    database_bytes,
+    read_registrations,
+    write_database,
+)
 from nixoci.errors import InvalidInputError
 from nixoci.store.closure import ContradictionError, NotClosedError
 from nixoci.store.registration import Registrations, closed_registrations, to_json
@@ -30,7 +35,7 @@ _COLUMNS = "id, path, hash, registrationTime, deriver, narSize, ultimate, sigs, 
 PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from nixoci.database import write_database
+from nixoci.database.nix_database import write_database
 from nixoci.store.registration import from_json
 with open(sys.argv[2], "rb") as file:
     write_database(from_json(file.read()), sys.argv[3])

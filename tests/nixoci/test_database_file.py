@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nixoci import sqlite_file
-from nixoci.sqlite_file import DatabaseTooLargeError, IntegerRecords, SqliteFile, record
+from nixoci.database import sqlite_file
+from nixoci.database.sqlite_file import DatabaseTooLargeError, IntegerRecords, SqliteFile, record
 
 _TABLE = "CREATE TABLE t (a, b)"
 _INDEX = "CREATE INDEX i ON t (b)"

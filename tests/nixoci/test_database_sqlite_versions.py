@@ -9,7 +9,7 @@ from typing import Any
 import pysqlite3
 import pytest
 import sqlean
-from nixoci.database import database_bytes
+from nixoci.database.nix_database import database_bytes
 
 from tests.nixoci.registration_support import many
 

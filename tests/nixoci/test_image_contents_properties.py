@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from nixoci.contents import Contents, require_closed, subtract
-from nixoci.database import database_bytes
+from nixoci.database.nix_database import database_bytes
 from nixoci.recipe.database import DatabaseRecipe
 from nixoci.recipe.layer import ROOT
 from nixoci.store.closure import ClosureGraph, NotClosedError

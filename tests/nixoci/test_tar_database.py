@@ -17,7 +17,7 @@ import nixoci
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nixoci.database import database_bytes
+from nixoci.database.nix_database import database_bytes
 from nixoci.errors import InvalidInputError
 from nixoci.layer import (
     Layer,

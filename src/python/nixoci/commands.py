@@ -53,7 +53,7 @@ def closure(options: argparse.Namespace) -> None:
 
 
 def database(options: argparse.Namespace) -> None:
-    from nixoci.database import write_database
+    from nixoci.database.nix_database import write_database
     from nixoci.store.closure import ClosureGraph
     from nixoci.store.registration import registrations_of
 

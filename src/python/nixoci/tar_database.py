@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nixoci.database import SCHEMA_VERSION, database_bytes
+from nixoci.database.nix_database import SCHEMA_VERSION, database_bytes
 from nixoci.recipe.database import DatabaseRecipe
 from nixoci.store.path import StorePath
 from nixoci.store.registration import Registrations
@@ -52,7 +52,7 @@ def pack_database(
     """As `nixoci.tar.pack`, for the recipe of a database layer; it reads no store.
 
     :raises InvalidInputError: an owner that ustar has no room for.
-    :raises DatabaseTooLargeError: see `nixoci.sqlite_file`.
+    :raises DatabaseTooLargeError: see `nixoci.database.sqlite_file`.
     """
     output = Output(buffer, flush)
     fields = owner_fields(recipe.owner)

@@ -8,8 +8,8 @@ import tempfile
 from typing import Any, Iterable, Iterator, Optional
 
 from nixoci.atomic import replace_file
+from nixoci.database.sqlite_file import IntegerRecords, SqliteFile, record
 from nixoci.errors import InvalidInputError
-from nixoci.sqlite_file import IntegerRecords, SqliteFile, record
 from nixoci.store.hashes import parse_sha256, to_sri
 from nixoci.store.path import StorePath
 from nixoci.store.registration import Registration, Registrations, closed_registrations
