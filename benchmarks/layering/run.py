@@ -27,7 +27,7 @@ from typing import Any
 _HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(_HERE.parents[1] / "src" / "python"))
 
-from nixoci.layering import split  # noqa: E402
+from nixoci.layering.split import split  # noqa: E402
 from nixoci.store.closure import ClosureGraph, PathInfo  # noqa: E402
 from nixoci.store.path import StorePath  # noqa: E402
 

@@ -21,8 +21,8 @@ from typing import Callable, Sequence
 _HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(_HERE.parents[1] / "src" / "python"), str(_HERE)]
 
-from nixoci.layering import Split, split  # noqa: E402
 from nixoci.layering.shared import ImagePaths, split_shared  # noqa: E402
+from nixoci.layering.split import Split, split  # noqa: E402
 from nixoci.store.closure import ClosureGraph  # noqa: E402
 from run import read_scenario  # noqa: E402
 from updates import updates  # noqa: E402

@@ -24,11 +24,11 @@ for directory in ("../src/python", "package", "monorepo"):
     sys.path.insert(0, str(_HERE.parent / directory))
 
 from cache_server import remote_cache  # noqa: E402
-from nixoci.contents import require_closed, subtract  # noqa: E402
 from nixoci.image import History, LayerInImage, assemble  # noqa: E402
 from nixoci.image_config import ImageConfig  # noqa: E402
 from nixoci.layer import Layer  # noqa: E402
-from nixoci.layering import split  # noqa: E402
+from nixoci.layering.contents import require_closed, subtract  # noqa: E402
+from nixoci.layering.split import split  # noqa: E402
 from nixoci.recipe.database import DatabaseRecipe  # noqa: E402
 from nixoci.store.closure import ClosureGraph, PathInfo  # noqa: E402
 from nixoci.store.path import StorePath  # noqa: E402

@@ -6,8 +6,8 @@ import hashlib
 from typing import Any, Collection, Mapping, Sequence
 
 from hypothesis import strategies as st
-from nixoci.contents import Contents, divisible, recipes
-from nixoci.layering import split
+from nixoci.layering.contents import Contents, divisible, recipes
+from nixoci.layering.split import split
 from nixoci.recipe.layer import LayerRecipe
 from nixoci.store.closure import ClosureGraph, PathInfo
 from nixoci.store.hashes import to_sri
@@ -77,7 +77,7 @@ def split_recipes(
 ) -> tuple[LayerRecipe, ...]:
     """Returns the recipes of contents that are split as a strategy does it.
 
-    :param rest: as for `nixoci.contents.recipes`.
+    :param rest: as for `nixoci.layering.contents.recipes`.
     """
     part = divisible(contents, max_layers, apart)
     parts = split(part.graph, part.max_layers, strategy)

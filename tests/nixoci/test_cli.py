@@ -14,9 +14,9 @@ from typing import Any, Optional
 import nixoci
 import pytest
 from nixoci.compression import Compression
-from nixoci.contents import Contents
 from nixoci.database.nix_database import read_registrations
 from nixoci.layer import Layer, digest_layer
+from nixoci.layering.contents import Contents
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.store.closure import ClosureGraph
 from nixoci.store.evaluate import Derivation

@@ -1,4 +1,4 @@
-"""Tests of `nixoci.contents`."""
+"""Tests of `nixoci.layering.contents`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nixoci.contents import Contents, require_closed, subtract
 from nixoci.errors import InvalidInputError
-from nixoci.layering import MAX_LAYERS
+from nixoci.layering.contents import Contents, require_closed, subtract
+from nixoci.layering.split import MAX_LAYERS
 from nixoci.recipe.layer import ROOT, Owner, Permission
 from nixoci.store.closure import ClosureGraph, ContradictionError, NotClosedError
 from nixoci.store.path import StorePath

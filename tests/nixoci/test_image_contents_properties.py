@@ -7,8 +7,8 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nixoci.contents import Contents, require_closed, subtract
 from nixoci.database.nix_database import database_bytes
+from nixoci.layering.contents import Contents, require_closed, subtract
 from nixoci.recipe.database import DatabaseRecipe
 from nixoci.recipe.layer import ROOT
 from nixoci.store.closure import ClosureGraph, NotClosedError

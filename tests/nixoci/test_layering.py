@@ -1,4 +1,4 @@
-"""Tests of `nixoci.layering`."""
+"""Tests of `nixoci.layering.split`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nixoci.errors import InvalidInputError
-from nixoci.layering import MAX_LAYERS, STRATEGIES, split
+from nixoci.layering.split import MAX_LAYERS, STRATEGIES, split
 from nixoci.store.closure import ClosureGraph
 
 from tests.nixoci.closure_support import closure_graphs, graph, info, some_of, store_path

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nixoci.errors import InvalidInputError
-from nixoci.layering import STRATEGIES, split
 from nixoci.layering.document import split_document, split_from_json, split_request_json
 from nixoci.layering.preferences import Preferences
 from nixoci.layering.previous_document import previous_layers
+from nixoci.layering.split import STRATEGIES, split
 from nixoci.store.closure import ClosureGraph
 
 from tests.nixoci.closure_support import closure_graphs, info, store_path

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nixoci.errors import InvalidInputError
-from nixoci.layering import Split, split
-from nixoci.layering.cost_model import cost_model, package_name
+from nixoci.layering.cost.model import cost_model, package_name
 from nixoci.layering.preferences import Preferences
+from nixoci.layering.split import Split, split
 from nixoci.store.closure import ClosureGraph
 
 from tests.nixoci.closure_support import graph, info, store_path

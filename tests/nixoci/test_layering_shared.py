@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nixoci.errors import InvalidInputError
-from nixoci.layering import split
 from nixoci.layering.shared import ImagePaths, split_shared
+from nixoci.layering.split import split
 from nixoci.store.closure import ClosureGraph
 
 from tests.nixoci.closure_support import closure_graphs, info, some_of, store_path

@@ -15,7 +15,7 @@ from nixoci.descriptor import Descriptor
 from nixoci.image import Image
 from nixoci.layer import Layer
 from nixoci.layer_report import ImageReport, LayerReport
-from nixoci.layering.cost_model import package_name
+from nixoci.layering.cost.model import package_name
 from nixoci.recipe.database import DatabaseRecipe
 from nixoci.recipe.layer import LayerRecipe
 from nixoci.store.closure import ClosureGraph

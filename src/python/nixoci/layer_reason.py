@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Callable, Iterable, Mapping, Sequence
 
-from nixoci.layering.cost_model import cost_model, package_name
+from nixoci.layering.cost.model import cost_model, package_name
 from nixoci.layering.preferences import Preferences
 from nixoci.store.closure import ClosureGraph, PathInfo
 from nixoci.store.path import StorePath

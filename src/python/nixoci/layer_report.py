@@ -13,7 +13,7 @@ from typing import Optional, Sequence
 
 from nixoci.layer import Layer
 from nixoci.layer_reason import Dependencies, reason
-from nixoci.layering.cost_model import package_name
+from nixoci.layering.cost.model import package_name
 from nixoci.layering.preferences import Preferences
 from nixoci.recipe.database import DatabaseRecipe
 from nixoci.recipe.layer import ROOT, LayerRecipe

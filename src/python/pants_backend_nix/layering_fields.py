@@ -19,7 +19,7 @@ from pants.util.strutil import help_text
 
 
 class Layering(Enum):
-    """The strategies of `nixoci.layering` that need nothing else; `layer_groups` stands for `explicit`."""
+    """The strategies of `nixoci.layering.split` that need nothing else; `layer_groups` stands for `explicit`."""
 
     expected_cost = "expected_cost"
     size_first = "size_first"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from nixoci.layering import MAX_LAYERS
+from nixoci.layering.split import MAX_LAYERS
 from pants.core.goals.package import OutputPathField
 from pants.engine.addresses import Address
 from pants.engine.target import (

@@ -7,8 +7,8 @@ from typing import Any, Mapping, Sequence
 from nixoci.errors import InvalidInputError
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json, readable_json
-from nixoci.layering import Split, split
 from nixoci.layering.preferences import Preferences
+from nixoci.layering.split import Split, split
 from nixoci.store.closure import ClosureGraph, PathInfo
 from nixoci.store.path import StorePath
 

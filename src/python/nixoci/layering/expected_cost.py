@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import Iterable
 
-from nixoci.layering.coarse_groups import coarse_groups
-from nixoci.layering.cost_model import CostModel, cost_model
-from nixoci.layering.merge import Costs, Layer, merge, units_of
+from nixoci.layering.cost.coarse_groups import coarse_groups
+from nixoci.layering.cost.merge import Costs, Layer, merge, units_of
+from nixoci.layering.cost.model import CostModel, cost_model
+from nixoci.layering.cost.previous_layers import Groups, take_apart
+from nixoci.layering.cost.refine import refine
+from nixoci.layering.cost.size_pools import Pool, size_pools
 from nixoci.layering.preferences import Preferences
-from nixoci.layering.previous_layers import Groups, take_apart
-from nixoci.layering.refine import refine
-from nixoci.layering.size_pools import Pool, size_pools
 from nixoci.store.closure import ClosureGraph
 from nixoci.store.path import StorePath
 
@@ -27,7 +27,7 @@ HORIZON = 20
 def split_by_expected_cost(
     graph: ClosureGraph, max_layers: int, preferences: Preferences = Preferences()
 ) -> tuple[tuple[StorePath, ...], ...]:
-    """See `nixoci.layering.Strategy`; uses `rates`, `first_party` and `previous` of the preferences.
+    """See `nixoci.layering.split.Strategy`; uses `rates`, `first_party` and `previous` of the preferences.
 
     Layers that change often are on top, since engines that know a layer by all that is below it
     fetch again what is above a change.

@@ -12,7 +12,7 @@ from nixoci.store.path import StorePath
 def split_by_groups(
     graph: ClosureGraph, max_layers: int, preferences: Preferences = Preferences()
 ) -> tuple[tuple[StorePath, ...], ...]:
-    """See `nixoci.layering.Strategy`; uses `groups`, and all other preferences for what is left.
+    """See `nixoci.layering.split.Strategy`; uses `groups`, and all other preferences for what is left.
 
     Each group is a layer, the first group at the bottom. A path is in the first group that matches
     it. What no group matches is split by expected cost over the layers that are left, above the

@@ -14,7 +14,7 @@ from nixoci.store.path import StorePath
 def split_by_popularity(
     graph: ClosureGraph, max_layers: int, preferences: Preferences = Preferences()
 ) -> tuple[tuple[StorePath, ...], ...]:
-    """See `nixoci.layering.Strategy`; uses no preferences. Ties are broken by path."""
+    """See `nixoci.layering.split.Strategy`; uses no preferences. Ties are broken by path."""
     popularity = dict.fromkeys(graph, 1)
     for path in graph.referrers_first():
         for reference in graph[path].references:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Iterable, Sequence
 
 from nixoci.errors import InvalidInputError
-from nixoci.layering.coarse_groups import coarse_groups
-from nixoci.layering.cost_model import CostModel, cost_model
-from nixoci.layering.merge import Costs, State, merging, units_of
+from nixoci.layering.cost.coarse_groups import coarse_groups
+from nixoci.layering.cost.merge import Costs, State, merging, units_of
+from nixoci.layering.cost.model import CostModel, cost_model
 from nixoci.layering.preferences import Preferences
 from nixoci.store.closure import ClosureGraph
 from nixoci.store.path import StorePath
@@ -36,7 +36,7 @@ class ImagePaths:
 def split_shared(
     images: Sequence[ImagePaths], preferences: Preferences = Preferences()
 ) -> tuple[tuple[tuple[StorePath, ...], ...], ...]:
-    """Returns a split for each image; each is what a `nixoci.layering.Strategy` returns.
+    """Returns a split for each image; each is what a `nixoci.layering.split.Strategy` returns.
 
     :param preferences: `rates` and `first_party` count.
     :raises InvalidInputError: an image may have no layer, a rate is not valid, or references form a

@@ -20,7 +20,7 @@ _Neighbours = Mapping[StorePath, Iterable[StorePath]]
 def split_by_size(
     graph: ClosureGraph, max_layers: int, preferences: Preferences = Preferences()
 ) -> tuple[tuple[StorePath, ...], ...]:
-    """See `nixoci.layering.Strategy`; uses no preferences. Of equally large
+    """See `nixoci.layering.split.Strategy`; uses no preferences. Of equally large
     paths the last one comes first, as nixpkgs takes them.
 
     A layer comes above all that its paths reference: layers are in the order of the size of their

@@ -10,7 +10,7 @@ from nixoci.image import Image, LayerInImage, assemble
 from nixoci.image_config import ImageConfig
 from nixoci.image_config import merge as merge_config
 from nixoci.image_config_values import ARCHITECTURE_OF
-from nixoci.layering import MAX_LAYERS
+from nixoci.layering.split import MAX_LAYERS
 from nixoci.store_path_annotation import store_path_annotation
 from pants.engine.addresses import Address, Addresses
 from pants.engine.fs import Digest

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional
 
-from nixoci.layering import Split
 from nixoci.layering.preferences import Preferences
 from nixoci.layering.shared import ImagePaths, split_shared
+from nixoci.layering.split import Split
 from pants.engine.addresses import Address, Addresses, UnparsedAddressInputs
 from pants.engine.rules import collect_rules
 from pants.engine.target import Target

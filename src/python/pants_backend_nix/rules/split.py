@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from nixoci.errors import InvalidInputError
-from nixoci.layering import Split, split
 from nixoci.layering.document import split_from_json, split_request_json
 from nixoci.layering.preferences import Preferences
+from nixoci.layering.split import Split, split
 from nixoci.store.closure import ClosureGraph
 from pants.engine.fs import FileContent
 from pants.engine.rules import collect_rules

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import Iterable, Optional
 
-from nixoci.contents import Contents, Divisible, divisible
+from nixoci.layering.contents import Contents, Divisible, divisible
 from nixoci.store.closure import ClosureGraph, ContradictionError
 from nixoci.store.path import StorePath
 from pants.engine.addresses import Address

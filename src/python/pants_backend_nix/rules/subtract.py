@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nixoci.contents import Contents, subtract
+from nixoci.layering.contents import Contents, subtract
 from nixoci.store.closure import ClosureGraph
 from nixoci.store.path import StorePath
 from pants.engine.rules import collect_rules
@@ -14,7 +14,7 @@ from pants_backend_nix.engine import rule
 
 @dataclass(frozen=True)
 class SubtractRequest:
-    """The arguments of `nixoci.contents.subtract`."""
+    """The arguments of `nixoci.layering.contents.subtract`."""
 
     graph: ClosureGraph
     packages: tuple[StorePath, ...]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Iterator, Optional, Sequence
 
-from nixoci.layering.merge import Costs, Layer
+from nixoci.layering.cost.merge import Costs, Layer
 
 #: Rounds end by themselves, mostly after three to ten. This is where patience ends.
 MAX_ROUNDS = 30

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import AbstractSet, Iterable, Iterator, Sequence
 
-from nixoci.layering.cost_model import CostModel
+from nixoci.layering.cost.model import CostModel
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class Layer:
     """A set of units: paths or groups of paths that stay together.
 
     :param members: bits of the units.
-    :param triggers: bits of what changes it, see `nixoci.layering.cost_model`.
+    :param triggers: bits of what changes it, see `nixoci.layering.cost.model`.
     :param size: bytes.
     :param rate: how often it changes.
     :param cost: what it costs, see `Costs`.

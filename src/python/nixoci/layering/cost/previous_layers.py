@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Sequence
 
-from nixoci.layering.cost_model import CostModel, package_name
+from nixoci.layering.cost.model import CostModel, package_name
 from nixoci.store.path import StorePath
 
 Groups = tuple[tuple[int, ...], ...]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Collection, Iterable, Sequence
 
-from nixoci.layering import MAX_LAYERS, Split
+from nixoci.layering.split import MAX_LAYERS, Split
 from nixoci.recipe.layer import DIALECTS, ROOT, LayerRecipe, Owner, Permission, RecipeEntry
 from nixoci.store.closure import ClosureGraph, NotClosedError, PathInfo
 from nixoci.store.path import StorePath

@@ -14,7 +14,7 @@ from __future__ import annotations
 from heapq import heapify, heappop, heappush
 from typing import Optional, Sequence
 
-from nixoci.layering.cost_model import CostModel
+from nixoci.layering.cost.model import CostModel
 from nixoci.store.closure import ClosureGraph
 
 #: Up to here, and up to `_most_groups` in larger closures, all pairs are compared. More groups make

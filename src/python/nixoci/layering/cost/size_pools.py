@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nixoci.layering.coarse_groups import MAX_GROUPS
-from nixoci.layering.cost_model import CostModel
+from nixoci.layering.cost.coarse_groups import MAX_GROUPS
+from nixoci.layering.cost.model import CostModel
 
 #: With fewer layers, all paths are in one pool: a layer for small paths would be missed elsewhere.
 FEWEST_LAYERS = 10
