@@ -14,7 +14,7 @@ from typing import Dict, Iterator, Mapping, Union
 from hypothesis import strategies as st
 from nixoci.recipe.layer import DIALECTS, ROOT, LayerRecipe, RecipeEntry
 from nixoci.store.path import StorePath
-from nixoci.tar import write_tar
+from nixoci.tar.pack import write_tar
 
 
 @dataclass(frozen=True)

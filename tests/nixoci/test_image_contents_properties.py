@@ -14,7 +14,7 @@ from nixoci.recipe.layer import ROOT
 from nixoci.store.closure import ClosureGraph, NotClosedError
 from nixoci.store.path import StorePath
 from nixoci.store.registration import registrations_of
-from nixoci.tar_database import garbage_collector_roots
+from nixoci.tar.database import garbage_collector_roots
 
 from tests.nixoci.closure_support import closure_graphs, naive_closure, some_of, split_recipes
 

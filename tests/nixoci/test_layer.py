@@ -20,7 +20,7 @@ from nixoci.layer import (
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.store.nar import nar_hash
 from nixoci.store.path import StorePath
-from nixoci.tar_errors import StorePathMissingError
+from nixoci.tar.errors import StorePathMissingError
 
 from tests.nixoci.tar_support import File, Node, recipe_of, store_path, tar_bytes, write_store
 

@@ -14,7 +14,7 @@ import pytest
 from nixoci.errors import NixOciError
 from nixoci.layer import digest_layer, digest_layers
 from nixoci.overlapped_hash import HashProcessError, OverlappedSha256
-from nixoci.tar_output import BUFFER_SIZE
+from nixoci.tar.output import BUFFER_SIZE
 from nixoci.worker_processes import WorkerProcessError, WorkerProcesses
 
 from tests.nixoci.tar_support import File, recipe_of, store_path, write_store

@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 from nixoci.errors import InvalidInputError
 from nixoci.recipe.layer import DIALECTS, LayerRecipe, Owner, Permission
-from nixoci.tar import write_tar
-from nixoci.tar_errors import (
+from nixoci.tar.errors import (
     FileChangedError,
     NotADirectoryInRootError,
     StorePathMissingError,
     StorePathUnreadableError,
     UnsupportedFileTypeError,
 )
+from nixoci.tar.pack import write_tar
 
 from tests.nixoci.tar_support import (
     File,

@@ -1,4 +1,4 @@
-"""Tests of `nixoci.tar_database`: the layer with the Nix database, byte by byte."""
+"""Tests of `nixoci.tar.database`: the layer with the Nix database, byte by byte."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from nixoci.layer import (
 from nixoci.recipe.database import DatabaseRecipe
 from nixoci.recipe.layer import Owner
 from nixoci.store.registration import Registrations, closed_registrations
-from nixoci.tar_database import garbage_collector_roots
+from nixoci.tar.database import garbage_collector_roots
 
 from tests.integration.support.interpreters import interpreter
 from tests.nixoci.closure_support import naive_closure, store_path

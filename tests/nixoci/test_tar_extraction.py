@@ -12,8 +12,8 @@ from typing import Callable
 import pytest
 from hypothesis import HealthCheck, given, settings
 from nixoci.recipe.layer import DIALECTS, Owner
-from nixoci.tar_dialect import DIALECTS as WRITERS
-from nixoci.tar_header import REGULAR, USTAR_SIZE_LIMIT, owner_fields
+from nixoci.tar.dialect import DIALECTS as WRITERS
+from nixoci.tar.header import REGULAR, USTAR_SIZE_LIMIT, owner_fields
 
 from tests.integration.support.tools import tool
 from tests.nixoci.tar_extraction_support import extract_with_gnu_tar, extract_with_tarfile

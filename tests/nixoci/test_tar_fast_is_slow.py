@@ -9,10 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nixoci.recipe.layer import DIALECTS, LayerRecipe, Owner, Permission
-from nixoci.tar import pack
-from nixoci.tar_dialect import DIALECTS as WRITERS
-from nixoci.tar_header import REGULAR, file_header_parts, owner_fields
-from nixoci.tar_output import BUFFER_SIZE
+from nixoci.tar.dialect import DIALECTS as WRITERS
+from nixoci.tar.header import REGULAR, file_header_parts, owner_fields
+from nixoci.tar.output import BUFFER_SIZE
+from nixoci.tar.pack import pack
 
 from tests.nixoci.tar_support import (
     File,

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nixoci.recipe.layer import DIALECTS, LayerRecipe, Owner, Permission
-from nixoci.tar_dialect import DIALECTS as WRITERS
-from nixoci.tar_errors import (
+from nixoci.tar.dialect import DIALECTS as WRITERS
+from nixoci.tar.errors import (
     CopiedStoreError,
     DuplicateDestinationError,
     NotADirectoryInRootError,

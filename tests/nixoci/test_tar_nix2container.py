@@ -17,8 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nixoci.recipe.layer import ROOT, LayerRecipe, Owner, Permission, RecipeEntry
-from nixoci.tar_header import DIRECTORY, REGULAR, SYMLINK, USTAR_SIZE_LIMIT, owner_fields
-from nixoci.tar_nix2container import encode_header
+from nixoci.tar.header import DIRECTORY, REGULAR, SYMLINK, USTAR_SIZE_LIMIT, owner_fields
+from nixoci.tar.nix2container import encode_header
 
 from tests.nixoci.tar_support import (
     ODD_NAMES,

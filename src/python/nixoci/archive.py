@@ -1,6 +1,6 @@
 """Image archives: an image as one tar file, for OCI tools and for `docker load`.
 
-Here a tar goes around complete blobs; `nixoci.tar` makes the tar that a layer is.
+Here a tar goes around complete blobs; `nixoci.tar.pack` makes the tar that a layer is.
 """
 
 from __future__ import annotations

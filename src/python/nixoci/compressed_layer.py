@@ -6,7 +6,7 @@ from nixoci.compressed_stream import CompressedStream
 from nixoci.errors import NixOciError
 from nixoci.layer import Layer, LayerMismatchError
 from nixoci.overlapped_hash import sha256
-from nixoci.tar import write_all
+from nixoci.tar.pack import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

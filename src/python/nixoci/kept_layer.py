@@ -12,8 +12,8 @@ from nixoci.atomic import replace_file
 from nixoci.errors import InvalidInputError
 from nixoci.layer import Layer
 from nixoci.overlapped_hash import sha256
-from nixoci.tar import write_all, write_tar
-from nixoci.tar_output import BUFFER_SIZE
+from nixoci.tar.output import BUFFER_SIZE
+from nixoci.tar.pack import write_all, write_tar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def is_kept(directory: Optional[str], recipe: LayerRecipe) -> bool:
 def keep_layer(recipe: LayerRecipe, path: str, *, store_root: str = "") -> Layer:
     """Writes the file that keeps the layer of `recipe`, and returns the layer.
 
-    :param store_root: see `nixoci.tar.write_tar`.
+    :param store_root: see `nixoci.tar.pack.write_tar`.
     :raises StoreReadError: and others, as `nixoci.layer.digest_layer`.
     :raises OutputError: the file cannot be written.
     """

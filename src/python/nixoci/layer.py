@@ -11,8 +11,8 @@ from nixoci.json_input import get_field, parse_object
 from nixoci.overlapped_hash import OverlappedSha256, may_fork, sha256
 from nixoci.recipe.layer import LayerRecipe
 from nixoci.store.path import StorePath
-from nixoci.tar import pack, write_all
-from nixoci.tar_output import BUFFER_SIZE, Flush
+from nixoci.tar.output import BUFFER_SIZE, Flush
+from nixoci.tar.pack import pack, write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -261,7 +261,7 @@ def _pack(
 ) -> tuple[int, memoryview]:
     if isinstance(recipe, LayerRecipe):
         return pack(recipe, buffer, flush, store_root=store_root)
-    from nixoci.tar_database import pack_database
+    from nixoci.tar.database import pack_database
 
     return pack_database(recipe, buffer, flush)
 

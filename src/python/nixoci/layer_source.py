@@ -12,7 +12,7 @@ from typing import Any, Callable, Optional, Sequence
 # file, Python 3.9 gives the second one half of it.
 import nixoci.compressed_layer  # noqa: F401
 import nixoci.store.nar  # noqa: F401
-import nixoci.tar_database  # noqa: F401
+import nixoci.tar.database  # noqa: F401
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json
 from nixoci.kept_layer import write_kept_layer

@@ -13,7 +13,7 @@ import struct
 from mmap import mmap
 
 from nixoci.errors import NixOciError
-from nixoci.tar_output import BUFFER_SIZE
+from nixoci.tar.output import BUFFER_SIZE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

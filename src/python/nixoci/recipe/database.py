@@ -19,7 +19,7 @@ from nixoci.store.registration import Registrations, from_json, to_json
 
 @dataclass(frozen=True)
 class DatabaseRecipe:
-    """All that decides the bytes of a database layer, see `nixoci.tar_database`.
+    """All that decides the bytes of a database layer, see `nixoci.tar.database`.
 
     :param registrations: of all store paths of the image.
     :param owner: of all that is in the layer: the user that runs Nix inside.

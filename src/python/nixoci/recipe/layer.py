@@ -19,14 +19,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Optional
 
-#: Version of the recipe's JSON form *and* of the byte layout that `nixoci.tar` gives it. It grows
+#: Version of the recipe's JSON form *and* of the byte layout that `nixoci.tar.pack` gives it. It grows
 #: when the bytes of any layer change, so that no cached digest of the old layout is taken.
 RECIPE_VERSION = 1
 
 #: The destination of a path that is copied to the root of the image.
 ROOT = "/"
 
-#: The ways to write the tar of a layer; `nixoci.tar` says what they are.
+#: The ways to write the tar of a layer; `nixoci.tar.pack` says what they are.
 DIALECTS = ("oci", "nix2container")
 
 _LEADING_FLAGS = re.compile(r"(\(\?[aiLmsux]+\))*")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from nixoci.tar_header import BLOCK_SIZE
+from nixoci.tar.header import BLOCK_SIZE
 
 #: Large enough that one system call or hash update costs little a byte, small enough for the cache
 #: of one core (measured: 128 KiB to 1 MiB are all within a few percent).

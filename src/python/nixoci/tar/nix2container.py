@@ -7,7 +7,7 @@ found out and verified is in `tests/nixoci/test_tar_nix2container.py`.
 
 from __future__ import annotations
 
-from nixoci.tar_header import (
+from nixoci.tar.header import (
     BLOCK_SIZE,
     DIRECTORY,
     LINK_SIZE,

@@ -13,7 +13,7 @@ The links keep the garbage collector inside a container from deleting the image 
 has to be there in any case: Nix processes that start side by side and each make it get in each
 other's way.
 
-Headers are those of the dialect `oci`, see `nixoci.tar`.
+Headers are those of the dialect `oci`, see `nixoci.tar.pack`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from nixoci.database.nix_database import SCHEMA_VERSION, database_bytes
 from nixoci.recipe.database import DatabaseRecipe
 from nixoci.store.path import StorePath
 from nixoci.store.registration import Registrations
-from nixoci.tar_header import (
+from nixoci.tar.header import (
     BLOCK_SIZE,
     DIRECTORY,
     REGULAR,
@@ -32,7 +32,7 @@ from nixoci.tar_header import (
     encode_header,
     owner_fields,
 )
-from nixoci.tar_output import Flush, Output
+from nixoci.tar.output import Flush, Output
 
 _MODES = {DIRECTORY: 0o755, REGULAR: 0o644, SYMLINK: 0o777}
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 from nixoci.recipe.layer import ROOT, Owner
-from nixoci.tar_header import SYMLINK, owner_fields
+from nixoci.tar.header import SYMLINK, owner_fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nixoci.recipe.layer import Permission
-    from nixoci.tar_dialect import Dialect
+    from nixoci.tar.dialect import Dialect
 
 
 class Headers:

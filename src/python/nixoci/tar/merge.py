@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 import stat
 
-from nixoci.tar_errors import (
+from nixoci.tar.errors import (
     DuplicateDestinationError,
     NotADirectoryInRootError,
     StorePathUnreadableError,
 )
-from nixoci.tar_header import DIRECTORY, REGULAR, SYMLINK
-from nixoci.tar_permissions import destination_of
-from nixoci.tar_walk import OPEN_DIRECTORY, OPEN_FILE
+from nixoci.tar.header import DIRECTORY, REGULAR, SYMLINK
+from nixoci.tar.permissions import destination_of
+from nixoci.tar.walk import OPEN_DIRECTORY, OPEN_FILE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from typing import Optional, Union
 
     from nixoci.store.path import StorePath
-    from nixoci.tar_output import Output
-    from nixoci.tar_walk import EncodeHeader, Walker
+    from nixoci.tar.output import Output
+    from nixoci.tar.walk import EncodeHeader, Walker
 
     #: What one entry of the recipe, or several in the store, bring to a place of the image.
     Source = Union["Found", "Implied"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nixoci import tar_header, tar_nix2container
+from nixoci.tar import header as tar_header
+from nixoci.tar import nix2container as tar_nix2container
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

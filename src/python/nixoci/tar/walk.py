@@ -16,13 +16,13 @@ from operator import attrgetter
 from zlib import adler32
 
 from nixoci.store.path import StorePath
-from nixoci.tar_errors import (
+from nixoci.tar.errors import (
     FileChangedError,
     StorePathMissingError,
     StorePathUnreadableError,
     UnsupportedFileTypeError,
 )
-from nixoci.tar_header import (
+from nixoci.tar.header import (
     BLOCK_SIZE,
     DIRECTORY,
     MTIME,
@@ -30,7 +30,7 @@ from nixoci.tar_header import (
     SYMLINK,
     file_header_parts,
 )
-from nixoci.tar_output import BUFFER_SIZE, Output, SizeChangedError
+from nixoci.tar.output import BUFFER_SIZE, Output, SizeChangedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

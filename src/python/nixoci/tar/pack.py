@@ -45,17 +45,17 @@ from collections.abc import Callable
 
 from nixoci.recipe.layer import ROOT, LayerRecipe
 from nixoci.store.path import StorePath
-from nixoci.tar_dialect import DIALECTS
-from nixoci.tar_errors import CopiedStoreError
-from nixoci.tar_header import BLOCK_SIZE
-from nixoci.tar_merge import Found, Implied, Merger
-from nixoci.tar_output import BUFFER_SIZE, Flush, Output
-from nixoci.tar_permissions import Headers
-from nixoci.tar_walk import Walker
+from nixoci.tar.dialect import DIALECTS
+from nixoci.tar.errors import CopiedStoreError
+from nixoci.tar.header import BLOCK_SIZE
+from nixoci.tar.merge import Found, Implied, Merger
+from nixoci.tar.output import BUFFER_SIZE, Flush, Output
+from nixoci.tar.permissions import Headers
+from nixoci.tar.walk import Walker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from nixoci.tar_merge import Source
+    from nixoci.tar.merge import Source
 
 
 def write_tar(
