@@ -13,9 +13,9 @@ import nixoci
 import pytest
 from nixoci.errors import NixOciError
 from nixoci.layer import digest_layer, digest_layers
-from nixoci.overlapped_hash import HashProcessError, OverlappedSha256
+from nixoci.processes.overlapped_hash import HashProcessError, OverlappedSha256
+from nixoci.processes.workers import WorkerProcessError, WorkerProcesses
 from nixoci.tar.output import BUFFER_SIZE
-from nixoci.worker_processes import WorkerProcessError, WorkerProcesses
 
 from tests.nixoci.tar_support import File, recipe_of, store_path, write_store
 
@@ -76,7 +76,7 @@ def test_hash_process_ends_with_its_parent() -> None:
     """A killed packer leaves no process: the pipe that both had for output reaches its end."""
     program = (
         f"import sys, time; sys.path.insert(0, {SOURCE!r})\n"
-        "from nixoci.overlapped_hash import OverlappedSha256\n"
+        "from nixoci.processes.overlapped_hash import OverlappedSha256\n"
         "hasher = OverlappedSha256()\n"
         f"for _ in range({MANY_BUFFERS}): hasher.flush(hasher.buffer)\n"
         "print(hasher.process, flush=True)\n"

@@ -6,14 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nixoci.processors
+import nixoci.processes.processors
 
-SOURCE = str(Path(nixoci.processors.__file__).parents[1])
+SOURCE = str(Path(nixoci.processes.processors.__file__).parents[1])
 
 PROGRAM = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
-from nixoci.processors import has_idle_processor
+from nixoci.processes.processors import has_idle_processor
 processors = os.sched_getaffinity(0)
 os.sched_setaffinity(0, [min(processors)])
 print(has_idle_processor())

@@ -88,7 +88,7 @@ def digest(options: argparse.Namespace) -> None:
     nix = _nix(options)
     require_recorded_contents(nix, recipe)
     if options.keep is None:
-        from nixoci.processors import has_idle_processor
+        from nixoci.processes.processors import has_idle_processor
 
         layer = digest_layer(
             recipe,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nixoci.compressed_stream import CompressedStream
 from nixoci.errors import NixOciError
 from nixoci.layer import Layer, LayerMismatchError
-from nixoci.overlapped_hash import sha256
+from nixoci.processes.overlapped_hash import sha256
 from nixoci.tar.pack import write_all
 
 TYPE_CHECKING = False

@@ -7,7 +7,7 @@ from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from nixoci.compressor import find_compressor
-from nixoci.overlapped_hash import sha256
+from nixoci.processes.overlapped_hash import sha256
 from nixoci.seek_table import seek_table
 
 TYPE_CHECKING = False

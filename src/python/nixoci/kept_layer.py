@@ -11,7 +11,7 @@ import zlib
 from nixoci.atomic import replace_file
 from nixoci.errors import InvalidInputError
 from nixoci.layer import Layer
-from nixoci.overlapped_hash import sha256
+from nixoci.processes.overlapped_hash import sha256
 from nixoci.tar.output import BUFFER_SIZE
 from nixoci.tar.pack import write_all, write_tar
 

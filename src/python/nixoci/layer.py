@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from nixoci.errors import InvalidInputError, NixOciError
 from nixoci.json_input import get_field, parse_object
-from nixoci.overlapped_hash import OverlappedSha256, may_fork, sha256
+from nixoci.processes.overlapped_hash import OverlappedSha256, may_fork, sha256
 from nixoci.recipe.layer import LayerRecipe
 from nixoci.store.path import StorePath
 from nixoci.tar.output import BUFFER_SIZE, Flush
@@ -200,7 +200,7 @@ def digest_layers(
 
     if alone:
         return [digest_layer(recipe, store_root=store_root, overlap=overlap) for recipe in recipes]
-    from nixoci.worker_processes import WorkerProcesses
+    from nixoci.processes.workers import WorkerProcesses
 
     def work(index: int) -> bytes:
         return digest_layer(recipes[index], store_root=store_root, overlap=overlap).to_json()

@@ -8,7 +8,7 @@ import select
 import struct
 
 from nixoci.errors import NixOciError
-from nixoci.overlapped_hash import describe_status, end_process
+from nixoci.processes.overlapped_hash import describe_status, end_process
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
