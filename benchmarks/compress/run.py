@@ -7,7 +7,7 @@ libraries, as layers of language runtimes are. Whole processes are timed with a 
 take turns. Every program packs, compresses and hashes; ours hashes twice, since a layer has the
 digest of its tar as well. Trust a ratio within about a tenth.
 
-The Python that runs it needs the two packages that `nixoci.compression` names.
+The Python that runs it needs the two packages that `nixoci.compression.formats` names.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _STORE_PATH = f"/nix/store/{'0' * 32}-python"
 _DIGEST = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
-from nixoci.compression import Compression
+from nixoci.compression.formats import Compression
 from nixoci.layer import digest_layer
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.store.path import StorePath

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Iterator, Mapping
 
 import pytest
-from nixoci.compression import FORMATS, Compression
+from nixoci.compression.formats import FORMATS, Compression
 
 from tests.integration.support import engines
 from tests.integration.support.compressors import python_with_compressors
@@ -153,8 +153,8 @@ def test_archives(
 _DIGEST = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from nixoci import compressed_stream
-from nixoci.compression import Compression
+from nixoci.compression import stream as compressed_stream
+from nixoci.compression.formats import Compression
 from nixoci.layer import digest_layer, parse_recipe
 compressed_stream.default_threads = lambda: int(sys.argv[5])
 with open(sys.argv[2], "rb") as file:

@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 import nixoci
-from nixoci.compression import FORMATS
+from nixoci.compression.formats import FORMATS
 
 from tests.integration.support.closures import materialize_tiny_closure
 from tests.integration.support.monorepo import Monorepo

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from nixoci.compression import FORMATS
+from nixoci.compression.formats import FORMATS
 
 from tests.launcher.conftest import ROOT
 

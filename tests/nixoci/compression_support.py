@@ -7,7 +7,7 @@ import subprocess
 from typing import Sequence
 
 import zstandard
-from nixoci.compression import Compression
+from nixoci.compression.formats import Compression
 
 from tests.integration.support.tools import tool
 

@@ -13,7 +13,7 @@ from typing import Any, Optional
 
 import nixoci
 import pytest
-from nixoci.compression import Compression
+from nixoci.compression.formats import Compression
 from nixoci.database.nix_database import read_registrations
 from nixoci.layer import Layer, digest_layer
 from nixoci.layering.contents import Contents

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from nixoci.compressed_layer import CompressedBytesError
-from nixoci.compression import Compression
-from nixoci.compressor import CompressorError
+from nixoci.compression.compressor import CompressorError
+from nixoci.compression.formats import Compression
 from nixoci.errors import InvalidInputError
 from nixoci.kept_layer import digest_kept_layer, keep_layer, kept_name, write_kept_layer
 from nixoci.layer import LayerMismatchError, digest_layer, write_layer
@@ -128,8 +128,8 @@ def test_kept_layers(tmp_path: Path, recipe: LayerRecipe) -> None:
 _PEAK = """
 import resource, sys
 sys.path[:0] = sys.argv[1].split(":")
-from nixoci import compressed_stream
-from nixoci.compression import Compression
+from nixoci.compression import stream as compressed_stream
+from nixoci.compression.formats import Compression
 from nixoci.layer import digest_layer, write_layer
 from nixoci.recipe.layer import LayerRecipe
 compressed_stream.default_threads = lambda: int(sys.argv[5])

@@ -11,9 +11,9 @@ import pytest
 import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from nixoci.compressed_stream import CompressedStream
-from nixoci.compression import Compression
-from nixoci.compressor import CompressorError, find_compressor
+from nixoci.compression.compressor import CompressorError, find_compressor
+from nixoci.compression.formats import Compression
+from nixoci.compression.stream import CompressedStream
 
 from tests.nixoci.compression_support import (
     COMPRESSIONS,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from nixoci.compression import FORMATS, Compression
+from nixoci.compression.formats import FORMATS, Compression
 from nixoci.errors import InvalidInputError
 from nixoci.image import LayerInImage, assemble, parse_image, with_layers
 from nixoci.image_config import ImageConfig

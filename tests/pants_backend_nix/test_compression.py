@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from nixoci.compression import Compression
-from nixoci.compressor import CompressorError
+from nixoci.compression.compressor import CompressorError
+from nixoci.compression.formats import Compression
 from pants.engine.addresses import Address
 
 from pants_backend_nix.errors import explain_step_error

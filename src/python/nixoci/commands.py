@@ -108,7 +108,7 @@ def digest(options: argparse.Namespace) -> None:
 
 
 def _compression(options: argparse.Namespace) -> Any:
-    from nixoci.compression import NONE, Compression
+    from nixoci.compression.formats import NONE, Compression
 
     if options.compression == NONE:
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nixoci.compressed_stream import CompressedStream
+from nixoci.compression.stream import CompressedStream
 from nixoci.errors import NixOciError
 from nixoci.layer import Layer, LayerMismatchError
 from nixoci.processes.overlapped_hash import sha256
@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Optional
 
-    from nixoci.compression import Compression
+    from nixoci.compression.formats import Compression
     from nixoci.store.path import StorePath
 
     #: Takes a stream part by part.

@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import Any, Mapping, Sequence
 
-from nixoci.compression import Compression
+from nixoci.compression.formats import Compression
 from nixoci.errors import InvalidInputError
 from nixoci.image import MEDIA_TYPE_MANIFEST, Image, parse_image, with_layers
 from nixoci.json_input import get_field, get_list, parse_object

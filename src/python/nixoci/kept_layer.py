@@ -19,7 +19,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import BinaryIO, Callable, Iterator, Optional
 
-    from nixoci.compression import Compression
+    from nixoci.compression.formats import Compression
     from nixoci.recipe.layer import LayerRecipe
 
 #: As `wbits` of zlib: the format of gzip.

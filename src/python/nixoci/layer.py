@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Optional, Sequence, Union
 
-    from nixoci.compression import Compression
+    from nixoci.compression.formats import Compression
     from nixoci.recipe.database import DatabaseRecipe
 
     #: Whatever a layer can be made of.
@@ -90,7 +90,7 @@ class Layer:
         layer = cls(digest, get_field(document, "size", int), diff_id, media_type)
         if "compression" not in document:
             return layer
-        from nixoci.compression import Compression
+        from nixoci.compression.formats import Compression
 
         compression = Compression.from_document(get_field(document, "compression", dict))
         return replace(

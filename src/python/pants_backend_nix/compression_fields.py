@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from nixoci.compression import FORMATS, NONE, Compression
+from nixoci.compression.formats import FORMATS, NONE, Compression
 from nixoci.errors import InvalidInputError
 from pants.engine.target import IntField, StringField, Target
 from pants.util.strutil import help_text

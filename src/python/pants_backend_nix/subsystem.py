@@ -158,7 +158,7 @@ class TarDialect(Enum):
 
 
 class CompressionFormat(Enum):
-    """How layers are compressed; see `nixoci.compression`."""
+    """How layers are compressed; see `nixoci.compression.formats`."""
 
     none = "none"
     gzip = "gzip"

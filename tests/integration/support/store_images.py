@@ -13,7 +13,7 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any, Iterator, Mapping, Sequence
 
-from nixoci.compression import Compression
+from nixoci.compression.formats import Compression
 from nixoci.descriptor import descriptor_json
 from nixoci.image import LayerInImage, assemble
 from nixoci.image_config import ImageConfig

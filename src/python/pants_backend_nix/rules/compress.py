@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nixoci.compression import Compression
+from nixoci.compression.formats import Compression
 from nixoci.layer import Layer
 from nixoci.recipe.layer import LayerRecipe
 from pants.engine.fs import Digest, FileContent

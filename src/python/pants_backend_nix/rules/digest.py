@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
-from nixoci.compression import Compression
+from nixoci.compression.formats import Compression
 from nixoci.kept_layer import kept_name
 from nixoci.layer import Layer
 from nixoci.recipe.layer import LayerRecipe

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
-from nixoci.compression import Compression
+from nixoci.compression.formats import Compression
 from nixoci.image import History
 from nixoci.layer import Layer
 from nixoci.recipe.layer import LayerRecipe, Owner

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional
 
 from nixoci.cli import EXIT_NO_NIX
-from nixoci.compressor import PACKAGES
+from nixoci.compression.compressor import PACKAGES
 from nixoci.store.nix import ENVIRONMENT_NAMES
 from nixoci.store.tools import COMPRESSOR_PYTHON_LINK, PYTHON_LINK, TOOLS_FILE
 from pants.engine.env_vars import EnvironmentVarsRequest

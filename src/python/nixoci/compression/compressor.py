@@ -14,7 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, Optional
 
-    from nixoci.compression import Compression
+    from nixoci.compression.formats import Compression
 
     #: Compresses one chunk by itself. Several threads may call it at the same time.
     CompressChunk = Callable[[bytearray], bytes]
@@ -86,7 +86,7 @@ def _deflate() -> Any:
 
 
 def _describe(module: Any) -> str:
-    """Returns name and version of a compressor, as in `nixoci.compression`."""
+    """Returns name and version of a compressor, as in `nixoci.compression.formats`."""
     description = f"{module.__name__} {module.__version__}"
     if module.__name__ == "zstandard":
         # A distribution may have built it with another zstd than the wheel brings.

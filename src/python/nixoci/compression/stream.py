@@ -6,16 +6,16 @@ import os
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from nixoci.compressor import find_compressor
+from nixoci.compression.compressor import find_compressor
+from nixoci.compression.seek_table import seek_table
 from nixoci.processes.overlapped_hash import sha256
-from nixoci.seek_table import seek_table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Callable, Optional
 
-    from nixoci.compression import Compression
+    from nixoci.compression.formats import Compression
 
 #: More threads would help only where a single large layer is compressed on its own.
 _MOST_THREADS = 8

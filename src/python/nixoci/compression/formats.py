@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: What a setting says for a layer that is not compressed.
 NONE = "none"
 
-#: The compressors, by format, as `nixoci.compressor` describes what it finds. The plugin requires
+#: The compressors, by format, as `nixoci.compression.compressor` describes what it finds. The plugin requires
 #: exactly these wheels (3rdparty/python), since other versions make other bytes.
 ZSTD_COMPRESSOR = "zstandard 0.25.0 (zstd 1.5.7)"
 GZIP_COMPRESSOR = "deflate 0.8.1"
