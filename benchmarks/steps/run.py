@@ -26,7 +26,7 @@ for directory in ("../src/python", "package", "monorepo"):
 from cache_server import remote_cache  # noqa: E402
 from nixoci.image import History, LayerInImage, assemble  # noqa: E402
 from nixoci.image_config import ImageConfig  # noqa: E402
-from nixoci.layer import Layer  # noqa: E402
+from nixoci.layer.layer import Layer  # noqa: E402
 from nixoci.layering.contents import require_closed, subtract  # noqa: E402
 from nixoci.layering.split import split  # noqa: E402
 from nixoci.recipe.database import DatabaseRecipe  # noqa: E402

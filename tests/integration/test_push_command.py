@@ -13,7 +13,7 @@ import pytest
 from nixoci.descriptor import descriptor_json
 from nixoci.image import LayerInImage, assemble
 from nixoci.image_config import ImageConfig
-from nixoci.layer import digest_layer
+from nixoci.layer.layer import digest_layer
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.store.path import StorePath
 
@@ -154,7 +154,7 @@ import os, resource, sys
 sys.path.insert(0, sys.argv[1])
 from nixoci.image import LayerInImage, assemble
 from nixoci.image_config import ImageConfig
-from nixoci.layer import digest_layer, write_layer
+from nixoci.layer.layer import digest_layer, write_layer
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.reference import Reference
 from nixoci.registry.push import push

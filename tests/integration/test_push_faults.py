@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from nixoci.errors import NixOciError
-from nixoci.layer import LayerMismatchError
+from nixoci.layer.layer import LayerMismatchError
 from nixoci.reference import Reference
 from nixoci.registry.errors import (
     AuthenticationError,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from nixoci.descriptor import Descriptor, descriptor_json
 from nixoci.image import Image, LayerInImage, assemble
 from nixoci.image_config import ImageConfig
-from nixoci.layer import Layer
+from nixoci.layer.layer import Layer
 from nixoci.layer_diff import ImageDiff, diff_images
 from nixoci.layer_report import ImageReport, LayerFacts, report_layers
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry

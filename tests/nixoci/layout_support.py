@@ -10,7 +10,7 @@ from typing import Callable
 
 from nixoci.image import History, Image, LayerInImage, assemble
 from nixoci.image_config import ImageConfig
-from nixoci.layer import Layer
+from nixoci.layer.layer import Layer
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.store.path import StorePath
 

@@ -15,7 +15,7 @@ import nixoci
 import pytest
 from nixoci.compression.formats import Compression
 from nixoci.database.nix_database import read_registrations
-from nixoci.layer import Layer, digest_layer
+from nixoci.layer.layer import Layer, digest_layer
 from nixoci.layering.contents import Contents
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.store.closure import ClosureGraph

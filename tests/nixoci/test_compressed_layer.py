@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nixoci.compressed_layer import CompressedBytesError
 from nixoci.compression.compressor import CompressorError
 from nixoci.compression.formats import Compression
 from nixoci.errors import InvalidInputError
-from nixoci.kept_layer import digest_kept_layer, keep_layer, kept_name, write_kept_layer
-from nixoci.layer import LayerMismatchError, digest_layer, write_layer
+from nixoci.layer.compressed import CompressedBytesError
+from nixoci.layer.kept import digest_kept_layer, keep_layer, kept_name, write_kept_layer
+from nixoci.layer.layer import LayerMismatchError, digest_layer, write_layer
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.store.nar import nar_hash
 from nixoci.store.path import StorePath
@@ -130,7 +130,7 @@ import resource, sys
 sys.path[:0] = sys.argv[1].split(":")
 from nixoci.compression import stream as compressed_stream
 from nixoci.compression.formats import Compression
-from nixoci.layer import digest_layer, write_layer
+from nixoci.layer.layer import digest_layer, write_layer
 from nixoci.recipe.layer import LayerRecipe
 compressed_stream.default_threads = lambda: int(sys.argv[5])
 recipe = LayerRecipe.from_json(sys.argv[3].encode())

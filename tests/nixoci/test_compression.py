@@ -10,7 +10,7 @@ from nixoci.compression.formats import FORMATS, Compression
 from nixoci.errors import InvalidInputError
 from nixoci.image import LayerInImage, assemble, parse_image, with_layers
 from nixoci.image_config import ImageConfig
-from nixoci.layer import MEDIA_TYPE_LAYER_TAR, Layer
+from nixoci.layer.layer import MEDIA_TYPE_LAYER_TAR, Layer
 from nixoci.uncompressed import uncompressed
 
 ZSTD = Compression.create("zstd")

@@ -20,7 +20,7 @@ from nixoci.image import (
 )
 from nixoci.image_config import ImageConfig
 from nixoci.json_output import canonical_json
-from nixoci.layer import Layer
+from nixoci.layer.layer import Layer
 
 CONFIG = ImageConfig(entrypoint=("/bin/é",), architecture="amd64")
 

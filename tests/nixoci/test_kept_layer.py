@@ -1,4 +1,4 @@
-"""Tests of `nixoci.kept_layer`: what is kept comes back, and nothing else is taken for it."""
+"""Tests of `nixoci.layer.kept`: what is kept comes back, and nothing else is taken for it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from nixoci.errors import InvalidInputError
-from nixoci.kept_layer import is_kept, keep_layer, kept_name, write_kept_layer
-from nixoci.layer import digest_layer
+from nixoci.layer.kept import is_kept, keep_layer, kept_name, write_kept_layer
+from nixoci.layer.layer import digest_layer
 from nixoci.recipe.layer import LayerRecipe
 
 from tests.nixoci.tar_support import File, recipe_of, store_path, tar_bytes, write_store

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from nixoci.errors import InvalidInputError
-from nixoci.layer import (
+from nixoci.layer.layer import (
     MEDIA_TYPE_LAYER_TAR,
     Layer,
     LayerMismatchError,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from nixoci.image import LayerInImage, assemble
 from nixoci.image_config import ImageConfig
-from nixoci.layer import Layer
+from nixoci.layer.layer import Layer
 from nixoci.layer_diff import ImageDiff, Kind
 from nixoci.layer_table import layer_table
 from nixoci.recipe.database import DatabaseRecipe

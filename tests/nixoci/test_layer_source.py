@@ -1,4 +1,4 @@
-"""Tests of `nixoci.layer_source`, with the Nix of this machine."""
+"""Tests of `nixoci.layer.source`, with the Nix of this machine."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from nixoci.errors import InvalidInputError
-from nixoci.layer import digest_layer
-from nixoci.layer_source import LayerSource, Origin, origins_from_json, origins_to_json
+from nixoci.layer.layer import digest_layer
+from nixoci.layer.source import LayerSource, Origin, origins_from_json, origins_to_json
 from nixoci.recipe.database import DatabaseRecipe
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.store.closure import InvalidPathError
@@ -140,7 +140,7 @@ def test_what_has_no_origin_must_be_there(tmp_path: Path) -> None:
 
 def test_threads_import_nothing_of_the_core() -> None:
     """In Python 3.9, two threads that import from one zip file may see half of a module."""
-    program = "import sys, nixoci.layer_source; print('nixoci.compressed_layer' in sys.modules)"
+    program = "import sys, nixoci.layer.source; print('nixoci.layer.compressed' in sys.modules)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     words = [sys.executable, "-c", program]
     assert subprocess.check_output(words, env=environment).strip() == b"True"

@@ -13,7 +13,7 @@ import pytest
 from nixoci.archive import write_docker_archive, write_oci_archive
 from nixoci.image import History, Image, LayerInImage, assemble
 from nixoci.image_config import ImageConfig
-from nixoci.layer import digest_layer, write_layer
+from nixoci.layer.layer import digest_layer, write_layer
 from nixoci.layout import write_oci_layout
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.reference import Reference

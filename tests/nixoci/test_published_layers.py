@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from nixoci.errors import NixOciError
 from nixoci.image import LayerInImage, assemble
 from nixoci.image_config import ImageConfig
-from nixoci.layer import Layer
+from nixoci.layer.layer import Layer
 from nixoci.layering.previous_document import previous_layers
 from nixoci.published_layers import UnusableImageError, published_layers_json
 from nixoci.reference import Reference

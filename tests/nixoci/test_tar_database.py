@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nixoci.database.nix_database import database_bytes
 from nixoci.errors import InvalidInputError
-from nixoci.layer import (
+from nixoci.layer.layer import (
     Layer,
     LayerMismatchError,
     digest_layer,
@@ -44,7 +44,7 @@ _FROZEN_EMPTY = "sha256:c44e3909c7870308267b958faa2b5484226b0090019c50fe68f5be26
 _PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from nixoci.layer import digest_layer, parse_recipe
+from nixoci.layer.layer import digest_layer, parse_recipe
 print(digest_layer(parse_recipe(sys.stdin.buffer.read())).to_json().decode())
 """
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from nixoci.descriptor import Descriptor
-from nixoci.layer import write_layer
-from nixoci.layer_source import LayerSource
+from nixoci.layer.layer import write_layer
+from nixoci.layer.source import LayerSource
 from nixoci.recipe.database import DatabaseRecipe
 from nixoci.store.nix import Nix
 

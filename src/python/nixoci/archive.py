@@ -17,7 +17,7 @@ from nixoci.uncompressed import uncompressed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from nixoci.layer import Recipe
+    from nixoci.layer.layer import Recipe
 
 _END = bytes(2 * tarfile.BLOCKSIZE)
 

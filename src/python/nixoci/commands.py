@@ -68,7 +68,7 @@ def split(options: argparse.Namespace) -> None:
 
 
 def digest(options: argparse.Namespace) -> None:
-    from nixoci.layer import digest_layer, parse_recipe
+    from nixoci.layer.layer import digest_layer, parse_recipe
     from nixoci.recipe.layer import LayerRecipe
 
     recipe = parse_recipe(_read(options.recipe))
@@ -78,12 +78,12 @@ def digest(options: argparse.Namespace) -> None:
         _write(options.output, digest_layer(recipe, compression=compression).to_json())
         return
     if options.kept_layers is not None:
-        from nixoci.kept_layer import digest_kept_layer
+        from nixoci.layer.kept import digest_kept_layer
 
         layer = digest_kept_layer(options.kept_layers, recipe, compression)
         _write(options.output, layer.to_json())
         return
-    from nixoci.reproducibility import require_recorded_contents
+    from nixoci.layer.reproducibility import require_recorded_contents
 
     nix = _nix(options)
     require_recorded_contents(nix, recipe)
@@ -101,7 +101,7 @@ def digest(options: argparse.Namespace) -> None:
             "--keep", options.keep, "keep the layer first, then compress it with --kept-layers"
         )
     else:
-        from nixoci.kept_layer import keep_layer
+        from nixoci.layer.kept import keep_layer
 
         layer = keep_layer(recipe, options.keep, store_root=nix.store_root)
     _write(options.output, layer.to_json())
@@ -170,9 +170,9 @@ def write_image(options: argparse.Namespace) -> None:
 
 def verify(options: argparse.Namespace) -> None:
     from nixoci.descriptor import Descriptor
-    from nixoci.kept_layer import is_kept
+    from nixoci.layer.kept import is_kept
+    from nixoci.layer.reproducibility import require_no_other_contents
     from nixoci.recipe.layer import LayerRecipe
-    from nixoci.reproducibility import require_no_other_contents
 
     recipes = Descriptor.from_json(_read(options.descriptor)).recipes
     require_no_other_contents(
@@ -316,7 +316,7 @@ def _find_compressors(options: argparse.Namespace) -> None:
 
 
 def _layer_source(options: argparse.Namespace) -> Any:
-    from nixoci.layer_source import LayerSource, origins_from_json
+    from nixoci.layer.source import LayerSource, origins_from_json
 
     _find_compressors(options)
     origins: Any = ()

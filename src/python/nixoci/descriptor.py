@@ -15,12 +15,12 @@ from nixoci.errors import InvalidInputError
 from nixoci.image import MEDIA_TYPE_MANIFEST, Image, parse_image, with_layers
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json, readable_json
-from nixoci.layer import Layer, parse_recipe
+from nixoci.layer.layer import Layer, parse_recipe
 from nixoci.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from nixoci.layer import Recipe
+    from nixoci.layer.layer import Recipe
 
 #: Version of the descriptor's form. It grows when an older nixoci could not read it.
 SCHEMA_VERSION = 1

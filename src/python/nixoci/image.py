@@ -13,7 +13,7 @@ from nixoci.image_config import DEFAULT_CREATED, ImageConfig, Platform
 from nixoci.image_config_values import check_created
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json
-from nixoci.layer import MEDIA_TYPE_LAYER_TAR, Layer
+from nixoci.layer.layer import MEDIA_TYPE_LAYER_TAR, Layer
 
 MEDIA_TYPE_CONFIG = "application/vnd.oci.image.config.v1+json"
 MEDIA_TYPE_MANIFEST = "application/vnd.oci.image.manifest.v1+json"

@@ -13,7 +13,7 @@ from typing import Callable, Iterable, Mapping, Optional, Sequence
 
 from nixoci.descriptor import Descriptor
 from nixoci.image import Image
-from nixoci.layer import Layer
+from nixoci.layer.layer import Layer
 from nixoci.layer_report import ImageReport, LayerReport
 from nixoci.layering.cost.model import package_name
 from nixoci.recipe.database import DatabaseRecipe
@@ -23,7 +23,7 @@ from nixoci.store.path import StorePath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from nixoci.layer import Recipe
+    from nixoci.layer.layer import Recipe
 
 #: A dash, a version, and what follows it up to the next dash (`-bin` of `glibc-2.36-bin` stays).
 _VERSION = re.compile(r"-[0-9][^-]*")

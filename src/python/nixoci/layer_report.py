@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Optional, Sequence
 
-from nixoci.layer import Layer
+from nixoci.layer.layer import Layer
 from nixoci.layer_reason import Dependencies, reason
 from nixoci.layering.cost.model import package_name
 from nixoci.layering.preferences import Preferences
@@ -22,7 +22,7 @@ from nixoci.store.path import StorePath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from nixoci.layer import Recipe
+    from nixoci.layer.layer import Recipe
 
 
 @dataclass(frozen=True)

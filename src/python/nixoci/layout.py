@@ -13,17 +13,17 @@ from nixoci.errors import InvalidInputError, NixOciError
 from nixoci.image import MEDIA_TYPE_INDEX, Image
 from nixoci.json_input import get_field, parse_object
 from nixoci.json_output import canonical_json
-from nixoci.layer import Layer
+from nixoci.layer.layer import Layer
 from nixoci.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from nixoci.layer import Recipe
+    from nixoci.layer.layer import Recipe
 
 #: Takes the next bytes of an output.
 Write = Callable[[Union[bytes, memoryview]], object]
 
-#: Streams the blob of a layer and raises if it is not the layer: `nixoci.layer.write_layer`.
+#: Streams the blob of a layer and raises if it is not the layer: `nixoci.layer.layer.write_layer`.
 WriteLayer = Callable[["Recipe", Layer, Callable[[memoryview], object]], object]
 
 _LAYOUT_NAMES = {"oci-layout", "index.json", "blobs"}

@@ -17,7 +17,7 @@ from nixoci.compression.formats import Compression
 from nixoci.descriptor import descriptor_json
 from nixoci.image import LayerInImage, assemble
 from nixoci.image_config import ImageConfig
-from nixoci.layer import digest_layer
+from nixoci.layer.layer import digest_layer
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.reference import Reference
 from nixoci.store.hashes import to_sri

@@ -13,7 +13,7 @@ from nixoci.descriptor import Descriptor
 from nixoci.errors import NixOciError
 from nixoci.image import Image
 from nixoci.json_output import readable_json
-from nixoci.layer import Layer
+from nixoci.layer.layer import Layer
 from nixoci.layer_diff import ImageDiff, diff_images
 from nixoci.layer_document import SCHEMA_VERSION, layer_document
 from nixoci.layer_page import layer_page

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nixoci.compression.formats import Compression
-from nixoci.layer import Layer
+from nixoci.layer.layer import Layer
 from nixoci.recipe.layer import LayerRecipe
 from pants.engine.fs import Digest, FileContent
 from pants.engine.rules import collect_rules

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
 from nixoci.compression.formats import Compression
-from nixoci.kept_layer import kept_name
-from nixoci.layer import Layer
+from nixoci.layer.kept import kept_name
+from nixoci.layer.layer import Layer
 from nixoci.recipe.layer import LayerRecipe
 from pants.engine.fs import EMPTY_DIGEST, Digest, FileContent
 from pants.engine.rules import collect_rules
@@ -24,7 +24,7 @@ from pants_backend_nix.rules.evaluate import NixPackage
 from pants_backend_nix.rules.step import StoreStep, run_store_step
 
 if TYPE_CHECKING:
-    from nixoci.layer import Recipe
+    from nixoci.layer.layer import Recipe
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class DigestRequest:
 class DigestedLayer:
     """:param layer: None if the store of this machine has other contents than the recipe says.
     :param different: what the core says of that.
-    :param kept: a tree with the file that keeps the layer, named as `nixoci.kept_layer` does; empty
+    :param kept: a tree with the file that keeps the layer, named as `nixoci.layer.kept` does; empty
         if it is not kept.
     """
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Optional
 
 from nixoci.compression.formats import Compression
 from nixoci.image import History
-from nixoci.layer import Layer
+from nixoci.layer.layer import Layer
 from nixoci.recipe.layer import LayerRecipe, Owner
 from pants.engine.addresses import Address
 from pants.engine.fs import EMPTY_DIGEST, Digest
@@ -31,7 +31,7 @@ from pants_backend_nix.rules.layers import LayersRequest, PlannedLayer, PlannedL
 from pants_backend_nix.rules.run import CurrentSessionRequest, current_session
 
 if TYPE_CHECKING:
-    from nixoci.layer import Recipe
+    from nixoci.layer.layer import Recipe
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class DigestedLayersRequest:
 @dataclass(frozen=True)
 class DigestedLayers:
     """:param layers: bottom first; `recipes` and `histories` go with them.
-    :param kept: the files of layers that are kept, see `nixoci.kept_layer`.
+    :param kept: the files of layers that are kept, see `nixoci.layer.kept`.
     :param plan: what the layers were planned as, in the same order.
     """
 

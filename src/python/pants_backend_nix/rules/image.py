@@ -34,7 +34,7 @@ from pants_backend_nix.rules.step import StoreStep, run_store_step
 from pants_backend_nix.subsystem import NixImageSubsystem, NixSubsystem
 
 if TYPE_CHECKING:
-    from nixoci.layer import Recipe
+    from nixoci.layer.layer import Recipe
 
 
 @dataclass(frozen=True)

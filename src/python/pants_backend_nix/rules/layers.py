@@ -37,7 +37,7 @@ from pants_backend_nix.target_types import (
 )
 
 if TYPE_CHECKING:
-    from nixoci.layer import Recipe
+    from nixoci.layer.layer import Recipe
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nixoci.layer_source import Origin, origins_to_json
+from nixoci.layer.source import Origin, origins_to_json
 from pants.engine.fs import Digest, FileContent
 from pants.engine.rules import collect_rules
 from pants.option.global_options import GlobalOptions

@@ -10,15 +10,15 @@ from typing import Any, Callable, Optional, Sequence
 
 # Not when they are needed first: uploads are threads, and when two of them import a module from a zip
 # file, Python 3.9 gives the second one half of it.
-import nixoci.compressed_layer  # noqa: F401
+import nixoci.layer.compressed  # noqa: F401
 import nixoci.store.nar  # noqa: F401
 import nixoci.tar.database  # noqa: F401
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json
-from nixoci.kept_layer import write_kept_layer
-from nixoci.layer import Layer, write_layer
+from nixoci.layer.kept import write_kept_layer
+from nixoci.layer.layer import Layer, write_layer
+from nixoci.layer.reproducibility import require_recorded_contents
 from nixoci.recipe.layer import LayerRecipe
-from nixoci.reproducibility import require_recorded_contents
 from nixoci.store.closure import InvalidPathError
 from nixoci.store.evaluate import Derivation, evaluate
 from nixoci.store.nix import Nix
@@ -27,7 +27,7 @@ from nixoci.store.realise import realise_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from nixoci.layer import Recipe
+    from nixoci.layer.layer import Recipe
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class LayerSource:
 
     :param find_nix: finds the Nix of this machine; not called before a store path is needed.
     :param origins: of all the paths that may be missing; what has none here must be valid.
-    :param kept_layers: directory of the layers that are kept, see `nixoci.kept_layer`.
+    :param kept_layers: directory of the layers that are kept, see `nixoci.layer.kept`.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class LayerSource:
     def write_layer(
         self, recipe: Recipe, layer: Layer, write: Callable[[memoryview], object]
     ) -> int:
-        """As `nixoci.layer.write_layer`, after the layer's paths have been realised.
+        """As `nixoci.layer.layer.write_layer`, after the layer's paths have been realised.
 
         :raises LayerMismatchError: and others, as there.
         :raises ContentsDifferError: the paths were built with another result than the recipe says.

@@ -158,7 +158,7 @@ def digest_layer(
     :raises HashProcessError: the second process died.
     """
     if compression is not None:
-        from nixoci.compressed_layer import compress_layer
+        from nixoci.layer.compressed import compress_layer
 
         return compress_layer(_tar_writer(recipe, store_root), compression)
     # Packing makes no cycles, and looking for some costs a twentieth of the time.
@@ -228,7 +228,7 @@ def write_layer(
     """
     layer.require_known_form()
     if layer.compression is not None:
-        from nixoci.compressed_layer import write_compressed_layer
+        from nixoci.layer.compressed import write_compressed_layer
 
         return write_compressed_layer(
             _tar_writer(recipe, store_root), layer, write, lambda: _changed(recipe, store_root)

@@ -10,7 +10,7 @@ import zlib
 
 from nixoci.atomic import replace_file
 from nixoci.errors import InvalidInputError
-from nixoci.layer import Layer
+from nixoci.layer.layer import Layer
 from nixoci.processes.overlapped_hash import sha256
 from nixoci.tar.output import BUFFER_SIZE
 from nixoci.tar.pack import write_all, write_tar
@@ -40,7 +40,7 @@ def keep_layer(recipe: LayerRecipe, path: str, *, store_root: str = "") -> Layer
     """Writes the file that keeps the layer of `recipe`, and returns the layer.
 
     :param store_root: see `nixoci.tar.pack.write_tar`.
-    :raises StoreReadError: and others, as `nixoci.layer.digest_layer`.
+    :raises StoreReadError: and others, as `nixoci.layer.layer.digest_layer`.
     :raises OutputError: the file cannot be written.
     """
     hasher = sha256()
@@ -77,7 +77,7 @@ def digest_kept_layer(
             raise InvalidInputError("kept layer", path, "there is no such file") from None
 
     if compression is not None:
-        from nixoci.compressed_layer import compress_layer
+        from nixoci.layer.compressed import compress_layer
 
         return compress_layer(write_tar, compression)
     hasher = sha256()
@@ -101,13 +101,13 @@ def write_kept_layer(
 ) -> Optional[int]:
     """Streams a layer out of the file in `directory` that keeps it, verified.
 
-    :param write: as for `nixoci.layer.write_layer`; it never gets all of what is not the layer.
+    :param write: as for `nixoci.layer.layer.write_layer`; it never gets all of what is not the layer.
     :returns: bytes written; None if there is no such file.
     :raises InvalidInputError: the file is not that of the layer.
-    :raises CompressedBytesError: and `CompressorError`, as `nixoci.layer.write_layer`.
+    :raises CompressedBytesError: and `CompressorError`, as `nixoci.layer.layer.write_layer`.
     """
     if layer.compression is not None and is_kept(directory, recipe):
-        from nixoci.compressed_layer import write_compressed_layer
+        from nixoci.layer.compressed import write_compressed_layer
 
         tar = layer.uncompressed()
         return write_compressed_layer(
