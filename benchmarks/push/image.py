@@ -17,9 +17,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src" / "python"))
 
-from nixoci.descriptor import descriptor_json  # noqa: E402
-from nixoci.image import LayerInImage, assemble  # noqa: E402
-from nixoci.image_config import ImageConfig  # noqa: E402
+from nixoci.image.config import ImageConfig  # noqa: E402
+from nixoci.image.descriptor import descriptor_json  # noqa: E402
+from nixoci.image.image import LayerInImage, assemble  # noqa: E402
 from nixoci.layer.layer import digest_layers  # noqa: E402
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry  # noqa: E402
 from nixoci.store.nix import Nix  # noqa: E402

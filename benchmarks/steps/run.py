@@ -24,8 +24,8 @@ for directory in ("../src/python", "package", "monorepo"):
     sys.path.insert(0, str(_HERE.parent / directory))
 
 from cache_server import remote_cache  # noqa: E402
-from nixoci.image import History, LayerInImage, assemble  # noqa: E402
-from nixoci.image_config import ImageConfig  # noqa: E402
+from nixoci.image.config import ImageConfig  # noqa: E402
+from nixoci.image.image import History, LayerInImage, assemble  # noqa: E402
 from nixoci.layer.layer import Layer  # noqa: E402
 from nixoci.layering.contents import require_closed, subtract  # noqa: E402
 from nixoci.layering.split import split  # noqa: E402

@@ -12,9 +12,10 @@ from typing import Any, Mapping
 from urllib.request import Request, urlopen
 
 import pytest
-from nixoci.image import MEDIA_TYPE_INDEX, MEDIA_TYPE_MANIFEST, assemble, index
-from nixoci.image_config import ImageConfig
-from nixoci.reference import Reference
+from nixoci.image.config import ImageConfig
+from nixoci.image.image import MEDIA_TYPE_INDEX, MEDIA_TYPE_MANIFEST, assemble, index
+from nixoci.image.reference import Reference
+from nixoci.image.store_path_annotation import STORE_PATHS, store_path_annotation
 from nixoci.registry.errors import (
     ConnectionFailedError,
     ImageUnknownError,
@@ -26,7 +27,6 @@ from nixoci.registry.pull import LONGEST_MANIFEST, fetch_manifest
 from nixoci.registry.push import PushOptions, push
 from nixoci.registry.retry import RetryPolicy
 from nixoci.registry.settings import Registries, RegistrySettings
-from nixoci.store_path_annotation import STORE_PATHS, store_path_annotation
 
 from tests.integration.support import engines
 from tests.integration.support.busybox_image import write_busybox_image

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Iterator
 
 import pytest
-from nixoci.reference import Reference
+from nixoci.image.reference import Reference
 from nixoci.registry.errors import (
     AuthenticationError,
     ConnectionFailedError,

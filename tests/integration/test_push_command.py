@@ -10,9 +10,9 @@ from pathlib import Path
 
 import nixoci
 import pytest
-from nixoci.descriptor import descriptor_json
-from nixoci.image import LayerInImage, assemble
-from nixoci.image_config import ImageConfig
+from nixoci.image.config import ImageConfig
+from nixoci.image.descriptor import descriptor_json
+from nixoci.image.image import LayerInImage, assemble
 from nixoci.layer.layer import digest_layer
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.store.path import StorePath
@@ -152,11 +152,11 @@ def test_secrets_are_shown_nowhere(
 _PEAK_PROGRAM = """
 import os, resource, sys
 sys.path.insert(0, sys.argv[1])
-from nixoci.image import LayerInImage, assemble
-from nixoci.image_config import ImageConfig
+from nixoci.image.image import LayerInImage, assemble
+from nixoci.image.config import ImageConfig
 from nixoci.layer.layer import digest_layer, write_layer
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry
-from nixoci.reference import Reference
+from nixoci.image.reference import Reference
 from nixoci.registry.push import push
 from nixoci.store.path import StorePath
 path = StorePath.parse("/nix/store/" + "0" * 32 + "-large")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from nixoci.errors import NixOciError
+from nixoci.image.reference import Reference
 from nixoci.layer.layer import LayerMismatchError
-from nixoci.reference import Reference
 from nixoci.registry.errors import (
     AuthenticationError,
     ConnectionFailedError,

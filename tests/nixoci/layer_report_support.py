@@ -7,9 +7,9 @@ from hashlib import sha256
 from typing import Any, Sequence
 
 from hypothesis import strategies as st
-from nixoci.descriptor import Descriptor, descriptor_json
-from nixoci.image import Image, LayerInImage, assemble
-from nixoci.image_config import ImageConfig
+from nixoci.image.config import ImageConfig
+from nixoci.image.descriptor import Descriptor, descriptor_json
+from nixoci.image.image import Image, LayerInImage, assemble
 from nixoci.layer.layer import Layer
 from nixoci.layer_diff import ImageDiff, diff_images
 from nixoci.layer_report import ImageReport, LayerFacts, report_layers

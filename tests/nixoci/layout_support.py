@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
-from nixoci.image import History, Image, LayerInImage, assemble
-from nixoci.image_config import ImageConfig
+from nixoci.image.config import ImageConfig
+from nixoci.image.image import History, Image, LayerInImage, assemble
 from nixoci.layer.layer import Layer
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.store.path import StorePath

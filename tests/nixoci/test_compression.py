@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from nixoci.compression.formats import FORMATS, Compression
 from nixoci.errors import InvalidInputError
-from nixoci.image import LayerInImage, assemble, parse_image, with_layers
-from nixoci.image_config import ImageConfig
+from nixoci.image.config import ImageConfig
+from nixoci.image.image import LayerInImage, assemble, parse_image, with_layers
+from nixoci.image.uncompressed import uncompressed
 from nixoci.layer.layer import MEDIA_TYPE_LAYER_TAR, Layer
-from nixoci.uncompressed import uncompressed
 
 ZSTD = Compression.create("zstd")
 ONE, TWO = ("sha256:" + digit * 64 for digit in "12")

@@ -1,4 +1,4 @@
-"""Tests of `nixoci.descriptor`."""
+"""Tests of `nixoci.image.descriptor`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from nixoci.descriptor import Descriptor, descriptor_json
 from nixoci.errors import InvalidInputError
-from nixoci.image import assemble
-from nixoci.image_config import ImageConfig
-from nixoci.reference import Reference
-from nixoci.store_path_annotation import STORE_PATHS, store_path_annotation
+from nixoci.image.config import ImageConfig
+from nixoci.image.descriptor import Descriptor, descriptor_json
+from nixoci.image.image import assemble
+from nixoci.image.reference import Reference
+from nixoci.image.store_path_annotation import STORE_PATHS, store_path_annotation
 
 from tests.nixoci.layout_support import known_image
 

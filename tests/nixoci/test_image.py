@@ -1,4 +1,4 @@
-"""Tests of `nixoci.image`: assembling images and reading them back."""
+"""Tests of `nixoci.image.image`: assembling images and reading them back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from nixoci.errors import InvalidInputError
-from nixoci.image import (
+from nixoci.image.config import ImageConfig
+from nixoci.image.image import (
     History,
     Image,
     LayerInImage,
@@ -18,7 +19,6 @@ from nixoci.image import (
     parse_image,
     parse_layer_annotations,
 )
-from nixoci.image_config import ImageConfig
 from nixoci.json_output import canonical_json
 from nixoci.layer.layer import Layer
 

@@ -1,4 +1,4 @@
-"""Tests of `nixoci.image_config`."""
+"""Tests of `nixoci.image.config`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nixoci.errors import InvalidInputError
-from nixoci.image_config import DEFAULT_CREATED, ImageConfig, Platform, merge
+from nixoci.image.config import DEFAULT_CREATED, ImageConfig, Platform, merge
 from nixoci.json_output import canonical_json
 
 # A busy machine is no reason to fail: no example has a time limit.

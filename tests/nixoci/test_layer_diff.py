@@ -7,8 +7,8 @@ from typing import Any, Mapping
 
 import pytest
 from hypothesis import given
-from nixoci.image import LayerInImage, assemble
-from nixoci.image_config import ImageConfig
+from nixoci.image.config import ImageConfig
+from nixoci.image.image import LayerInImage, assemble
 from nixoci.layer.layer import Layer
 from nixoci.layer_diff import ImageDiff, Kind
 from nixoci.layer_table import layer_table

@@ -1,4 +1,4 @@
-"""Tests of `nixoci.layout` and `nixoci.archive`: what is written when all goes well."""
+"""Tests of `nixoci.image.layout` and `nixoci.image.archive`: what is written when all goes well."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from nixoci.archive import _header, write_docker_archive, write_oci_archive
 from nixoci.atomic import OutputError
 from nixoci.errors import InvalidInputError
-from nixoci.layout import write_oci_layout
-from nixoci.reference import Reference
+from nixoci.image.archive import _header, write_docker_archive, write_oci_archive
+from nixoci.image.layout import write_oci_layout
+from nixoci.image.reference import Reference
 
 from tests.nixoci.layout_support import CHUNK_SIZE, known_image, sha256, tree
 

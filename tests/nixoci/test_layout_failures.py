@@ -14,10 +14,10 @@ from typing import Iterator
 import nixoci
 import pytest
 from nixoci import atomic
-from nixoci.archive import write_docker_archive, write_oci_archive
 from nixoci.atomic import OutputError
 from nixoci.errors import NixOciError
-from nixoci.layout import write_oci_layout
+from nixoci.image.archive import write_docker_archive, write_oci_archive
+from nixoci.image.layout import write_oci_layout
 
 from tests.nixoci import layout_support
 from tests.nixoci.layout_support import CHUNK_SIZE, known_image, tree
@@ -124,8 +124,8 @@ class SlowWrite:
     PROGRAM = """
 import sys, time
 from tests.nixoci.layout_support import known_image
-from nixoci.archive import *
-from nixoci.layout import write_oci_layout
+from nixoci.image.archive import *
+from nixoci.image.layout import write_oci_layout
 known = known_image(b"never complete")
 def write_layer(recipe, layer, write):
     write(memoryview(b"never"))

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
-from nixoci.archive import write_docker_archive, write_oci_archive
-from nixoci.image import History, Image, LayerInImage, assemble
-from nixoci.image_config import ImageConfig
+from nixoci.image.archive import write_docker_archive, write_oci_archive
+from nixoci.image.config import ImageConfig
+from nixoci.image.image import History, Image, LayerInImage, assemble
+from nixoci.image.layout import write_oci_layout
+from nixoci.image.reference import Reference
 from nixoci.layer.layer import digest_layer, write_layer
-from nixoci.layout import write_oci_layout
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry
-from nixoci.reference import Reference
 from nixoci.store.path import StorePath
 
 from tests.integration.support import engines

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nixoci.errors import NixOciError
-from nixoci.image import LayerInImage, assemble
-from nixoci.image_config import ImageConfig
+from nixoci.image.config import ImageConfig
+from nixoci.image.image import LayerInImage, assemble
+from nixoci.image.reference import Reference
+from nixoci.image.store_path_annotation import STORE_PATHS
 from nixoci.layer.layer import Layer
 from nixoci.layering.previous_document import previous_layers
 from nixoci.published_layers import UnusableImageError, published_layers_json
-from nixoci.reference import Reference
-from nixoci.store_path_annotation import STORE_PATHS
 
 from tests.nixoci.closure_support import store_path
 

@@ -1,10 +1,10 @@
-"""Tests of `nixoci.reference`."""
+"""Tests of `nixoci.image.reference`."""
 
 from __future__ import annotations
 
 import pytest
 from nixoci.errors import InvalidInputError
-from nixoci.reference import Reference
+from nixoci.image.reference import Reference
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,17 @@
-"""Tests of `nixoci.store_path_annotation`."""
+"""Tests of `nixoci.image.store_path_annotation`."""
 
 from __future__ import annotations
 
 import pytest
 from nixoci.errors import InvalidInputError
-from nixoci.recipe.database import DatabaseRecipe
-from nixoci.recipe.layer import ROOT, LayerRecipe, RecipeEntry
-from nixoci.store.registration import Registrations
-from nixoci.store_path_annotation import (
+from nixoci.image.store_path_annotation import (
     STORE_PATHS,
     annotated_store_paths,
     store_path_annotation,
 )
+from nixoci.recipe.database import DatabaseRecipe
+from nixoci.recipe.layer import ROOT, LayerRecipe, RecipeEntry
+from nixoci.store.registration import Registrations
 
 from tests.nixoci.closure_support import store_path
 

@@ -8,7 +8,7 @@ import tarfile
 from typing import Any
 
 import pytest
-from nixoci.descriptor import Descriptor
+from nixoci.image.descriptor import Descriptor
 from nixoci.layer.layer import write_layer
 from nixoci.layer.source import LayerSource
 from nixoci.recipe.database import DatabaseRecipe

@@ -144,11 +144,11 @@ def read_file(options: argparse.Namespace) -> None:
 
 
 def write_image(options: argparse.Namespace) -> None:
-    from nixoci.archive import write_docker_archive, write_oci_archive
     from nixoci.atomic import output_errors
-    from nixoci.descriptor import Descriptor
-    from nixoci.layout import write_oci_layout
-    from nixoci.reference import Reference
+    from nixoci.image.archive import write_docker_archive, write_oci_archive
+    from nixoci.image.descriptor import Descriptor
+    from nixoci.image.layout import write_oci_layout
+    from nixoci.image.reference import Reference
 
     descriptor = Descriptor.from_json(_read(options.descriptor))
     output = os.path.abspath(options.output)
@@ -169,7 +169,7 @@ def write_image(options: argparse.Namespace) -> None:
 
 
 def verify(options: argparse.Namespace) -> None:
-    from nixoci.descriptor import Descriptor
+    from nixoci.image.descriptor import Descriptor
     from nixoci.layer.kept import is_kept
     from nixoci.layer.reproducibility import require_no_other_contents
     from nixoci.recipe.layer import LayerRecipe
@@ -186,8 +186,8 @@ def verify(options: argparse.Namespace) -> None:
 
 
 def previous(options: argparse.Namespace) -> None:
+    from nixoci.image.reference import Reference
     from nixoci.published_layers import published_layers_json
-    from nixoci.reference import Reference
     from nixoci.registry.pull import fetch_manifest
 
     reference = Reference.parse(options.reference)
@@ -198,8 +198,8 @@ def previous(options: argparse.Namespace) -> None:
 
 
 def push(options: argparse.Namespace) -> None:
-    from nixoci.descriptor import Descriptor
-    from nixoci.reference import Reference
+    from nixoci.image.descriptor import Descriptor
+    from nixoci.image.reference import Reference
     from nixoci.registry.progress import progress_for
     from nixoci.registry.push import PushOptions, push
 
@@ -220,7 +220,7 @@ def push(options: argparse.Namespace) -> None:
 
 
 def serve(options: argparse.Namespace) -> None:
-    from nixoci.descriptor import Descriptor
+    from nixoci.image.descriptor import Descriptor
     from nixoci.registry.served_images import local_references, repository_path, serve_images
     from nixoci.registry.server import ReadOnlyRegistry
     from nixoci.registry.stop_signals import StopSignals
@@ -251,10 +251,10 @@ def load(options: argparse.Namespace) -> None:
 
 
 def _load_image(options: argparse.Namespace) -> tuple[Any, str]:
-    from nixoci.descriptor import Descriptor
     from nixoci.engine.client import find_engine
     from nixoci.engine.load import load_image
-    from nixoci.reference import Reference
+    from nixoci.image.descriptor import Descriptor
+    from nixoci.image.reference import Reference
 
     descriptor = Descriptor.from_json(_read(options.descriptor))
     references = [Reference.parse(text) for text in options.references]

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Callable, Iterable, Mapping, Optional, Sequence
 
-from nixoci.descriptor import Descriptor
-from nixoci.image import Image
+from nixoci.image.descriptor import Descriptor
+from nixoci.image.image import Image
 from nixoci.layer.layer import Layer
 from nixoci.layer_report import ImageReport, LayerReport
 from nixoci.layering.cost.model import package_name

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from nixoci.errors import InvalidInputError, NixOciError
-from nixoci.image import MEDIA_TYPE_INDEX, MEDIA_TYPE_MANIFEST, parse_layer_annotations
+from nixoci.image.image import MEDIA_TYPE_INDEX, MEDIA_TYPE_MANIFEST, parse_layer_annotations
+from nixoci.image.reference import Reference
+from nixoci.image.store_path_annotation import annotated_store_paths
 from nixoci.json_input import parse_object
 from nixoci.json_output import readable_json
-from nixoci.reference import Reference
 from nixoci.registry.errors import printable
-from nixoci.store_path_annotation import annotated_store_paths
 
 _INDEXES = (MEDIA_TYPE_INDEX, "application/vnd.docker.distribution.manifest.list.v2+json")
 

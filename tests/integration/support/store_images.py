@@ -14,12 +14,12 @@ from subprocess import CompletedProcess
 from typing import Any, Iterator, Mapping, Sequence
 
 from nixoci.compression.formats import Compression
-from nixoci.descriptor import descriptor_json
-from nixoci.image import LayerInImage, assemble
-from nixoci.image_config import ImageConfig
+from nixoci.image.config import ImageConfig
+from nixoci.image.descriptor import descriptor_json
+from nixoci.image.image import LayerInImage, assemble
+from nixoci.image.reference import Reference
 from nixoci.layer.layer import digest_layer
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry
-from nixoci.reference import Reference
 from nixoci.store.hashes import to_sri
 from nixoci.store.path import StorePath
 

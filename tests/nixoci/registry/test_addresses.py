@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nixoci.errors import InvalidInputError
-from nixoci.reference import Reference
+from nixoci.image.reference import Reference
 from nixoci.registry.address import (
     Origin,
     Url,

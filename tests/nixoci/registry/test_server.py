@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from typing import Callable, Iterator
 
 import pytest
-from nixoci.descriptor import Descriptor
 from nixoci.errors import InvalidInputError, NixOciError
-from nixoci.layout import WriteLayer
-from nixoci.reference import Reference
+from nixoci.image.descriptor import Descriptor
+from nixoci.image.layout import WriteLayer
+from nixoci.image.reference import Reference
 from nixoci.registry import server_requests
 from nixoci.registry.served_images import local_references, serve_images
 from nixoci.registry.server import ListenError, ReadOnlyRegistry, parse_listen_address

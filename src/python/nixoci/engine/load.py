@@ -17,17 +17,17 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import IO, Callable, Iterator, Optional, Sequence, Union
 
-from nixoci.archive import stream_docker_archive
 from nixoci.atomic import unwinding_signals
-from nixoci.descriptor import Descriptor
 from nixoci.engine.client import Engine, quote_output
 from nixoci.engine.errors import EngineFailedError
 from nixoci.errors import NixOciError
-from nixoci.layout import WriteLayer
-from nixoci.reference import Reference
+from nixoci.image.archive import stream_docker_archive
+from nixoci.image.descriptor import Descriptor
+from nixoci.image.layout import WriteLayer
+from nixoci.image.reference import Reference
+from nixoci.image.uncompressed import uncompressed
 from nixoci.registry.served_images import local_references, serve_images
 from nixoci.registry.server import ReadOnlyRegistry
-from nixoci.uncompressed import uncompressed
 
 
 def load_image(

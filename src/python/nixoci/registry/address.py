@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from typing import Optional
 from urllib.parse import urlsplit
 
-from nixoci.reference import Reference
+from nixoci.image.reference import Reference
 
 #: The registry of references without one has another name on the network than in references.
 DOCKER_HUB = "docker.io"

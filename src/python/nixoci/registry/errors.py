@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Optional, Sequence
 
 from nixoci.errors import NixOciError
-from nixoci.reference import Reference
+from nixoci.image.reference import Reference
 
 _LONGEST_QUOTE = 300
 

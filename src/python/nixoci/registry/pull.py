@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Mapping
 
-from nixoci.image import MEDIA_TYPE_INDEX, MEDIA_TYPE_MANIFEST, digest_of
-from nixoci.reference import Reference
+from nixoci.image.image import MEDIA_TYPE_INDEX, MEDIA_TYPE_MANIFEST, digest_of
+from nixoci.image.reference import Reference
 from nixoci.registry.address import split_reference
 from nixoci.registry.answers import describe, failure
 from nixoci.registry.connections import Connections

@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Callable, Mapping, Optional, Sequence, TypeVar, Union
 
 from nixoci.errors import InvalidInputError
-from nixoci.image import MEDIA_TYPE_MANIFEST, Image
-from nixoci.layout import Blob, WriteLayer, image_blobs
-from nixoci.reference import Reference
+from nixoci.image.image import MEDIA_TYPE_MANIFEST, Image
+from nixoci.image.layout import Blob, WriteLayer, image_blobs
+from nixoci.image.reference import Reference
 from nixoci.registry.address import split_reference
 from nixoci.registry.connections import SILENCE_TIME_LIMIT, Connections
 from nixoci.registry.credentials import CredentialSearch

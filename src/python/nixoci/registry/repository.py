@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Callable, Mapping, Optional, Union
 from urllib.parse import quote
 
-from nixoci.layout import Blob
+from nixoci.image.layout import Blob
 from nixoci.registry.address import Url, resolve_location, with_query
 from nixoci.registry.answers import describe, failure
 from nixoci.registry.connections import Answer, Body

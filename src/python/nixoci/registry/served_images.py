@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Iterable, Optional, Sequence
 
-from nixoci.descriptor import Descriptor
 from nixoci.errors import InvalidInputError
-from nixoci.image import Image
-from nixoci.layout import Blob, WriteLayer, image_blobs
-from nixoci.reference import Reference
+from nixoci.image.descriptor import Descriptor
+from nixoci.image.image import Image
+from nixoci.image.layout import Blob, WriteLayer, image_blobs
+from nixoci.image.reference import Reference
 from nixoci.registry.address import split_reference
 
 #: Repository of images that have no name.

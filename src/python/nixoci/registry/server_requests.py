@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Mapping, Optional
 from urllib.parse import parse_qs
 
 from nixoci.errors import NixOciError
-from nixoci.image import MEDIA_TYPE_MANIFEST, Image
-from nixoci.layout import Blob
+from nixoci.image.image import MEDIA_TYPE_MANIFEST, Image
+from nixoci.image.layout import Blob
 from nixoci.registry.byte_range import (
     ByteRange,
     RangeSink,

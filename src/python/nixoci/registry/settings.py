@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Iterable, Mapping, Optional
 
 from nixoci.errors import InvalidInputError
+from nixoci.image.reference import Reference
 from nixoci.json_input import get_field, parse_object
 from nixoci.json_output import readable_json
-from nixoci.reference import Reference
 
 
 @dataclass(frozen=True)

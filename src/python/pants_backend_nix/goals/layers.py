@@ -9,9 +9,9 @@ from enum import Enum
 from typing import Optional
 
 from nixoci.atomic import replace_file
-from nixoci.descriptor import Descriptor
 from nixoci.errors import NixOciError
-from nixoci.image import Image
+from nixoci.image.descriptor import Descriptor
+from nixoci.image.image import Image
 from nixoci.json_output import readable_json
 from nixoci.layer.layer import Layer
 from nixoci.layer_diff import ImageDiff, diff_images

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from nixoci.descriptor import descriptor_json, layer_summary
+from nixoci.image.descriptor import descriptor_json, layer_summary
 from nixoci.json_output import readable_json
 from pants.base.build_environment import get_buildroot
 from pants.core.goals.package import (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
 from nixoci.compression.formats import Compression
-from nixoci.image import History
+from nixoci.image.image import History
 from nixoci.layer.layer import Layer
 from nixoci.recipe.layer import LayerRecipe, Owner
 from pants.engine.addresses import Address

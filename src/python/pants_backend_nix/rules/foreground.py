@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Mapping
 
-from nixoci.descriptor import descriptor_json
-from nixoci.reference import Reference
+from nixoci.image.descriptor import descriptor_json
+from nixoci.image.reference import Reference
 from nixoci.store.tools import COMPRESSOR_PYTHON_LINK, PYTHON_LINK, TOOLS_FILE
 from pants.engine.fs import Digest, FileContent
 from pants.engine.rules import collect_rules

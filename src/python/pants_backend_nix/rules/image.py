@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Iterable, Optional
 
 from nixoci.errors import InvalidInputError
-from nixoci.image import Image, LayerInImage, assemble
-from nixoci.image_config import ImageConfig
-from nixoci.image_config import merge as merge_config
-from nixoci.image_config_values import ARCHITECTURE_OF
+from nixoci.image.config import ImageConfig
+from nixoci.image.config import merge as merge_config
+from nixoci.image.config_values import ARCHITECTURE_OF
+from nixoci.image.image import Image, LayerInImage, assemble
+from nixoci.image.store_path_annotation import store_path_annotation
 from nixoci.layering.split import MAX_LAYERS
-from nixoci.store_path_annotation import store_path_annotation
 from pants.engine.addresses import Address, Addresses
 from pants.engine.fs import Digest
 from pants.engine.rules import collect_rules

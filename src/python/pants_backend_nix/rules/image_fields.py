@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from nixoci.errors import InvalidInputError
-from nixoci.image_config import ImageConfig
+from nixoci.image.config import ImageConfig
 from pants.engine.addresses import Address, Addresses, UnparsedAddressInputs
 from pants.engine.rules import collect_rules
 from pants.engine.target import (

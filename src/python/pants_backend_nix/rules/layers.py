@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Iterable, Mapping, Optional
 
-from nixoci.image import History
+from nixoci.image.image import History
 from nixoci.layering.contents import Contents, recipes, require_closed
 from nixoci.layering.preferences import Preferences
 from nixoci.recipe.layer import LayerRecipe, Owner, Permission

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from nixoci.errors import InvalidInputError
-from nixoci.reference import Reference
+from nixoci.image.reference import Reference
 from pants.engine.addresses import Address, Addresses
 from pants.engine.env_vars import EnvironmentVarsRequest
 from pants.engine.rules import collect_rules

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from nixoci.descriptor import descriptor_json
+from nixoci.image.descriptor import descriptor_json
 from pants.engine.addresses import Address
 from pants.engine.fs import FileContent
 from pants.engine.rules import collect_rules

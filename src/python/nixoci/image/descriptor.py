@@ -12,11 +12,11 @@ from typing import Any, Mapping, Sequence
 
 from nixoci.compression.formats import Compression
 from nixoci.errors import InvalidInputError
-from nixoci.image import MEDIA_TYPE_MANIFEST, Image, parse_image, with_layers
+from nixoci.image.image import MEDIA_TYPE_MANIFEST, Image, parse_image, with_layers
+from nixoci.image.reference import Reference
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json, readable_json
 from nixoci.layer.layer import Layer, parse_recipe
-from nixoci.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from hashlib import sha256
 from typing import Any, Mapping, Optional, Sequence
 
 from nixoci.errors import InvalidInputError
-from nixoci.image_config import DEFAULT_CREATED, ImageConfig, Platform
-from nixoci.image_config_values import check_created
+from nixoci.image.config import DEFAULT_CREATED, ImageConfig, Platform
+from nixoci.image.config_values import check_created
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json
 from nixoci.layer.layer import MEDIA_TYPE_LAYER_TAR, Layer

@@ -10,11 +10,11 @@ from typing import Any, Callable, Optional, Sequence, Union
 
 from nixoci.atomic import OutputError, OutputFile, output_errors, replace_directory, sync_directory
 from nixoci.errors import InvalidInputError, NixOciError
-from nixoci.image import MEDIA_TYPE_INDEX, Image
+from nixoci.image.image import MEDIA_TYPE_INDEX, Image
+from nixoci.image.reference import Reference
 from nixoci.json_input import get_field, parse_object
 from nixoci.json_output import canonical_json
 from nixoci.layer.layer import Layer
-from nixoci.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import json
 from dataclasses import dataclass, fields
 from typing import Any, Mapping, Optional
 
-from nixoci import image_config_values as values
 from nixoci.errors import InvalidInputError
+from nixoci.image import config_values as values
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from nixoci.image import Image
+from nixoci.image.image import Image
 from nixoci.json_output import canonical_json
 
 

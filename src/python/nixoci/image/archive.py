@@ -9,11 +9,11 @@ import tarfile
 from typing import Mapping, Sequence
 
 from nixoci.atomic import replace_file
-from nixoci.image import Image
+from nixoci.image.image import Image
+from nixoci.image.layout import Blob, Write, WriteLayer, blob_path, image_blobs, layout_files
+from nixoci.image.reference import Reference
+from nixoci.image.uncompressed import uncompressed
 from nixoci.json_output import canonical_json
-from nixoci.layout import Blob, Write, WriteLayer, blob_path, image_blobs, layout_files
-from nixoci.reference import Reference
-from nixoci.uncompressed import uncompressed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
