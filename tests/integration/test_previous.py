@@ -23,9 +23,9 @@ from nixoci.registry.errors import (
     RegistryError,
     UnexpectedAnswerError,
 )
+from nixoci.registry.http.retry import RetryPolicy
 from nixoci.registry.pull import LONGEST_MANIFEST, fetch_manifest
 from nixoci.registry.push import PushOptions, push
-from nixoci.registry.retry import RetryPolicy
 from nixoci.registry.settings import Registries, RegistrySettings
 
 from tests.integration.support import engines

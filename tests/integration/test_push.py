@@ -20,10 +20,10 @@ from nixoci.registry.errors import (
     UntrustedCertificateError,
     WrongProtocolError,
 )
+from nixoci.registry.http.retry import RetryPolicy
 from nixoci.registry.progress import LineProgress
 from nixoci.registry.push import PushOptions, PushResult, push
 from nixoci.registry.push_result import MOUNTED, PRESENT, UNCHANGED, UPLOADED, WRITTEN
-from nixoci.registry.retry import RetryPolicy
 from nixoci.registry.settings import Registries, RegistrySettings
 
 from tests.integration.support import engines

@@ -20,9 +20,9 @@ from nixoci.registry.errors import (
     RepositoryUnknownError,
     UnexpectedAnswerError,
 )
+from nixoci.registry.http.retry import RetryPolicy
 from nixoci.registry.push import PushOptions, PushResult, push
 from nixoci.registry.push_result import UPLOADED
-from nixoci.registry.retry import RetryPolicy
 
 from tests.integration.support.faulty_registry import (
     Act,

@@ -1,4 +1,4 @@
-"""Tests of `nixoci.published_layers`: manifests that come from a registry, good and hostile."""
+"""Tests of `nixoci.registry.published_layers`: manifests that come from a registry, good and hostile."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nixoci.image.reference import Reference
 from nixoci.image.store_path_annotation import STORE_PATHS
 from nixoci.layer.layer import Layer
 from nixoci.layering.previous_document import previous_layers
-from nixoci.published_layers import UnusableImageError, published_layers_json
+from nixoci.registry.published_layers import UnusableImageError, published_layers_json
 
 from tests.nixoci.closure_support import store_path
 

@@ -187,7 +187,7 @@ def verify(options: argparse.Namespace) -> None:
 
 def previous(options: argparse.Namespace) -> None:
     from nixoci.image.reference import Reference
-    from nixoci.published_layers import published_layers_json
+    from nixoci.registry.published_layers import published_layers_json
     from nixoci.registry.pull import fetch_manifest
 
     reference = Reference.parse(options.reference)
@@ -221,9 +221,9 @@ def push(options: argparse.Namespace) -> None:
 
 def serve(options: argparse.Namespace) -> None:
     from nixoci.image.descriptor import Descriptor
-    from nixoci.registry.served_images import local_references, repository_path, serve_images
-    from nixoci.registry.server import ReadOnlyRegistry
-    from nixoci.registry.stop_signals import StopSignals
+    from nixoci.registry.server.served_images import local_references, repository_path, serve_images
+    from nixoci.registry.server.server import ReadOnlyRegistry
+    from nixoci.registry.server.stop_signals import StopSignals
 
     descriptors = [Descriptor.from_json(_read(path)) for path in options.descriptors]
     images = [(descriptor, local_references(descriptor)) for descriptor in descriptors]

@@ -20,8 +20,8 @@ from nixoci.registry.address import (
     split_reference,
 )
 from nixoci.registry.errors import RegistryError, printable
-from nixoci.registry.proxy import proxy_of
-from nixoci.registry.retry import RetryPolicy, parse_retry_after
+from nixoci.registry.http.proxy import proxy_of
+from nixoci.registry.http.retry import RetryPolicy, parse_retry_after
 from nixoci.registry.settings import Registries, RegistrySettings
 
 HTTPS = Origin("https", "host.example", 443)

@@ -1,11 +1,11 @@
-"""Tests of `nixoci.registry.challenge`."""
+"""Tests of `nixoci.registry.auth.challenge`."""
 
 from __future__ import annotations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nixoci.registry.challenge import Challenge, parse_challenges
+from nixoci.registry.auth.challenge import Challenge, parse_challenges
 
 _NAMES = st.text("abcdefghijklmnopqrstuvwxyz-", min_size=1, max_size=8)
 _VALUES = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20)

@@ -1,4 +1,4 @@
-"""Tests of `nixoci.registry.server` with clients of the standard library and with raw bytes."""
+"""Tests of `nixoci.registry.server.server` with clients of the standard library and with raw bytes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from nixoci.errors import InvalidInputError, NixOciError
 from nixoci.image.descriptor import Descriptor
 from nixoci.image.layout import WriteLayer
 from nixoci.image.reference import Reference
-from nixoci.registry import server_requests
-from nixoci.registry.served_images import local_references, serve_images
-from nixoci.registry.server import ListenError, ReadOnlyRegistry, parse_listen_address
+from nixoci.registry.server import requests as server_requests
+from nixoci.registry.server.served_images import local_references, serve_images
+from nixoci.registry.server.server import ListenError, ReadOnlyRegistry, parse_listen_address
 
 from tests.nixoci.layout_support import KnownImage, known_image, sha256
 

@@ -1,11 +1,16 @@
-"""Tests of `nixoci.registry.byte_range`."""
+"""Tests of `nixoci.registry.server.byte_range`."""
 
 from __future__ import annotations
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nixoci.registry.byte_range import ByteRange, RangeSink, UnsatisfiableRangeError, parse_range
+from nixoci.registry.server.byte_range import (
+    ByteRange,
+    RangeSink,
+    UnsatisfiableRangeError,
+    parse_range,
+)
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,8 @@ from nixoci.image.descriptor import Descriptor
 from nixoci.image.layout import WriteLayer
 from nixoci.image.reference import Reference
 from nixoci.image.uncompressed import uncompressed
-from nixoci.registry.served_images import local_references, serve_images
-from nixoci.registry.server import ReadOnlyRegistry
+from nixoci.registry.server.served_images import local_references, serve_images
+from nixoci.registry.server.server import ReadOnlyRegistry
 
 
 def load_image(

@@ -7,11 +7,11 @@ from typing import Mapping
 from nixoci.image.image import MEDIA_TYPE_INDEX, MEDIA_TYPE_MANIFEST, digest_of
 from nixoci.image.reference import Reference
 from nixoci.registry.address import split_reference
-from nixoci.registry.answers import describe, failure
-from nixoci.registry.connections import Connections
-from nixoci.registry.credentials import CredentialSearch
+from nixoci.registry.auth.search import CredentialSearch
 from nixoci.registry.errors import ImageUnknownError, printable
-from nixoci.registry.retry import RetryPolicy
+from nixoci.registry.http.answers import describe, failure
+from nixoci.registry.http.connections import Connections
+from nixoci.registry.http.retry import RetryPolicy
 from nixoci.registry.session import Session
 from nixoci.registry.settings import Registries
 

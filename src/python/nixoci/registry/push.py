@@ -21,9 +21,10 @@ from nixoci.image.image import MEDIA_TYPE_MANIFEST, Image
 from nixoci.image.layout import Blob, WriteLayer, image_blobs
 from nixoci.image.reference import Reference
 from nixoci.registry.address import split_reference
-from nixoci.registry.connections import SILENCE_TIME_LIMIT, Connections
-from nixoci.registry.credentials import CredentialSearch
+from nixoci.registry.auth.search import CredentialSearch
 from nixoci.registry.errors import PushCancelledError, RegistryError
+from nixoci.registry.http.connections import SILENCE_TIME_LIMIT, Connections
+from nixoci.registry.http.retry import RetryPolicy
 from nixoci.registry.progress import Progress
 from nixoci.registry.push_result import (
     MOUNTED,
@@ -36,7 +37,6 @@ from nixoci.registry.push_result import (
     PushResult,
 )
 from nixoci.registry.repository import Repository, Upload
-from nixoci.registry.retry import RetryPolicy
 from nixoci.registry.session import Session
 from nixoci.registry.settings import Registries
 

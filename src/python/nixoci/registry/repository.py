@@ -8,15 +8,15 @@ from urllib.parse import quote
 
 from nixoci.image.layout import Blob
 from nixoci.registry.address import Url, resolve_location, with_query
-from nixoci.registry.answers import describe, failure
-from nixoci.registry.connections import Answer, Body
 from nixoci.registry.errors import (
     ConnectionFailedError,
     RegistryError,
     RepositoryUnknownError,
     printable,
 )
-from nixoci.registry.retry import RETRYABLE_STATUSES
+from nixoci.registry.http.answers import describe, failure
+from nixoci.registry.http.connections import Answer, Body
+from nixoci.registry.http.retry import RETRYABLE_STATUSES
 from nixoci.registry.session import Session
 
 #: The upload that a Location leads to is not there (any more): it must be started again.

@@ -7,17 +7,17 @@ from dataclasses import replace
 from typing import Mapping, Optional
 
 from nixoci.registry.address import Origin, Url, is_loopback, registry_origin, resolve_location
-from nixoci.registry.answers import describe
-from nixoci.registry.authorization import Authorization, Scopes
-from nixoci.registry.connections import Answer, Body, Connections
-from nixoci.registry.credentials import CredentialSearch
+from nixoci.registry.auth.authorization import Authorization, Scopes
+from nixoci.registry.auth.search import CredentialSearch
 from nixoci.registry.errors import (
     ConnectionFailedError,
     PermissionDeniedError,
     UnexpectedAnswerError,
     printable,
 )
-from nixoci.registry.retry import RETRYABLE_STATUSES, RetryPolicy
+from nixoci.registry.http.answers import describe
+from nixoci.registry.http.connections import Answer, Body, Connections
+from nixoci.registry.http.retry import RETRYABLE_STATUSES, RetryPolicy
 from nixoci.registry.settings import Registries, RegistrySettings
 
 _MOST_REDIRECTS = 5

@@ -14,11 +14,11 @@ from email.message import Message
 from typing import Callable, Mapping, Optional, Union
 
 from nixoci.registry.address import Origin, Url
-from nixoci.registry.connection_errors import connection_failure
 from nixoci.registry.errors import ConnectionFailedError, WrongProtocolError
-from nixoci.registry.proxy import Proxy, proxy_of
+from nixoci.registry.http.failures import connection_failure
+from nixoci.registry.http.proxy import Proxy, proxy_of
+from nixoci.registry.http.tls import tls_context
 from nixoci.registry.settings import RegistrySettings
-from nixoci.registry.tls import tls_context
 
 #: Seconds until a connection stands, and until a registry takes or gives the next bytes. Some
 #: registries answer the end of an upload only after they have read all of it again.

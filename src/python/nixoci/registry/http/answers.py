@@ -6,7 +6,6 @@ from http import HTTPStatus
 
 from nixoci.errors import NixOciError
 from nixoci.json_input import get_field, get_list, parse_object
-from nixoci.registry.connections import Answer
 from nixoci.registry.errors import (
     PermissionDeniedError,
     RegistryError,
@@ -14,6 +13,7 @@ from nixoci.registry.errors import (
     UnexpectedAnswerError,
     printable,
 )
+from nixoci.registry.http.connections import Answer
 
 
 def error_codes(answer: Answer) -> tuple[tuple[str, str], ...]:

@@ -14,17 +14,17 @@ from urllib.parse import parse_qs
 from nixoci.errors import NixOciError
 from nixoci.image.image import MEDIA_TYPE_MANIFEST, Image
 from nixoci.image.layout import Blob
-from nixoci.registry.byte_range import (
+from nixoci.registry.errors import printable
+from nixoci.registry.server.byte_range import (
     ByteRange,
     RangeSink,
     UnsatisfiableRangeError,
     parse_range,
 )
-from nixoci.registry.errors import printable
-from nixoci.registry.served_images import ServedRepository
+from nixoci.registry.server.served_images import ServedRepository
 
 if TYPE_CHECKING:
-    from nixoci.registry.server import ReadOnlyRegistry
+    from nixoci.registry.server.server import ReadOnlyRegistry
 
 #: Seconds in which a request must be there, from the end of the last one on.
 REQUEST_TIMEOUT = 60

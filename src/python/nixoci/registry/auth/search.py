@@ -91,7 +91,7 @@ class CredentialSearch:
     def _find_in(
         self, document: Mapping[str, Any], path: str, registry: str, repository: str
     ) -> Optional[Credentials]:
-        from nixoci.registry.credential_helper import ask_helper
+        from nixoci.registry.auth.helper import ask_helper
 
         keys = [_KEY_OF_DOCKER_HUB, DOCKER_HUB] if registry == DOCKER_HUB else [registry]
         helpers = get_field(document, "credHelpers", dict, {})

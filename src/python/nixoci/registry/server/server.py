@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import Any, Callable, Mapping, Optional, Type
 
 from nixoci.errors import InvalidInputError, NixOciError
-from nixoci.registry.served_images import ServedRepository
-from nixoci.registry.server_requests import RequestHandler
+from nixoci.registry.server.requests import RequestHandler
+from nixoci.registry.server.served_images import ServedRepository
 
 #: Clients take some layers at a time, each over a connection of its own. Every connection costs a
 #: thread, so there is an end to them.
