@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Iterator
 
 import pytest
-from nixoci.layer_page import layer_page
+from nixoci.report.page import layer_page
 from nixoci.store.path import StorePath
 
 from tests.integration.support.browser import Browser, browser

@@ -11,9 +11,9 @@ from nixoci.image.config import ImageConfig
 from nixoci.image.descriptor import Descriptor, descriptor_json
 from nixoci.image.image import Image, LayerInImage, assemble
 from nixoci.layer.layer import Layer
-from nixoci.layer_diff import ImageDiff, diff_images
-from nixoci.layer_report import ImageReport, LayerFacts, report_layers
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry
+from nixoci.report.diff import ImageDiff, diff_images
+from nixoci.report.report import ImageReport, LayerFacts, report_layers
 from nixoci.store.closure import ClosureGraph
 from nixoci.store.path import StorePath
 

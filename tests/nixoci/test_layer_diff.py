@@ -1,4 +1,4 @@
-"""Tests of `nixoci.layer_diff`, and of what `layer_table` says of it."""
+"""Tests of `nixoci.report.diff`, and of what `layer_table` says of it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from hypothesis import given
 from nixoci.image.config import ImageConfig
 from nixoci.image.image import LayerInImage, assemble
 from nixoci.layer.layer import Layer
-from nixoci.layer_diff import ImageDiff, Kind
-from nixoci.layer_table import layer_table
 from nixoci.recipe.database import DatabaseRecipe
 from nixoci.recipe.layer import Permission
+from nixoci.report.diff import ImageDiff, Kind
+from nixoci.report.table import layer_table
 from nixoci.store.closure import ClosureGraph
 from nixoci.store.path import StorePath
 from nixoci.store.registration import registrations_of

@@ -1,4 +1,4 @@
-"""Tests of `nixoci.layer_page` and `layer_document`, but for what only a browser can tell.
+"""Tests of `nixoci.report.page` and `layer_document`, but for what only a browser can tell.
 
 tests/integration/test_layer_page_browser.py has that.
 """
@@ -16,8 +16,8 @@ from typing import Any, Optional
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nixoci.layer_document import layer_document
-from nixoci.layer_page import embedded_json, layer_page, page_data
+from nixoci.report.document import layer_document
+from nixoci.report.page import embedded_json, layer_page, page_data
 
 from tests.nixoci.closure_support import graph
 from tests.nixoci.layer_report_support import Built, built, images

@@ -1,4 +1,4 @@
-"""Tests of `nixoci.layer_report`, `layer_reason` and `layer_table`."""
+"""Tests of `nixoci.report.report`, `layer_reason` and `layer_table`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import given
-from nixoci.layer_report import LayerFacts, report_layers
-from nixoci.layer_table import format_bytes, format_share, layer_table
 from nixoci.layering.preferences import Preferences
 from nixoci.recipe.database import DatabaseRecipe
 from nixoci.recipe.layer import ROOT, LayerRecipe, RecipeEntry
+from nixoci.report.report import LayerFacts, report_layers
+from nixoci.report.table import format_bytes, format_share, layer_table
 from nixoci.store.closure import ClosureGraph
 from nixoci.store.registration import registrations_of
 

@@ -14,11 +14,11 @@ from nixoci.image.descriptor import Descriptor
 from nixoci.image.image import Image
 from nixoci.json_output import readable_json
 from nixoci.layer.layer import Layer
-from nixoci.layer_diff import ImageDiff, diff_images
-from nixoci.layer_document import SCHEMA_VERSION, layer_document
-from nixoci.layer_page import layer_page
-from nixoci.layer_report import ImageReport, LayerFacts, report_layers
-from nixoci.layer_table import layer_table
+from nixoci.report.diff import ImageDiff, diff_images
+from nixoci.report.document import SCHEMA_VERSION, layer_document
+from nixoci.report.page import layer_page
+from nixoci.report.report import ImageReport, LayerFacts, report_layers
+from nixoci.report.table import layer_table
 from pants.base.build_environment import get_buildroot
 from pants.core.goals.package import OutputPathField
 from pants.core.util_rules.distdir import DistDir

@@ -14,10 +14,10 @@ from typing import Callable, Iterable, Mapping, Optional, Sequence
 from nixoci.image.descriptor import Descriptor
 from nixoci.image.image import Image
 from nixoci.layer.layer import Layer
-from nixoci.layer_report import ImageReport, LayerReport
 from nixoci.layering.cost.model import package_name
 from nixoci.recipe.database import DatabaseRecipe
 from nixoci.recipe.layer import LayerRecipe
+from nixoci.report.report import ImageReport, LayerReport
 from nixoci.store.closure import ClosureGraph
 from nixoci.store.path import StorePath
 

@@ -14,9 +14,9 @@ from hashlib import sha256
 from typing import Any, Optional
 
 from nixoci.json_output import canonical_json
-from nixoci.layer_diff import ImageDiff
-from nixoci.layer_document import layer_document
-from nixoci.layer_report import ImageReport
+from nixoci.report.diff import ImageDiff
+from nixoci.report.document import layer_document
+from nixoci.report.report import ImageReport
 
 #: In HTML, `<` begins a tag and `&` a character reference; the two line ends are none in JSON and were
 #: some in JavaScript.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from nixoci.layer_diff import ImageDiff, PathChange
-from nixoci.layer_report import ImageReport, LayerReport
+from nixoci.report.diff import ImageDiff, PathChange
+from nixoci.report.report import ImageReport, LayerReport
 
 #: Grows when scripts that read the document would no longer understand it.
 SCHEMA_VERSION = 1

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Optional, Sequence
 
-from nixoci.layer_diff import ImageDiff, Kind, PathChange
-from nixoci.layer_report import ImageReport
+from nixoci.report.diff import ImageDiff, Kind, PathChange
+from nixoci.report.report import ImageReport
 
 #: So many changes are listed; JSON and HTML have all of them.
 _LINES = 20

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Optional, Sequence
 
 from nixoci.layer.layer import Layer
-from nixoci.layer_reason import Dependencies, reason
 from nixoci.layering.cost.model import package_name
 from nixoci.layering.preferences import Preferences
 from nixoci.recipe.database import DatabaseRecipe
 from nixoci.recipe.layer import ROOT, LayerRecipe
+from nixoci.report.reason import Dependencies, reason
 from nixoci.store.closure import ClosureGraph
 from nixoci.store.path import StorePath
 
