@@ -352,7 +352,7 @@ def test_the_database_is_written_again_without_nix(packaged: Packaged, tmp_path:
     blob = tmp_path / "layout/blobs" / digest.replace(":", "/")
     content = blob.read_bytes()
     blob.unlink()
-    program = "from nixoci.cli import main; raise SystemExit(main())"
+    program = "from nixoci.cli.main import main; raise SystemExit(main())"
     arguments = [dist / "plain.image.json", "--format=oci-layout", "--reference=plain:1"]
     run(
         [sys.executable, "-c", program, "write", *arguments, f"--output={tmp_path / 'layout'}"],

@@ -1,4 +1,4 @@
-"""Tests of `nixoci.cli`: the core as one file, run by a bare Python, with this machine's Nix."""
+"""Tests of `nixoci.cli.main`: the core as one file, run by a bare Python, with this machine's Nix."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def is_core(path: Path) -> bool:
         return path.parts[0] == "nixoci" and path.suffix == ".py"
 
-    zipapp.create_archive(sources, target, main="nixoci.cli:console", filter=is_core)
+    zipapp.create_archive(sources, target, main="nixoci.cli.main:console", filter=is_core)
     return target
 
 

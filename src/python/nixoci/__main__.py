@@ -1,6 +1,6 @@
 """`python -m nixoci`."""
 
-from nixoci.cli import console
+from nixoci.cli.main import console
 
 if __name__ == "__main__":
     console()

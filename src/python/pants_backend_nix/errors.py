@@ -23,7 +23,7 @@ def explain_package_error(
 ) -> NixImageError:
     """Says what went wrong with a `nix_package`, and what to do.
 
-    :param error: what the core reported (see `nixoci.cli`).
+    :param error: what the core reported (see `nixoci.cli.main`).
     :param source: the Nix file, or the store path; `attr`: the attribute path in it.
     :param log: the file that has all of what a build said.
     """

@@ -40,7 +40,7 @@ def zipapp_bytes() -> bytes:
         def add(name: str, content: bytes) -> None:
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
 
-        add("__main__.py", b"from nixoci.cli import console\n\nconsole()\n")
+        add("__main__.py", b"from nixoci.cli.main import console\n\nconsole()\n")
         for directory, directories, files in os.walk(root):
             directories.sort()
             for name in sorted(files):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from nixoci import commands
+from nixoci.cli import commands
 
-# As in `nixoci.cli`.
+# As in `nixoci.cli.main`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any

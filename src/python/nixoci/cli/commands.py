@@ -1,4 +1,4 @@
-"""What the commands of the command line do; each takes the options that `nixoci.cli_parser` parsed.
+"""What the commands of the command line do; each takes the options that `nixoci.cli.parser` parsed.
 
 Commands import what they need when they run: a digest must not wait for what a build needs.
 """
@@ -10,7 +10,7 @@ import sys
 
 from nixoci.errors import InvalidInputError, NixOciError
 
-# As in `nixoci.cli`.
+# As in `nixoci.cli.main`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse

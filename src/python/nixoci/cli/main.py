@@ -11,7 +11,7 @@ import gc
 import json
 import sys
 
-from nixoci.cli_parser import make_parser
+from nixoci.cli.parser import make_parser
 from nixoci.errors import NixOciError
 
 # Every command is a process of its own, and a digest takes little longer than its imports. So no
