@@ -20,7 +20,7 @@ from tests.integration.support import nix
 from tests.integration.support.closures import materialize_tiny_closure
 from tests.integration.support.nix import Nix
 from tests.integration.support.process import run
-from tests.nixoci.registration_support import many
+from tests.nixoci.store.registration_support import many
 
 _COMPLAINT = re.compile(
     "error|warning|missing|modified|disappeared|busy|corrupt|fixing|invalid", re.IGNORECASE

@@ -15,8 +15,8 @@ from tests.integration.support.browser import Browser, browser
 from tests.integration.support.monorepo import Monorepo
 from tests.integration.support.nix import Nix
 from tests.integration.support.package_graph import materialize_package_graph
-from tests.nixoci.closure_support import graph
-from tests.nixoci.layer_report_support import built
+from tests.nixoci.report.report_support import built
+from tests.nixoci.store.closure_support import graph
 
 _BUILD = """\
 nix_sources(name="nix", sources=["*.nix", "*.json"])

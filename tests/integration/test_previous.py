@@ -44,7 +44,7 @@ from tests.integration.support.nix import Nix
 from tests.integration.support.process import run
 from tests.integration.support.registry import Registry
 from tests.integration.support.store_images import nixoci_command
-from tests.nixoci.layout_support import KnownImage, known_image
+from tests.nixoci.image.layout_support import KnownImage, known_image
 
 NO_IMAGE = 66
 

@@ -28,7 +28,7 @@ from nixoci.registry.settings import Registries, RegistrySettings
 
 from tests.integration.support import engines
 from tests.integration.support.registry import Registry, registry
-from tests.nixoci.layout_support import KnownImage, known_image
+from tests.nixoci.image.layout_support import KnownImage, known_image
 
 FAST = PushOptions(retry=RetryPolicy(first_delay=0.01, longest_delay=0.05))
 

@@ -38,7 +38,7 @@ from tests.integration.support.faulty_registry import (
 )
 from tests.integration.support.process import run
 from tests.integration.support.registry import Registry, registry
-from tests.nixoci.layout_support import KnownImage, known_image
+from tests.nixoci.image.layout_support import KnownImage, known_image
 
 UPLOADS = "/blobs/uploads/"
 _FAST = PushOptions(retry=RetryPolicy(attempts=4, first_delay=0.01, longest_delay=0.05))

@@ -73,7 +73,7 @@ def embedded_json(value: Any) -> str:
 
 
 def _part(name: str) -> str:
-    data = pkgutil.get_data("nixoci", f"page/{name}")
+    data = pkgutil.get_data("nixoci", f"report/page_parts/{name}")
     assert data is not None, "the package has its files"
     return data.decode()
 

@@ -2,7 +2,7 @@
 
 They are those of Go's `archive/tar` (`Writer.WriteHeader` of a header without a format): ustar if
 it can say everything, and else pax extended headers, of which Go has ways of its own. How this was
-found out and verified is in `tests/nixoci/test_tar_nix2container.py`.
+found out and verified is in `tests/nixoci/tar/test_nix2container.py`.
 """
 
 from __future__ import annotations

@@ -1,0 +1,146 @@
+"""Tests of `nixoci.layer.source`, with the Nix of this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nixoci.errors import InvalidInputError
+from nixoci.layer.layer import digest_layer
+from nixoci.layer.source import LayerSource, Origin, origins_from_json, origins_to_json
+from nixoci.recipe.database import DatabaseRecipe
+from nixoci.recipe.layer import LayerRecipe, RecipeEntry
+from nixoci.store.closure import InvalidPathError
+from nixoci.store.evaluate import Derivation, evaluate
+from nixoci.store.nar import nar_hash
+from nixoci.store.nix import Nix
+from nixoci.store.path import StorePath
+
+from tests.nixoci.store.closure_support import store_path
+from tests.nixoci.store.nix_support import SYSTEM, nix, shell_derivation, unique_word, write_tree
+from tests.nixoci.store.registration_support import many
+
+DERIVATION = Derivation(store_path("a.drv"), (("out", store_path("a")),), "out")
+EVALUATION = (("root", "/r"), ("source", "default.nix"), ("attr", "x"), ("system", SYSTEM))
+ORIGINS = (
+    Origin(DERIVATION, frozenset([store_path("a"), store_path("b")]), EVALUATION, "/tmp/log"),
+    Origin(Derivation(None, DERIVATION.outputs, "out"), frozenset()),
+)
+
+
+def never() -> Nix:
+    raise AssertionError("Nix is looked for")
+
+
+def _origin(tmp_path: Path, log: str | None = None) -> Origin:
+    """Sources of a derivation that is evaluated and not built."""
+    expression = shell_derivation("built", f"echo {unique_word()} > $out")
+    root = write_tree(tmp_path / "s", {"default.nix": f"{{ system }}: {expression}"})
+    where = {"root": str(root), "source": "default.nix", "attr": "", "system": SYSTEM}
+    derivation = evaluate(nix(tmp_path), **where)
+    paths = frozenset(path for _, path in derivation.outputs)
+    return Origin(derivation, paths, tuple(where.items()), log)
+
+
+def test_json_round_trip() -> None:
+    """What was written is read back, and a list has one form."""
+    text = origins_to_json(ORIGINS)
+    assert origins_from_json(text, "/elsewhere") == ORIGINS
+    assert origins_to_json(origins_from_json(text, "/elsewhere")) == text
+    assert origins_from_json(origins_to_json([]), "/elsewhere") == ()
+
+
+def test_sources_are_relative_to_a_directory() -> None:
+    """So that a file with origins can lie beside them, wherever both are brought."""
+    text = origins_to_json([replace(ORIGINS[0], evaluation=(("root", "s"), *EVALUATION[1:]))])
+    (origin,) = origins_from_json(text, "/elsewhere")
+    assert origin.evaluation == (("root", "/elsewhere/s"), *EVALUATION[1:])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"derivation": None},
+        {"derivation": "{}"},
+        {"paths": ["/etc/passwd"]},
+        {"paths": "x"},
+        {"paths": [1]},
+        {"evaluation": []},
+        {"evaluation": {"root": "/"}},
+        {"log": 1},
+    ],
+    ids=json.dumps,
+)
+def test_hostile_origins_are_refused(change: dict[str, Any]) -> None:
+    """One value of the wrong type spoils the list."""
+    document = json.loads(origins_to_json(ORIGINS))
+    document["origins"][0].update(change)
+    with pytest.raises(InvalidInputError):
+        origins_from_json(json.dumps(document).encode(), "/")
+
+
+def test_a_database_needs_no_nix() -> None:
+    """Its layer is made of no store path, so none is looked for."""
+    recipe = DatabaseRecipe(many(3))
+    received = bytearray()
+    layer = digest_layer(recipe)
+    assert LayerSource(never).write_layer(recipe, layer, received.extend) == len(received)
+
+
+def test_what_is_missing_is_built_before_it_is_streamed(tmp_path: Path) -> None:
+    """Once, also if several threads want it at the same time; its log is written."""
+    origin = _origin(tmp_path, str(tmp_path / "logs" / "build"))
+    (path,) = origin.paths
+    assert nix(tmp_path).invalid([path]) == (path,)
+    source = LayerSource(lambda: nix(tmp_path), [origin])
+    threads = [threading.Thread(target=source.realise, args=([path],)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert nix(tmp_path).invalid([path]) == ()
+    assert (tmp_path / "logs" / "build").exists()
+    recipe = LayerRecipe((RecipeEntry(path, nar_hash(path), path),))
+    received = bytearray()
+    layer = digest_layer(recipe)
+    assert LayerSource(lambda: nix(tmp_path)).write_layer(recipe, layer, received.extend)
+    assert len(received) == layer.size
+
+
+def test_a_derivation_that_is_gone_is_evaluated_again(tmp_path: Path) -> None:
+    """The sources give it back."""
+    origin = _origin(tmp_path)
+    assert origin.derivation.drv_path is not None
+    nix(tmp_path).run(("nix-store", "--delete", origin.derivation.drv_path))
+    (path,) = origin.paths
+    LayerSource(lambda: nix(tmp_path), [origin]).realise([path])
+    assert nix(tmp_path).invalid([path]) == ()
+
+
+def test_what_has_no_origin_must_be_there(tmp_path: Path) -> None:
+    """The error names it, and not what is there."""
+    (tmp_path / "file").write_text(unique_word())
+    there = StorePath.parse(
+        nix(tmp_path).run(("nix-store", "--add", str(tmp_path / "file"))).decode().strip()
+    )
+    missing = store_path(f"never-{unique_word()}")
+    source = LayerSource(lambda: nix(tmp_path))
+    with pytest.raises(InvalidPathError) as caught:
+        source.realise([there, missing])
+    assert caught.value.paths == (missing,)
+    source.realise([there])
+
+
+def test_threads_import_nothing_of_the_core() -> None:
+    """In Python 3.9, two threads that import from one zip file may see half of a module."""
+    program = "import sys, nixoci.layer.source; print('nixoci.layer.compressed' in sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    words = [sys.executable, "-c", program]
+    assert subprocess.check_output(words, env=environment).strip() == b"True"

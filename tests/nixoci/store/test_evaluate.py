@@ -1,0 +1,411 @@
+"""Tests of `nixoci.store.evaluate`, with the Nix of this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nixoci.errors import InvalidInputError
+from nixoci.store.evaluate import (
+    EXECUTABLES,
+    Derivation,
+    EvaluationError,
+    NoSuchAttributeError,
+    UndeclaredSourceError,
+    evaluate,
+)
+from nixoci.store.nix import Nix
+from nixoci.store.path import StorePath
+
+from tests.nixoci.store.closure_support import store_path
+from tests.nixoci.store.nix_support import SYSTEM, environment, nix, shell_derivation, write_tree
+
+ONE = shell_derivation("one", "echo 1 > $out")
+SEVERAL = shell_derivation(
+    "several", "echo 1 > $dev; echo 2 > $out; echo 3 > $doc", 'outputs = [ "dev" "out" "doc" ];'
+)
+
+
+def _evaluate(home: Path, root: Path, attr: str = "", source: str = "default.nix") -> Derivation:
+    return evaluate(nix(home), root=str(root), source=source, attr=attr, system=SYSTEM)
+
+
+def _expression(root: Path, attributes: str, **files: str) -> Path:
+    return write_tree(root, {"default.nix": f"{{ system }}: {{ {attributes} }}", **files})
+
+
+def _flake(root: Path, packages: str, directory: str = "") -> Path:
+    text = (
+        f'{{ outputs = {{ self }}: let system = "{SYSTEM}"; in '
+        f"{{ packages.{SYSTEM} = {{ {packages} }}; }}; }}"
+    )
+    return write_tree(root, {os.path.join(directory, "flake.nix"): text})
+
+
+def test_an_attribute_of_a_file(tmp_path: Path) -> None:
+    """The derivation is instantiated, and its output paths are known before anything is built."""
+    found = _evaluate(tmp_path, _expression(tmp_path / "s", f"one = {ONE};"), "one")
+    assert found.drv_path is not None and "one.drv" == found.drv_path.name
+    assert ["out"] == [name for name, _ in found.outputs] and "out" == found.default_output
+    paths = tuple(path for _, path in found.outputs)
+    assert () == nix(tmp_path).invalid([found.drv_path])
+    assert found.outputs[0][1].name == "one"
+    # Whether it was built by somebody else is not known; Nix itself names the same output.
+    output = nix(tmp_path).run(("nix-store", "--query", "--outputs", found.drv_path))
+    assert list(paths) == output.decode().split()
+
+
+def test_a_file_without_an_attribute(tmp_path: Path) -> None:
+    """A file may be the derivation itself, or a function that gives it, as for `nix-build`."""
+    let = f'let system = "{SYSTEM}"; in'
+    files = {
+        "value.nix": f"{let} {ONE}",
+        "system.nix": f"{{ system }}: {ONE}",
+        "default.nix": f"{{ system ? builtins.currentSystem, other ? 1 }}: {ONE}",
+        "any.nix": f"{{ system, ... }}: {ONE}",
+        "ignored.nix": f"{{ }}: {let} {ONE}",
+    }
+    root = write_tree(tmp_path / "s", files)
+    assert 1 == len({_evaluate(tmp_path, root, source=source) for source in files})
+
+
+def test_an_attribute_that_is_a_function(tmp_path: Path) -> None:
+    """It is called as well; an argument that it lacks is Nix's error."""
+    attributes = f"plain = {ONE}; called = {{ system }}: {ONE}; lacks = {{ other }}: {ONE};"
+    root = _expression(tmp_path / "s", attributes)
+    assert _evaluate(tmp_path, root, "plain") == _evaluate(tmp_path, root, "called")
+    with pytest.raises(EvaluationError, match="without required argument 'other'"):
+        _evaluate(tmp_path, root, "lacks")
+
+
+def test_a_file_and_a_flake_give_the_same_derivation(tmp_path: Path) -> None:
+    """What is evaluated decides, and not what it is evaluated in."""
+    file = _expression(tmp_path / "file", f"one = {ONE};")
+    flake = _flake(tmp_path / "flake", f"one = {ONE}; default = {ONE};")
+    expected = _evaluate(tmp_path, file, "one")
+    assert expected == _evaluate(tmp_path, flake, "one", "flake.nix")
+    assert expected == _evaluate(tmp_path, flake, "", "flake.nix")
+    assert expected == _evaluate(tmp_path, flake, f"packages.{SYSTEM}.one", "flake.nix")
+
+
+def test_several_outputs(tmp_path: Path) -> None:
+    """All outputs are named; the default one is the first that the derivation names."""
+    found = _evaluate(tmp_path, _expression(tmp_path / "s", f"several = {SEVERAL};"), "several")
+    assert ["dev", "doc", "out"] == [name for name, _ in found.outputs]
+    assert "dev" == found.default_output
+    names = {name: path.name for name, path in found.outputs}
+    assert {"dev": "several-dev", "doc": "several-doc", "out": "several"} == names
+
+
+def test_an_output_that_is_selected_is_the_default(tmp_path: Path) -> None:
+    """`attr.doc` is the same derivation, of which `doc` is meant."""
+    root = _expression(tmp_path / "s", f"several = {SEVERAL};")
+    whole, selected = (_evaluate(tmp_path, root, attr) for attr in ("several", "several.doc"))
+    assert ("doc", whole.outputs) == (selected.default_output, selected.outputs)
+    assert whole.drv_path == selected.drv_path
+
+
+@pytest.mark.parametrize("name", ["b.c", "-x", "ä ö", "#?%26&", "${x}", "a'b", "$(id)", "'"])
+@pytest.mark.parametrize("source", ["default.nix", "flake.nix"])
+def test_odd_attribute_names(tmp_path: Path, source: str, name: str) -> None:
+    """A quoted attribute is found, whatever its name would mean to a shell, a URL or an option."""
+    quoted = '"' + name.replace("${", "\\${") + '"'
+    attributes = f"{quoted} = {ONE}; other = {SEVERAL};"
+    make = _flake if source == "flake.nix" else _expression
+    found = _evaluate(tmp_path, make(tmp_path / "s", attributes), f'"{name}"', source)
+    assert found.drv_path is not None and "one.drv" == found.drv_path.name
+
+
+@pytest.mark.parametrize("attr", ["-x", "--help", "--option"])
+def test_an_attribute_that_is_an_option_is_refused(tmp_path: Path, attr: str) -> None:
+    """A leading dash never reaches Nix's command line; in quotes it is a name."""
+    with pytest.raises(InvalidInputError, match="attribute path") as caught:
+        _evaluate(tmp_path, _expression(tmp_path / "s", ""), attr)
+    assert attr == caught.value.value
+
+
+@pytest.mark.parametrize("name", ["a b", "a#b?c=d", "a%20b", "a+b", "ä", "a=b"])
+@pytest.mark.parametrize("source", ["default.nix", "flake.nix"])
+def test_odd_directory_names(tmp_path: Path, source: str, name: str) -> None:
+    """The place of the sources may have any name, and does not change the derivation."""
+    make = _flake if source == "flake.nix" else _expression
+    here = _evaluate(tmp_path, make(tmp_path / name, f"one = {ONE};"), "one", source)
+    assert here == _evaluate(tmp_path, make(tmp_path / "plain", f"one = {ONE};"), "one", source)
+
+
+@pytest.mark.parametrize("source", ["default.nix", "flake.nix"])
+@pytest.mark.parametrize("attr", ["nosuch", "one.nosuch.deeper", '"on e"'])
+def test_no_such_attribute(tmp_path: Path, source: str, attr: str) -> None:
+    """The error has the source, the attribute and what Nix says of it."""
+    make = _flake if source == "flake.nix" else _expression
+    with pytest.raises(NoSuchAttributeError) as caught:
+        _evaluate(tmp_path, make(tmp_path / "s", f"one = {ONE};"), attr, source)
+    assert (source, attr) == (caught.value.source, caught.value.attr)
+    assert f"could not evaluate {attr} of {source}" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["1", '"text"', "{ }", "x: x", "[ 1 ]", '{ type = "other"; }'])
+def test_what_is_no_derivation_is_refused(tmp_path: Path, value: str) -> None:
+    """The error says so, instead of what Nix makes of it."""
+    with pytest.raises(NoSuchAttributeError, match="^Nix could .*\nvalue is not a derivation.$"):
+        _evaluate(tmp_path, _expression(tmp_path / "s", f"value = {value};"), "value")
+
+
+@pytest.mark.parametrize(
+    "value, expected",
+    [
+        ('throw "why it fails"', "why it fails"),
+        ('{ type = throw "why it fails"; }', "why it fails"),
+        (
+            'derivation { name = "x"; inherit system; builder = throw "why it fails"; }',
+            "why it fails",
+        ),
+        ("import <nixpkgs> { }", "nixpkgs"),
+        ("1 + { }", "set"),
+        ("let x = x; in x", "infinite recursion"),
+    ],
+)
+def test_an_evaluation_error_is_that_of_nix(tmp_path: Path, value: str, expected: str) -> None:
+    """Nix's own message is shown, also where it quotes the code that asked."""
+    with pytest.raises(EvaluationError) as caught:
+        _evaluate(tmp_path, _expression(tmp_path / "s", f"value = {value};"), "value")
+    assert EvaluationError is type(caught.value)
+    assert caught.value.message.startswith("error:") and expected in caught.value.message
+    assert caught.value.message in str(caught.value)
+
+
+def test_a_syntax_error_is_that_of_nix(tmp_path: Path) -> None:
+    """The message says where, relative to the sources and not to the machine."""
+    root = write_tree(tmp_path / "s", {"sub/a.nix": "{ a = ; }"})
+    with pytest.raises(EvaluationError, match="syntax error") as caught:
+        _evaluate(tmp_path, root, "a", "sub/a.nix")
+    assert "at sub/a.nix:1:" in caught.value.message
+    assert str(tmp_path) not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "expression, path",
+    [
+        ("import ./hidden.nix", "hidden.nix"),
+        ("import ./sub/hidden.nix", "sub/hidden.nix"),
+        ("builtins.readFile ./hidden.txt", "hidden.txt"),
+        ("builtins.readFile /etc/hostname", "/etc/hostname"),
+        ("builtins.readDir /etc", "/etc"),
+        ("builtins.path { path = /etc; name = ''x''; }", "/etc"),
+    ],
+)
+@pytest.mark.parametrize("source", ["default.nix", "flake.nix"])
+def test_an_undeclared_source_is_named(
+    tmp_path: Path, source: str, expression: str, path: str
+) -> None:
+    """A file that is not below the root cannot be read; below it, the error has its own path."""
+    make = _flake if source == "flake.nix" else _expression
+    root = write_tree(make(tmp_path / "s", f"a = {expression};"), {"sub/other.nix": ""})
+    with pytest.raises(UndeclaredSourceError) as caught:
+        _evaluate(tmp_path, root, "a", source)
+    # Outside of the root, Nix 2.26 names the directory that may not be entered.
+    names = (path,) if path[0] != "/" else (path, os.path.dirname(path))
+    assert caught.value.path in names and source == caught.value.source
+
+
+def test_a_file_above_the_root_is_invisible(tmp_path: Path) -> None:
+    """It exists, and is outside of what was declared."""
+    write_tree(tmp_path, {"above.nix": "1"})
+    with pytest.raises(UndeclaredSourceError) as caught:
+        _evaluate(tmp_path, _expression(tmp_path / "s", "a = import ../above.nix;"), "a")
+    assert str(tmp_path / "above.nix") == caught.value.path
+
+
+def test_a_flake_sees_its_own_directory_only(tmp_path: Path) -> None:
+    """What lies above it is outside, although it is below the root; what lies below is not."""
+    root = _flake(tmp_path / "s", f"up = import ../up.nix; one = import ./in/one.nix;", "sub")
+    write_tree(root, {"up.nix": "1", "sub/in/one.nix": f'let system = "{SYSTEM}"; in {ONE}'})
+    assert _evaluate(tmp_path, root, "one", "sub/flake.nix").outputs
+    with pytest.raises(UndeclaredSourceError):
+        _evaluate(tmp_path, root, "up", "sub/flake.nix")
+
+
+def test_an_undeclared_file_of_a_flake_is_named_from_the_root(tmp_path: Path) -> None:
+    """The copy in the store that Nix evaluates is translated back."""
+    root = _flake(tmp_path / "s", "a = import ./b/hidden.nix;", "sub")
+    write_tree(root, {"sub/b/other.nix": ""})
+    with pytest.raises(UndeclaredSourceError) as caught:
+        _evaluate(tmp_path, root, "a", "sub/flake.nix")
+    assert "sub/b/hidden.nix" == caught.value.path
+
+
+def test_other_files_below_the_root_can_be_read(tmp_path: Path) -> None:
+    """A file sees what is beside, above and below it in the root."""
+    root = write_tree(
+        tmp_path / "s",
+        {
+            "sub/a.nix": "{ system }: import ../lib.nix system ./data.txt",
+            "lib.nix": f"system: file: {shell_derivation('x', '${builtins.readFile file}')}",
+            "sub/data.txt": "echo",
+        },
+    )
+    assert "x.drv" == str(_evaluate(tmp_path, root, source="sub/a.nix").drv_path)[-5:]
+
+
+def test_a_source_that_does_not_exist(tmp_path: Path) -> None:
+    """The error names it as an undeclared source, as it may just not be a dependency."""
+    with pytest.raises(UndeclaredSourceError) as caught:
+        _evaluate(tmp_path, _expression(tmp_path / "s", ""), "a", "nosuch.nix")
+    assert "nosuch.nix" == caught.value.path
+
+
+@pytest.mark.parametrize("source", ["../other/flake.nix", "../other/default.nix", "link/flake.nix"])
+def test_a_source_outside_the_root_is_refused(tmp_path: Path, source: str) -> None:
+    """Neither dots nor a symbolic link lead to a flake that was not declared."""
+    _flake(_expression(tmp_path / "other", f"default = {ONE};"), f"default = {ONE};")
+    root = _expression(tmp_path / "s", "")
+    (root / "link").symlink_to(tmp_path / "other")
+    for path in (source, str(tmp_path / "other" / "flake.nix")):
+        with pytest.raises(InvalidInputError, match="not below the root"):
+            _evaluate(tmp_path, root, "default", path)
+
+
+@pytest.mark.parametrize("source", ["default.nix", "flake.nix"])
+def test_the_same_files_give_the_same_derivation(tmp_path: Path, source: str) -> None:
+    """Neither the place of the root nor the times of its files get into the derivation."""
+    # All that a flake is told of itself, and the whole directory as an input.
+    told = "${./.} ${toString (self.lastModified or 0)}" if source == "flake.nix" else "${./.}"
+    attributes = f"a = {shell_derivation('a', told)};"
+    make = _flake if source == "flake.nix" else _expression
+    roots = [make(tmp_path / name / "s", attributes) for name in ("one", "other/deeper")]
+    os.utime(roots[1] / source, (1_600_000_000, 1_600_000_000))
+    os.utime(roots[1], (1_700_000_000, 1_700_000_000))
+    one, other = (_evaluate(tmp_path, root, "a", source) for root in roots)
+    assert one == other
+
+
+@pytest.mark.parametrize("source", ["default.nix", "flake.nix"])
+def test_the_machine_does_not_leak_in(
+    tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Environment variables, the current directory and NIX_PATH change nothing."""
+    read = " ".join(f'${{builtins.getEnv "{name}"}}' for name in ("HOME", "PWD", "SECRET", "PATH"))
+    lookup = "${toString (builtins.length builtins.nixPath)}" if source != "flake.nix" else ""
+    make = _flake if source == "flake.nix" else _expression
+    root = make(tmp_path / "s", f"a = {shell_derivation('a', read + lookup)};")
+    expected = _evaluate(tmp_path, root, "a", source)
+    other = {"HOME": str(tmp_path / "h"), "SECRET": "x", "NIX_PATH": "nixpkgs=/etc:b=/tmp"}
+    (tmp_path / "h").mkdir()
+    monkeypatch.chdir(tmp_path / "h")
+    for name, value in other.items():
+        monkeypatch.setenv(name, value)
+    changed = Nix.find({**environment(tmp_path), **other})
+    found = evaluate(changed, root=str(root), source=source, attr="a", system=SYSTEM)
+    assert expected == found
+    text = Path(str(found.drv_path)).read_text()
+    assert str(tmp_path) not in text and "SECRET" not in text
+
+
+def test_a_relative_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The root is found from the current directory, and through a symbolic link."""
+    root = _expression(tmp_path / "s", f"one = {ONE};")
+    (tmp_path / "link").symlink_to(root)
+    expected = _evaluate(tmp_path, root, "one")
+    monkeypatch.chdir(tmp_path)
+    assert (
+        expected
+        == _evaluate(tmp_path, Path("s"), "one")
+        == _evaluate(tmp_path, Path("link"), "one")
+    )
+
+
+def test_the_system_is_the_one_asked_for(tmp_path: Path) -> None:
+    """Evaluation for another system needs no such machine; it is another derivation."""
+    current = shell_derivation("a", "x").replace(
+        "inherit system", "system = builtins.currentSystem"
+    )
+    root = _expression(tmp_path / "s", f"given = {ONE}; current = {current};")
+    for attr in ("given", "current"):
+        drv_paths = set()
+        for system in (SYSTEM, "aarch64-linux"):
+            found = evaluate(
+                nix(tmp_path), root=str(root), source="default.nix", attr=attr, system=system
+            )
+            assert f'"{system}"' in Path(str(found.drv_path)).read_text()
+            drv_paths.add(found.drv_path)
+        assert 2 == len(drv_paths)
+
+
+def test_json_round_trip() -> None:
+    """What `to_json` writes is read back; outputs are sorted by name whatever the order."""
+    outputs = (("dev", store_path("dev")), ("out", store_path("out")))
+    for drv_path in (store_path("x.drv"), None):
+        derivation = Derivation(drv_path, outputs, "out")
+        assert derivation == Derivation.from_json(derivation.to_json())
+        turned = Derivation(drv_path, outputs[::-1], "out")
+        assert derivation.to_json() == turned.to_json()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"drvPath": "/etc/passwd"},
+        {"drvPath": 1},
+        {"outputs": []},
+        {"outputs": {}},
+        {"outputs": {"out": "/etc"}},
+        {"outputs": {"out": None}},
+        {"outputs": None},
+        {"default": "dev"},
+        {"default": None},
+        {"default": 1},
+    ],
+)
+def test_a_hostile_derivation_is_refused(change: dict[str, Any]) -> None:
+    """One value of the wrong type or form spoils it."""
+    good = {"drvPath": store_path("x.drv"), "outputs": {"out": store_path("x")}, "default": "out"}
+    assert (
+        StorePath.parse(store_path("x"))
+        == Derivation.from_json(json.dumps(good).encode()).outputs[0][1]
+    )
+    with pytest.raises(InvalidInputError):
+        Derivation.from_json(json.dumps({**good, **change}).encode())
+
+
+def test_modes_of_sources_are_those_that_are_listed(tmp_path: Path) -> None:
+    """Nix sees of a file whether it is executable. A hard link into somebody's cache is as well what
+    the list says, and leaves mode and time of the cached file as they were."""
+    cached = tmp_path / "cached"
+    cached.write_text("a large file")
+    cached.chmod(0o555)
+    before = cached.stat()
+    found = []
+    for name, listed in (("linked", []), ("copied", []), ("linked", ["file"])):
+        root = tmp_path / str(len(found)) / "s"
+        _expression(root, f"one = {shell_derivation('one', 'cat ${./file} > $out')};")
+        if name == "linked":
+            os.link(cached, root / "file")
+        else:
+            (root / "file").write_text("a large file")
+        Path(f"{root}{EXECUTABLES}").write_text(json.dumps({"executables": listed}))
+        found.append(_evaluate(tmp_path, root, "one"))
+    assert found[0] == found[1] != found[2]
+    after = cached.stat()
+    assert (before.st_mode, before.st_mtime_ns) == (after.st_mode, after.st_mtime_ns)
+
+
+def test_features_of_nix_are_an_input(tmp_path: Path) -> None:
+    """They change what an expression means, so they are given with the sources."""
+    root = tmp_path / "s"
+    name = '${if builtins ? fetchClosure then "with" else "without"}'
+    _expression(root, f"one = {shell_derivation(name, 'echo > $out')};")
+    found = [
+        evaluate(
+            nix(tmp_path),
+            root=str(root),
+            source="default.nix",
+            attr="one",
+            system=SYSTEM,
+            features=features,
+        ).drv_path
+        for features in ((), ("fetch-closure",))
+    ]
+    assert [str(path).partition("-")[2] for path in found] == ["without.drv", "with.drv"]

@@ -1,0 +1,68 @@
+"""NAR hashes are those of Nix."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from nixoci.store.hashes import parse_sha256, to_sri
+from nixoci.store.nar import NarError, nar_hash, read_nar
+
+from tests.integration.support.tools import tool
+from tests.nixoci.tar.tar_support import (
+    ODD_NAMES,
+    File,
+    Link,
+    Node,
+    nodes,
+    temporary_directory,
+    write_tree,
+)
+
+
+def hash_by_nix(path: str) -> str:
+    """In the notation that every version of `nix-hash` prints: hexadecimal."""
+    command = [tool("nix-hash"), "--type", "sha256", path]
+    result = subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="ascii")
+    return to_sri(parse_sha256("sha256:" + result.stdout.strip()))
+
+
+def dump_by_nix(path: str) -> bytes:
+    command = [tool("nix-store"), "--dump", path]
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(node=nodes)
+def test_hash_is_that_of_nix(node: Node) -> None:
+    """Any tree has the NAR hash that `nix-hash` gives it."""
+    with temporary_directory() as directory:
+        write_tree(os.fsencode(f"{directory}/tree"), node)
+        assert nar_hash(f"{directory}/tree") == hash_by_nix(f"{directory}/tree")
+
+
+def test_size_is_that_of_the_dump(tmp_path: Path) -> None:
+    """The size is that of what `nix-store --dump` writes, here for every odd name."""
+    tree: Node = {
+        b"files": {name: File(name) for name in ODD_NAMES},
+        b"links": {name: Link(name) for name in ODD_NAMES},
+        b"large": File(bytes(1_000_001), 0o555),
+    }
+    write_tree(os.fsencode(f"{tmp_path}/tree"), tree)
+    nar = read_nar(f"{tmp_path}/tree")
+    assert nar.size == len(dump_by_nix(f"{tmp_path}/tree"))
+    assert nar.hash == hash_by_nix(f"{tmp_path}/tree")
+
+
+def test_what_has_no_nar(tmp_path: Path) -> None:
+    """A missing path and a pipe are errors that name the file."""
+    with pytest.raises(NarError) as caught:
+        nar_hash(f"{tmp_path}/missing")
+    assert caught.value.file == f"{tmp_path}/missing"
+    os.mkfifo(f"{tmp_path}/pipe")
+    with pytest.raises(NarError) as caught:
+        nar_hash(str(tmp_path))
+    assert caught.value.file == f"{tmp_path}/pipe"
