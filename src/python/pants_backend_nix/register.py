@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pants.core.util_rules import source_files
 
-from pants_backend_nix import dependencies, environment_fields
 from pants_backend_nix.goals import layers as layers_goal
 from pants_backend_nix.goals import package, publish
 from pants_backend_nix.goals import run as run_goal
@@ -34,7 +33,8 @@ from pants_backend_nix.rules import (
     verified,
     zipapp,
 )
-from pants_backend_nix.target_types import target_types as _target_types
+from pants_backend_nix.targets import dependencies, environment_fields
+from pants_backend_nix.targets.target_types import target_types as _target_types
 
 
 def target_types():

@@ -19,7 +19,7 @@ from pants.option.subsystem import Subsystem
 from pants.util.docutil import bin_name
 from pants.util.strutil import softwrap
 
-from pants_backend_nix.layering_fields import Layering, check_rate
+from pants_backend_nix.targets.layering_fields import Layering, check_rate
 
 #: Where Nix is installed when `PATH` does not say: system-wide, per user, on NixOS.
 USUAL_PLACES = (

@@ -36,7 +36,7 @@ from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.rules.digested import DigestedLayersRequest, digest_layers
 from pants_backend_nix.rules.image import ImageRequest, build_image
 from pants_backend_nix.rules.layers import PlannedLayers
-from pants_backend_nix.target_types import NixConfigField, NixMaxLayersField
+from pants_backend_nix.targets.target_types import NixConfigField, NixMaxLayersField
 
 logger = logging.getLogger(__name__)
 

@@ -23,7 +23,6 @@ from pants.engine.fs import FileContent
 from pants.engine.rules import collect_rules
 from pants.engine.unions import UnionRule
 
-from pants_backend_nix.compression_fields import default_compression
 from pants_backend_nix.engine import create, implicitly, merge, prefix, rule
 from pants_backend_nix.rules.digested import DigestedLayersRequest, digest_layers
 from pants_backend_nix.rules.image import BuiltImage, ImageRequest, build_image
@@ -31,7 +30,8 @@ from pants_backend_nix.rules.references import ReferencesRequest, name_image
 from pants_backend_nix.rules.run import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.step import StoreStep, run_store_step
 from pants_backend_nix.subsystem import NixImageSubsystem
-from pants_backend_nix.target_types import (
+from pants_backend_nix.targets.compression_fields import default_compression
+from pants_backend_nix.targets.target_types import (
     NixConfigField,
     NixLayersField,
     NixMaxLayersField,

@@ -18,7 +18,6 @@ from pants.engine.process import InteractiveProcess
 from pants.engine.rules import collect_rules
 
 from pants_backend_nix.engine import concurrently, environment_variables, implicitly, rule
-from pants_backend_nix.publish_fields import NixRegistriesField, NixSkipPushField
 from pants_backend_nix.rules.foreground import Foreground, ForegroundRequest, prepare_foreground
 from pants_backend_nix.rules.image import BuiltImage
 from pants_backend_nix.rules.references import (
@@ -29,7 +28,8 @@ from pants_backend_nix.rules.references import (
 from pants_backend_nix.rules.registries import RegistryOptionsRequest, collect_registries
 from pants_backend_nix.rules.verified import VerifiedImageRequest, verify_image
 from pants_backend_nix.subsystem import NixImageSubsystem
-from pants_backend_nix.target_types import NixConfigField
+from pants_backend_nix.targets.publish_fields import NixRegistriesField, NixSkipPushField
+from pants_backend_nix.targets.target_types import NixConfigField
 
 #: Where credentials, proxies and certificates are; what credential helpers need to be found and run.
 _ENVIRONMENT_NAMES = (

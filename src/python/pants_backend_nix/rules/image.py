@@ -17,12 +17,6 @@ from pants.engine.fs import Digest
 from pants.engine.rules import collect_rules
 from pants.engine.target import Target
 
-from pants_backend_nix.compression_fields import compression_of
-from pants_backend_nix.database_fields import (
-    NixDatabaseField,
-    NixDatabaseSignaturesField,
-    owner_of_nix,
-)
 from pants_backend_nix.engine import EnvironmentNameRequest, implicitly, rule, targets_of
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.rules.digested import DigestedLayersRequest, digest_layers
@@ -32,6 +26,12 @@ from pants_backend_nix.rules.layer_targets import LayerTargetsRequest, resolve_l
 from pants_backend_nix.rules.layers import PlannedLayers
 from pants_backend_nix.rules.step import StoreStep, run_store_step
 from pants_backend_nix.subsystem import NixImageSubsystem, NixSubsystem
+from pants_backend_nix.targets.compression_fields import compression_of
+from pants_backend_nix.targets.database_fields import (
+    NixDatabaseField,
+    NixDatabaseSignaturesField,
+    owner_of_nix,
+)
 
 if TYPE_CHECKING:
     from nixoci.layer.layer import Recipe

@@ -18,7 +18,6 @@ from pants.engine.target import (
 )
 from pants.util.frozendict import FrozenDict
 
-from pants_backend_nix import target_types as fields
 from pants_backend_nix.engine import (
     addresses_of,
     concurrently,
@@ -28,9 +27,10 @@ from pants_backend_nix.engine import (
     targets_of,
 )
 from pants_backend_nix.errors import NixImageError
-from pants_backend_nix.interpolation import Interpolation
 from pants_backend_nix.rules.evaluate import NixPackage, NixPackageRequest, evaluate_package
 from pants_backend_nix.rules.layer_targets import LayerTargetsRequest, resolve_layer_targets
+from pants_backend_nix.targets import target_types as fields
+from pants_backend_nix.targets.interpolation import Interpolation
 
 
 @dataclass(frozen=True)

@@ -24,17 +24,17 @@ from pants_backend_nix.engine import (
     targets_of,
 )
 from pants_backend_nix.errors import NixImageError
-from pants_backend_nix.layering_fields import (
+from pants_backend_nix.rules.layer_plan import LayerPlanRequest, split_images
+from pants_backend_nix.rules.split import LayerSplit, SplitRequest, split_graph
+from pants_backend_nix.rules.stack import Floor
+from pants_backend_nix.subsystem import NixImageSubsystem
+from pants_backend_nix.targets.layering_fields import (
     NixChangeRatesField,
     NixLayerGroupsField,
     NixLayeringField,
     NixPreviousField,
 )
-from pants_backend_nix.plan_fields import NixLayerPlanField, NixPlannedImagesField
-from pants_backend_nix.rules.layer_plan import LayerPlanRequest, split_images
-from pants_backend_nix.rules.split import LayerSplit, SplitRequest, split_graph
-from pants_backend_nix.rules.stack import Floor
-from pants_backend_nix.subsystem import NixImageSubsystem
+from pants_backend_nix.targets.plan_fields import NixLayerPlanField, NixPlannedImagesField
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,14 @@ from pants_backend_nix.engine import (
     rule,
 )
 from pants_backend_nix.errors import NixImageError
-from pants_backend_nix.interpolation import Interpolation
-from pants_backend_nix.permissions_field import PermissionsField, to_permission
-from pants_backend_nix.reproducible_field import NixReproducibleField
 from pants_backend_nix.rules.evaluate import NixPackage
 from pants_backend_nix.rules.layering import FloorSplitRequest, rates_of, split_floor
 from pants_backend_nix.rules.stack import StackRequest, stack_contents
 from pants_backend_nix.subsystem import NixImageSubsystem
-from pants_backend_nix.target_types import (
+from pants_backend_nix.targets.interpolation import Interpolation
+from pants_backend_nix.targets.permissions_field import PermissionsField, to_permission
+from pants_backend_nix.targets.reproducible_field import NixReproducibleField
+from pants_backend_nix.targets.target_types import (
     NixAuthorField,
     NixCommentField,
     NixCreatedByField,

@@ -17,8 +17,8 @@ from pants_backend_nix.engine import (
     execution_in,
     rule,
 )
-from pants_backend_nix.environment_fields import HasNixField
 from pants_backend_nix.errors import NixImageError
+from pants_backend_nix.targets.environment_fields import HasNixField
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,14 @@ from pants.util.value_interpolation import InterpolationContext, InterpolationEr
 
 from pants_backend_nix.engine import environment_variables, implicitly, rule, targets_of
 from pants_backend_nix.errors import NixImageError
-from pants_backend_nix.publish_fields import (
+from pants_backend_nix.rules.registries import RegistryOptionsRequest, collect_registries
+from pants_backend_nix.subsystem import NixImageSubsystem
+from pants_backend_nix.targets.publish_fields import (
     NixImageTagsField,
     NixRegistriesField,
     NixRepositoryField,
 )
-from pants_backend_nix.registries import Registry
-from pants_backend_nix.rules.registries import RegistryOptionsRequest, collect_registries
-from pants_backend_nix.subsystem import NixImageSubsystem
+from pants_backend_nix.targets.registries import Registry
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from pants_backend_nix.rules.closure import ClosureRequest, query_closure
 from pants_backend_nix.rules.evaluate import NixPackage
 from pants_backend_nix.rules.layer_targets import LayerTargetsRequest, resolve_layer_targets
 from pants_backend_nix.rules.subtract import SubtractRequest, subtract_ignored
-from pants_backend_nix.target_types import NixMaxLayersField
+from pants_backend_nix.targets.target_types import NixMaxLayersField
 
 logger = logging.getLogger(__name__)
 

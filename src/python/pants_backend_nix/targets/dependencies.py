@@ -22,8 +22,8 @@ from pants_backend_nix.engine import (
     rule,
     targets_of,
 )
-from pants_backend_nix.plan_fields import NixLayerPlanField, NixPlannedImagesField
-from pants_backend_nix.target_types import (
+from pants_backend_nix.targets.plan_fields import NixLayerPlanField, NixPlannedImagesField
+from pants_backend_nix.targets.target_types import (
     NixConfigField,
     NixCopyToRootField,
     NixIgnoreField,

@@ -28,29 +28,32 @@ from pants.engine.target import (
 from pants.util.docutil import bin_name
 from pants.util.strutil import help_text
 
-from pants_backend_nix.compression_fields import NixCompressionField, NixCompressionLevelField
-from pants_backend_nix.database_fields import (
+from pants_backend_nix.targets.compression_fields import (
+    NixCompressionField,
+    NixCompressionLevelField,
+)
+from pants_backend_nix.targets.database_fields import (
     NixDatabaseField,
     NixDatabaseSignaturesField,
     NixGidField,
     NixUidField,
 )
-from pants_backend_nix.environment_fields import NixEnvironmentField
-from pants_backend_nix.layering_fields import (
+from pants_backend_nix.targets.environment_fields import NixEnvironmentField
+from pants_backend_nix.targets.layering_fields import (
     NixChangeRatesField,
     NixLayerGroupsField,
     NixLayeringField,
     NixPreviousField,
 )
-from pants_backend_nix.permissions_field import PermissionsField
-from pants_backend_nix.plan_fields import NixLayerPlanField, NixLayerPlanTarget
-from pants_backend_nix.publish_fields import (
+from pants_backend_nix.targets.permissions_field import PermissionsField
+from pants_backend_nix.targets.plan_fields import NixLayerPlanField, NixLayerPlanTarget
+from pants_backend_nix.targets.publish_fields import (
     NixImageTagsField,
     NixRegistriesField,
     NixRepositoryField,
     NixSkipPushField,
 )
-from pants_backend_nix.reproducible_field import NixReproducibleField
+from pants_backend_nix.targets.reproducible_field import NixReproducibleField
 
 _INTERPOLATION = (
     "`{name}` stands for the store path of the `nix_package` of that name among the packages of "
