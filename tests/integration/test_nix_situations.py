@@ -13,7 +13,7 @@ from nixoci.recipe.layer import RECIPE_VERSION
 from pants.engine.addresses import Address
 
 from pants_backend_nix.errors import explain_package_error
-from pants_backend_nix.rules.zipapp import zipapp_bytes
+from pants_backend_nix.rules.core.zipapp import zipapp_bytes
 from tests.integration.support.interpreters import interpreter
 from tests.integration.support.process import daemon
 from tests.integration.support.tools import tool

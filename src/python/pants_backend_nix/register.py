@@ -7,31 +7,32 @@ from pants.core.util_rules import source_files
 from pants_backend_nix.goals import layers as layers_goal
 from pants_backend_nix.goals import package, publish
 from pants_backend_nix.goals import run as run_goal
-from pants_backend_nix.rules import (
-    closure,
-    compress,
-    database,
-    digest,
+from pants_backend_nix.rules.assembly import (
     digested,
-    evaluate,
-    foreground,
     image,
     image_fields,
     layer_plan,
     layer_targets,
     layering,
     layers,
+    stack,
+)
+from pants_backend_nix.rules.core import place, run, step, zipapp
+from pants_backend_nix.rules.delivery import (
+    foreground,
     origins,
-    place,
     references,
     registries,
-    run,
-    split,
-    stack,
-    step,
-    subtract,
     verified,
-    zipapp,
+)
+from pants_backend_nix.rules.flow import (
+    closure,
+    compress,
+    database,
+    digest,
+    evaluate,
+    split,
+    subtract,
 )
 from pants_backend_nix.targets import dependencies, environment_fields
 from pants_backend_nix.targets.target_types import target_types as _target_types
@@ -44,32 +45,38 @@ def target_types():
 def rules():
     modules = (
         source_files,
+        # What users write.
         dependencies,
         environment_fields,
+        # Running the core.
         zipapp,
         place,
         run,
-        evaluate,
         step,
+        # A station of the flow each.
+        evaluate,
         closure,
         subtract,
+        split,
+        digest,
+        compress,
+        database,
+        # The flow for targets that name each other.
         layer_targets,
         stack,
-        split,
         image_fields,
         layer_plan,
         layering,
-        database,
-        digest,
-        compress,
         layers,
         digested,
         image,
+        # Out of the house.
         verified,
         origins,
         registries,
         references,
         foreground,
+        # Goals.
         package,
         publish,
         run_goal,

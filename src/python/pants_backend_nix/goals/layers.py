@@ -33,9 +33,9 @@ from pants.util.strutil import softwrap
 
 from pants_backend_nix.engine import concurrently, implicitly, rule, targets_of
 from pants_backend_nix.errors import NixImageError
-from pants_backend_nix.rules.digested import DigestedLayersRequest, digest_layers
-from pants_backend_nix.rules.image import ImageRequest, build_image
-from pants_backend_nix.rules.layers import PlannedLayers
+from pants_backend_nix.rules.assembly.digested import DigestedLayersRequest, digest_layers
+from pants_backend_nix.rules.assembly.image import ImageRequest, build_image
+from pants_backend_nix.rules.assembly.layers import PlannedLayers
 from pants_backend_nix.targets.target_types import NixConfigField, NixMaxLayersField
 
 logger = logging.getLogger(__name__)

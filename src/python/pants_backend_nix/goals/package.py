@@ -24,11 +24,11 @@ from pants.engine.rules import collect_rules
 from pants.engine.unions import UnionRule
 
 from pants_backend_nix.engine import create, implicitly, merge, prefix, rule
-from pants_backend_nix.rules.digested import DigestedLayersRequest, digest_layers
-from pants_backend_nix.rules.image import BuiltImage, ImageRequest, build_image
-from pants_backend_nix.rules.references import ReferencesRequest, name_image
-from pants_backend_nix.rules.run import CurrentSessionRequest, current_session
-from pants_backend_nix.rules.step import StoreStep, run_store_step
+from pants_backend_nix.rules.assembly.digested import DigestedLayersRequest, digest_layers
+from pants_backend_nix.rules.assembly.image import BuiltImage, ImageRequest, build_image
+from pants_backend_nix.rules.core.run import CurrentSessionRequest, current_session
+from pants_backend_nix.rules.core.step import StoreStep, run_store_step
+from pants_backend_nix.rules.delivery.references import ReferencesRequest, name_image
 from pants_backend_nix.subsystem import NixImageSubsystem
 from pants_backend_nix.targets.compression_fields import default_compression
 from pants_backend_nix.targets.target_types import (

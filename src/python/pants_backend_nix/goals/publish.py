@@ -18,15 +18,19 @@ from pants.engine.process import InteractiveProcess
 from pants.engine.rules import collect_rules
 
 from pants_backend_nix.engine import concurrently, environment_variables, implicitly, rule
-from pants_backend_nix.rules.foreground import Foreground, ForegroundRequest, prepare_foreground
-from pants_backend_nix.rules.image import BuiltImage
-from pants_backend_nix.rules.references import (
+from pants_backend_nix.rules.assembly.image import BuiltImage
+from pants_backend_nix.rules.delivery.foreground import (
+    Foreground,
+    ForegroundRequest,
+    prepare_foreground,
+)
+from pants_backend_nix.rules.delivery.references import (
     ReferencesRequest,
     RepositoryReferences,
     name_image,
 )
-from pants_backend_nix.rules.registries import RegistryOptionsRequest, collect_registries
-from pants_backend_nix.rules.verified import VerifiedImageRequest, verify_image
+from pants_backend_nix.rules.delivery.registries import RegistryOptionsRequest, collect_registries
+from pants_backend_nix.rules.delivery.verified import VerifiedImageRequest, verify_image
 from pants_backend_nix.subsystem import NixImageSubsystem
 from pants_backend_nix.targets.publish_fields import NixRegistriesField, NixSkipPushField
 from pants_backend_nix.targets.target_types import NixConfigField

@@ -29,7 +29,7 @@ from pants_backend_nix.engine import (
     transitive_targets_of,
 )
 from pants_backend_nix.errors import NixImageError, explain_package_error
-from pants_backend_nix.rules.run import CoreRun, run_core
+from pants_backend_nix.rules.core.run import CoreRun, run_core
 from pants_backend_nix.subsystem import NixSubsystem
 from pants_backend_nix.targets.reproducible_field import NixReproducibleField
 from pants_backend_nix.targets.target_types import (

@@ -11,9 +11,9 @@ from pants.engine.fs import FileContent
 from pants.engine.rules import collect_rules
 
 from pants_backend_nix.engine import create, implicitly, merge, prefix, rule
-from pants_backend_nix.rules.image import BuiltImage, ImageRequest, build_image
-from pants_backend_nix.rules.run import CurrentSessionRequest, current_session
-from pants_backend_nix.rules.step import StoreStep, run_store_step
+from pants_backend_nix.rules.assembly.image import BuiltImage, ImageRequest, build_image
+from pants_backend_nix.rules.core.run import CurrentSessionRequest, current_session
+from pants_backend_nix.rules.core.step import StoreStep, run_store_step
 
 logger = logging.getLogger(__name__)
 

@@ -24,9 +24,9 @@ from pants_backend_nix.engine import (
     targets_of,
 )
 from pants_backend_nix.errors import NixImageError
-from pants_backend_nix.rules.layer_plan import LayerPlanRequest, split_images
-from pants_backend_nix.rules.split import LayerSplit, SplitRequest, split_graph
-from pants_backend_nix.rules.stack import Floor
+from pants_backend_nix.rules.assembly.layer_plan import LayerPlanRequest, split_images
+from pants_backend_nix.rules.assembly.stack import Floor
+from pants_backend_nix.rules.flow.split import LayerSplit, SplitRequest, split_graph
 from pants_backend_nix.subsystem import NixImageSubsystem
 from pants_backend_nix.targets.layering_fields import (
     NixChangeRatesField,

@@ -22,9 +22,9 @@ from pants_backend_nix.engine import (
     rule,
 )
 from pants_backend_nix.errors import NixImageError
-from pants_backend_nix.rules.evaluate import NixPackage
-from pants_backend_nix.rules.layering import FloorSplitRequest, rates_of, split_floor
-from pants_backend_nix.rules.stack import StackRequest, stack_contents
+from pants_backend_nix.rules.assembly.layering import FloorSplitRequest, rates_of, split_floor
+from pants_backend_nix.rules.assembly.stack import StackRequest, stack_contents
+from pants_backend_nix.rules.flow.evaluate import NixPackage
 from pants_backend_nix.subsystem import NixImageSubsystem
 from pants_backend_nix.targets.interpolation import Interpolation
 from pants_backend_nix.targets.permissions_field import PermissionsField, to_permission

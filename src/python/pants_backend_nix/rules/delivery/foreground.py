@@ -12,9 +12,8 @@ from pants.engine.fs import Digest, FileContent
 from pants.engine.rules import collect_rules
 
 from pants_backend_nix.engine import create, implicitly, merge, prefix, rule
-from pants_backend_nix.rules.image import BuiltImage
-from pants_backend_nix.rules.origins import ORIGINS_FILE, OriginsRequest, collect_origins
-from pants_backend_nix.rules.run import (
+from pants_backend_nix.rules.assembly.image import BuiltImage
+from pants_backend_nix.rules.core.run import (
     TOOLS_CACHE,
     CurrentSessionRequest,
     SetUpTools,
@@ -23,7 +22,8 @@ from pants_backend_nix.rules.run import (
     describe_tools,
     set_up_tools,
 )
-from pants_backend_nix.rules.zipapp import ZIPAPP, pack_zipapp
+from pants_backend_nix.rules.core.zipapp import ZIPAPP, pack_zipapp
+from pants_backend_nix.rules.delivery.origins import ORIGINS_FILE, OriginsRequest, collect_origins
 
 #: `{chroot}`, which Pants replaces, says where the sandbox is: the command runs elsewhere.
 _START = f"""\

@@ -19,12 +19,15 @@ from pants.engine.target import Target
 
 from pants_backend_nix.engine import EnvironmentNameRequest, implicitly, rule, targets_of
 from pants_backend_nix.errors import NixImageError
-from pants_backend_nix.rules.digested import DigestedLayersRequest, digest_layers
-from pants_backend_nix.rules.evaluate import NixPackage
-from pants_backend_nix.rules.image_fields import ImageFieldsRequest, read_image_fields
-from pants_backend_nix.rules.layer_targets import LayerTargetsRequest, resolve_layer_targets
-from pants_backend_nix.rules.layers import PlannedLayers
-from pants_backend_nix.rules.step import StoreStep, run_store_step
+from pants_backend_nix.rules.assembly.digested import DigestedLayersRequest, digest_layers
+from pants_backend_nix.rules.assembly.image_fields import ImageFieldsRequest, read_image_fields
+from pants_backend_nix.rules.assembly.layer_targets import (
+    LayerTargetsRequest,
+    resolve_layer_targets,
+)
+from pants_backend_nix.rules.assembly.layers import PlannedLayers
+from pants_backend_nix.rules.core.step import StoreStep, run_store_step
+from pants_backend_nix.rules.flow.evaluate import NixPackage
 from pants_backend_nix.subsystem import NixImageSubsystem, NixSubsystem
 from pants_backend_nix.targets.compression_fields import compression_of
 from pants_backend_nix.targets.database_fields import (

@@ -28,15 +28,15 @@ from pants_backend_nix.engine import (
     rule,
 )
 from pants_backend_nix.errors import explain_package_error, explain_step_error
-from pants_backend_nix.rules.evaluate import NixPackage
-from pants_backend_nix.rules.place import PlaceRequest, find_place
-from pants_backend_nix.rules.run import (
+from pants_backend_nix.rules.core.place import PlaceRequest, find_place
+from pants_backend_nix.rules.core.run import (
     CoreResult,
     CoreRun,
     CurrentSessionRequest,
     current_session,
     run_core,
 )
+from pants_backend_nix.rules.flow.evaluate import NixPackage
 
 
 def build_log(address: Address, global_options: GlobalOptions) -> str:

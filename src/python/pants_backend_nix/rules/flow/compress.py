@@ -15,7 +15,7 @@ from pants.engine.fs import Digest, FileContent
 from pants.engine.rules import collect_rules
 
 from pants_backend_nix.engine import create, implicitly, merge, prefix, rule
-from pants_backend_nix.rules.step import StoreStep, run_store_step
+from pants_backend_nix.rules.core.step import StoreStep, run_store_step
 
 _KEPT = "kept"
 

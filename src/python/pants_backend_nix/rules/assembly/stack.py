@@ -16,10 +16,13 @@ from pants.util.frozendict import FrozenDict
 
 from pants_backend_nix.engine import concurrently, implicitly, rule
 from pants_backend_nix.errors import NixImageError
-from pants_backend_nix.rules.closure import ClosureRequest, query_closure
-from pants_backend_nix.rules.evaluate import NixPackage
-from pants_backend_nix.rules.layer_targets import LayerTargetsRequest, resolve_layer_targets
-from pants_backend_nix.rules.subtract import SubtractRequest, subtract_ignored
+from pants_backend_nix.rules.assembly.layer_targets import (
+    LayerTargetsRequest,
+    resolve_layer_targets,
+)
+from pants_backend_nix.rules.flow.closure import ClosureRequest, query_closure
+from pants_backend_nix.rules.flow.evaluate import NixPackage
+from pants_backend_nix.rules.flow.subtract import SubtractRequest, subtract_ignored
 from pants_backend_nix.targets.target_types import NixMaxLayersField
 
 logger = logging.getLogger(__name__)

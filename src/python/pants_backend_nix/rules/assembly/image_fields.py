@@ -27,8 +27,11 @@ from pants_backend_nix.engine import (
     targets_of,
 )
 from pants_backend_nix.errors import NixImageError
-from pants_backend_nix.rules.evaluate import NixPackage, NixPackageRequest, evaluate_package
-from pants_backend_nix.rules.layer_targets import LayerTargetsRequest, resolve_layer_targets
+from pants_backend_nix.rules.assembly.layer_targets import (
+    LayerTargetsRequest,
+    resolve_layer_targets,
+)
+from pants_backend_nix.rules.flow.evaluate import NixPackage, NixPackageRequest, evaluate_package
 from pants_backend_nix.targets import target_types as fields
 from pants_backend_nix.targets.interpolation import Interpolation
 

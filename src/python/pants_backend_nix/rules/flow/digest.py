@@ -19,9 +19,9 @@ from pants_backend_nix.engine import (
     implicitly,
     rule,
 )
-from pants_backend_nix.rules.compress import compression_arguments
-from pants_backend_nix.rules.evaluate import NixPackage
-from pants_backend_nix.rules.step import StoreStep, run_store_step
+from pants_backend_nix.rules.core.step import StoreStep, run_store_step
+from pants_backend_nix.rules.flow.compress import compression_arguments
+from pants_backend_nix.rules.flow.evaluate import NixPackage
 
 if TYPE_CHECKING:
     from nixoci.layer.layer import Recipe

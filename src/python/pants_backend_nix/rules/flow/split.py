@@ -20,7 +20,7 @@ from pants_backend_nix.engine import (
     rule,
 )
 from pants_backend_nix.errors import NixImageError
-from pants_backend_nix.rules.run import CoreRun, run_core
+from pants_backend_nix.rules.core.run import CoreRun, run_core
 
 #: Strategies that take longer than finding a process's result in a cache, if there are more paths than
 #: that (docs/architecture.md has figures).

@@ -15,8 +15,8 @@ from pants.util.frozendict import FrozenDict
 
 from pants_backend_nix.engine import addresses_of, concurrently, implicitly, rule, targets_of
 from pants_backend_nix.errors import NixImageError
-from pants_backend_nix.rules.image_fields import ImageFieldsRequest, read_image_fields
-from pants_backend_nix.rules.stack import Floor, Stack, StackRequest, stack_contents
+from pants_backend_nix.rules.assembly.image_fields import ImageFieldsRequest, read_image_fields
+from pants_backend_nix.rules.assembly.stack import Floor, Stack, StackRequest, stack_contents
 from pants_backend_nix.subsystem import NixImageSubsystem
 from pants_backend_nix.targets.layering_fields import NixChangeRatesField
 from pants_backend_nix.targets.plan_fields import NixLayerPlanField, NixPlannedImagesField

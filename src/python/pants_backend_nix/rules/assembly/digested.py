@@ -23,12 +23,17 @@ from pants_backend_nix.engine import (
     rule,
 )
 from pants_backend_nix.errors import NixImageError
-from pants_backend_nix.rules.compress import CompressKeptRequest, compress_kept
-from pants_backend_nix.rules.database import RegisterRequest, register_paths
-from pants_backend_nix.rules.digest import DigestedLayer, DigestRequest, digest_recipe
-from pants_backend_nix.rules.evaluate import NixPackage
-from pants_backend_nix.rules.layers import LayersRequest, PlannedLayer, PlannedLayers, plan_layers
-from pants_backend_nix.rules.run import CurrentSessionRequest, current_session
+from pants_backend_nix.rules.assembly.layers import (
+    LayersRequest,
+    PlannedLayer,
+    PlannedLayers,
+    plan_layers,
+)
+from pants_backend_nix.rules.core.run import CurrentSessionRequest, current_session
+from pants_backend_nix.rules.flow.compress import CompressKeptRequest, compress_kept
+from pants_backend_nix.rules.flow.database import RegisterRequest, register_paths
+from pants_backend_nix.rules.flow.digest import DigestedLayer, DigestRequest, digest_recipe
+from pants_backend_nix.rules.flow.evaluate import NixPackage
 
 if TYPE_CHECKING:
     from nixoci.layer.layer import Recipe

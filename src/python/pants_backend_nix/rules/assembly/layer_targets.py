@@ -12,7 +12,7 @@ from pants.util.strutil import bullet_list
 
 from pants_backend_nix.engine import addresses_of, concurrently, implicitly, rule, targets_of
 from pants_backend_nix.errors import NixImageError
-from pants_backend_nix.rules.evaluate import NixPackage, NixPackageRequest, evaluate_package
+from pants_backend_nix.rules.flow.evaluate import NixPackage, NixPackageRequest, evaluate_package
 from pants_backend_nix.targets.target_types import (
     NixCopyToRootField,
     NixIgnoreField,

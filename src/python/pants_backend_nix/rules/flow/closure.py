@@ -9,8 +9,8 @@ from nixoci.store.closure import ClosureGraph
 from pants.engine.rules import collect_rules
 
 from pants_backend_nix.engine import THIS_MACHINE, implicitly, rule
-from pants_backend_nix.rules.evaluate import NixPackage
-from pants_backend_nix.rules.step import StoreStep, run_store_step
+from pants_backend_nix.rules.core.step import StoreStep, run_store_step
+from pants_backend_nix.rules.flow.evaluate import NixPackage
 
 
 @dataclass(frozen=True)
