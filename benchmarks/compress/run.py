@@ -32,7 +32,7 @@ _DIGEST = """
 import os, sys
 sys.path.insert(0, sys.argv[1])
 from nixoci.compression.formats import Compression
-from nixoci.layer.layer import digest_layer
+from nixoci.layer.digest import digest_layer
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.store.path import StorePath
 path = StorePath.parse(sys.argv[3])

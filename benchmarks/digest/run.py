@@ -55,7 +55,7 @@ _ALONE = "SHA-256 alone, 1 core"
 _DIGEST = """
 import gc, sys
 sys.path.insert(0, sys.argv[1])
-from nixoci.layer.layer import digest_layer, digest_layers
+from nixoci.layer.digest import digest_layer, digest_layers
 from nixoci.recipe.layer import LayerRecipe
 with open(sys.argv[2], "rb") as file:
     recipes = [LayerRecipe.from_json(line) for line in file]

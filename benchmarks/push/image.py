@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src" / "python"))
 from nixoci.image.config import ImageConfig  # noqa: E402
 from nixoci.image.descriptor import descriptor_json  # noqa: E402
 from nixoci.image.image import LayerInImage, assemble  # noqa: E402
-from nixoci.layer.layer import digest_layers  # noqa: E402
+from nixoci.layer.digest import digest_layers  # noqa: E402
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry  # noqa: E402
 from nixoci.store.nix import Nix  # noqa: E402
 from nixoci.store.path import StorePath  # noqa: E402

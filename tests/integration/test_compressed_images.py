@@ -155,7 +155,8 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from nixoci.compression import stream as compressed_stream
 from nixoci.compression.formats import Compression
-from nixoci.layer.layer import digest_layer, parse_recipe
+from nixoci.layer.digest import digest_layer
+from nixoci.recipe.recipe import parse_recipe
 compressed_stream.default_threads = lambda: int(sys.argv[5])
 with open(sys.argv[2], "rb") as file:
     recipe = parse_recipe(file.read())

@@ -13,7 +13,7 @@ import pytest
 from nixoci.image.config import ImageConfig
 from nixoci.image.descriptor import descriptor_json
 from nixoci.image.image import LayerInImage, assemble
-from nixoci.layer.layer import digest_layer
+from nixoci.layer.digest import digest_layer
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.store.path import StorePath
 
@@ -154,7 +154,8 @@ import os, resource, sys
 sys.path.insert(0, sys.argv[1])
 from nixoci.image.image import LayerInImage, assemble
 from nixoci.image.config import ImageConfig
-from nixoci.layer.layer import digest_layer, write_layer
+from nixoci.layer.digest import digest_layer
+from nixoci.layer.write import write_layer
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.image.reference import Reference
 from nixoci.registry.push import push

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from nixoci.errors import NixOciError
 from nixoci.image.reference import Reference
-from nixoci.layer.layer import LayerMismatchError
+from nixoci.layer.mismatch import LayerMismatchError
 from nixoci.registry.errors import (
     AuthenticationError,
     ConnectionFailedError,

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from nixoci.image.descriptor import Descriptor
-from nixoci.layer.layer import write_layer
 from nixoci.layer.source import LayerSource
+from nixoci.layer.write import write_layer
 from nixoci.recipe.database import DatabaseRecipe
 from nixoci.store.nix import Nix
 

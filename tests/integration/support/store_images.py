@@ -18,7 +18,7 @@ from nixoci.image.config import ImageConfig
 from nixoci.image.descriptor import descriptor_json
 from nixoci.image.image import LayerInImage, assemble
 from nixoci.image.reference import Reference
-from nixoci.layer.layer import digest_layer
+from nixoci.layer.digest import digest_layer
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.store.hashes import to_sri
 from nixoci.store.path import StorePath

@@ -15,7 +15,8 @@ import nixoci
 import pytest
 from nixoci.compression.formats import Compression
 from nixoci.database.nix_database import read_registrations
-from nixoci.layer.layer import Layer, digest_layer
+from nixoci.layer.digest import digest_layer
+from nixoci.layer.layer import Layer
 from nixoci.layering.contents import Contents
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.store.closure import ClosureGraph

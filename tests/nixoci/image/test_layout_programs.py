@@ -15,7 +15,8 @@ from nixoci.image.config import ImageConfig
 from nixoci.image.image import History, Image, LayerInImage, assemble
 from nixoci.image.layout import write_oci_layout
 from nixoci.image.reference import Reference
-from nixoci.layer.layer import digest_layer, write_layer
+from nixoci.layer.digest import digest_layer
+from nixoci.layer.write import write_layer
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.store.path import StorePath
 

@@ -15,8 +15,10 @@ from nixoci.compression.compressor import CompressorError
 from nixoci.compression.formats import Compression
 from nixoci.errors import InvalidInputError
 from nixoci.layer.compressed import CompressedBytesError
+from nixoci.layer.digest import digest_layer
 from nixoci.layer.kept import digest_kept_layer, keep_layer, kept_name, write_kept_layer
-from nixoci.layer.layer import LayerMismatchError, digest_layer, write_layer
+from nixoci.layer.mismatch import LayerMismatchError
+from nixoci.layer.write import write_layer
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.store.nar import nar_hash
 from nixoci.store.path import StorePath
@@ -130,7 +132,8 @@ import resource, sys
 sys.path[:0] = sys.argv[1].split(":")
 from nixoci.compression import stream as compressed_stream
 from nixoci.compression.formats import Compression
-from nixoci.layer.layer import digest_layer, write_layer
+from nixoci.layer.digest import digest_layer
+from nixoci.layer.write import write_layer
 from nixoci.recipe.layer import LayerRecipe
 compressed_stream.default_threads = lambda: int(sys.argv[5])
 recipe = LayerRecipe.from_json(sys.argv[3].encode())

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from nixoci.errors import InvalidInputError
+from nixoci.layer.digest import digest_layer
 from nixoci.layer.kept import is_kept, keep_layer, kept_name, write_kept_layer
-from nixoci.layer.layer import digest_layer
 from nixoci.recipe.layer import LayerRecipe
 
 from tests.nixoci.tar.tar_support import File, recipe_of, store_path, tar_bytes, write_store

@@ -9,14 +9,10 @@ from pathlib import Path
 
 import pytest
 from nixoci.errors import InvalidInputError
-from nixoci.layer.layer import (
-    MEDIA_TYPE_LAYER_TAR,
-    Layer,
-    LayerMismatchError,
-    digest_layer,
-    digest_layers,
-    write_layer,
-)
+from nixoci.layer.digest import digest_layer, digest_layers
+from nixoci.layer.layer import MEDIA_TYPE_LAYER_TAR, Layer
+from nixoci.layer.mismatch import LayerMismatchError
+from nixoci.layer.write import write_layer
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.store.nar import nar_hash
 from nixoci.store.path import StorePath

@@ -12,7 +12,7 @@ from pathlib import Path
 import nixoci
 import pytest
 from nixoci.errors import NixOciError
-from nixoci.layer.layer import digest_layer, digest_layers
+from nixoci.layer.digest import digest_layer, digest_layers
 from nixoci.processes.overlapped_hash import HashProcessError, OverlappedSha256
 from nixoci.processes.workers import WorkerProcessError, WorkerProcesses
 from nixoci.tar.output import BUFFER_SIZE
@@ -209,7 +209,7 @@ def peak_memory(program: str, *arguments: str) -> list[int]:
 PEAK_PROGRAM = """
 import resource, sys
 sys.path.insert(0, sys.argv[1])
-from nixoci.layer.layer import digest_layer
+from nixoci.layer.digest import digest_layer
 from nixoci.recipe.layer import LayerRecipe
 layer = digest_layer(LayerRecipe.from_json(sys.argv[2].encode()), store_root=sys.argv[3])
 unit = 1 if sys.platform == "darwin" else 1024

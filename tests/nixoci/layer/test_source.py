@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from nixoci.errors import InvalidInputError
-from nixoci.layer.layer import digest_layer
+from nixoci.layer.digest import digest_layer
 from nixoci.layer.source import LayerSource, Origin, origins_from_json, origins_to_json
 from nixoci.recipe.database import DatabaseRecipe
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry

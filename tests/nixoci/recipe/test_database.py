@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nixoci.errors import InvalidInputError
-from nixoci.layer.layer import parse_recipe
 from nixoci.recipe.database import DatabaseRecipe
 from nixoci.recipe.layer import RECIPE_VERSION, LayerRecipe, Owner
+from nixoci.recipe.recipe import parse_recipe
 from nixoci.store.closure import NotClosedError
 from nixoci.store.registration import Registrations, closed_registrations
 

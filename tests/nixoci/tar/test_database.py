@@ -19,13 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nixoci.database.nix_database import database_bytes
 from nixoci.errors import InvalidInputError
-from nixoci.layer.layer import (
-    Layer,
-    LayerMismatchError,
-    digest_layer,
-    digest_layers,
-    write_layer,
-)
+from nixoci.layer.digest import digest_layer, digest_layers
+from nixoci.layer.layer import Layer
+from nixoci.layer.mismatch import LayerMismatchError
+from nixoci.layer.write import write_layer
 from nixoci.recipe.database import DatabaseRecipe
 from nixoci.recipe.layer import Owner
 from nixoci.store.registration import Registrations, closed_registrations
@@ -44,7 +41,8 @@ _FROZEN_EMPTY = "sha256:c44e3909c7870308267b958faa2b5484226b0090019c50fe68f5be26
 _PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from nixoci.layer.layer import digest_layer, parse_recipe
+from nixoci.layer.digest import digest_layer
+from nixoci.recipe.recipe import parse_recipe
 print(digest_layer(parse_recipe(sys.stdin.buffer.read())).to_json().decode())
 """
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nixoci
 import pytest
-from nixoci.layer.layer import digest_layer
+from nixoci.layer.digest import digest_layer
 from nixoci.recipe.layer import DIALECTS, LayerRecipe
 
 from tests.integration.support.interpreters import interpreter
@@ -30,7 +30,7 @@ VERSIONS = ("3.9", "3.11", "3.13")
 PROGRAM = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from nixoci.layer.layer import digest_layer
+from nixoci.layer.digest import digest_layer
 from nixoci.recipe.layer import LayerRecipe
 recipe = LayerRecipe.from_json(sys.argv[2].encode())
 print(digest_layer(recipe, store_root=sys.argv[3]))

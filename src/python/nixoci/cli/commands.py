@@ -68,8 +68,9 @@ def split(options: argparse.Namespace) -> None:
 
 
 def digest(options: argparse.Namespace) -> None:
-    from nixoci.layer.layer import digest_layer, parse_recipe
+    from nixoci.layer.digest import digest_layer
     from nixoci.recipe.layer import LayerRecipe
+    from nixoci.recipe.recipe import parse_recipe
 
     recipe = parse_recipe(_read(options.recipe))
     compression = _compression(options)

@@ -17,7 +17,7 @@ from nixoci.json_output import canonical_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from nixoci.layer.layer import Recipe
+    from nixoci.recipe.recipe import Recipe
 
 _END = bytes(2 * tarfile.BLOCKSIZE)
 

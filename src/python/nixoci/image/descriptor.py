@@ -16,11 +16,12 @@ from nixoci.image.image import MEDIA_TYPE_MANIFEST, Image, parse_image, with_lay
 from nixoci.image.reference import Reference
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json, readable_json
-from nixoci.layer.layer import Layer, parse_recipe
+from nixoci.layer.layer import Layer
+from nixoci.recipe.recipe import parse_recipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from nixoci.layer.layer import Recipe
+    from nixoci.recipe.recipe import Recipe
 
 #: Version of the descriptor's form. It grows when an older nixoci could not read it.
 SCHEMA_VERSION = 1

@@ -18,12 +18,12 @@ from nixoci.layer.layer import Layer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from nixoci.layer.layer import Recipe
+    from nixoci.recipe.recipe import Recipe
 
 #: Takes the next bytes of an output.
 Write = Callable[[Union[bytes, memoryview]], object]
 
-#: Streams the blob of a layer and raises if it is not the layer: `nixoci.layer.layer.write_layer`.
+#: Streams the blob of a layer and raises if it is not the layer: `nixoci.layer.write.write_layer`.
 WriteLayer = Callable[["Recipe", Layer, Callable[[memoryview], object]], object]
 
 _LAYOUT_NAMES = {"oci-layout", "index.json", "blobs"}

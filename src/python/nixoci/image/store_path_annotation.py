@@ -13,7 +13,7 @@ from nixoci.recipe.layer import ROOT, LayerRecipe
 from nixoci.store.path import StorePath
 
 if TYPE_CHECKING:
-    from nixoci.layer.layer import Recipe
+    from nixoci.recipe.recipe import Recipe
 
 #: Its key. The value is base names (`<digits>-<name>`), sorted, with single spaces between.
 STORE_PATHS = "dev.pants-backend-nix.store-paths"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from nixoci.compression.stream import CompressedStream
 from nixoci.errors import NixOciError
-from nixoci.layer.layer import Layer, LayerMismatchError
+from nixoci.layer.layer import Layer
+from nixoci.layer.mismatch import LayerMismatchError
 from nixoci.processes.overlapped_hash import sha256
 from nixoci.tar.pack import write_all
 
@@ -82,7 +83,7 @@ def write_compressed_layer(
     """Streams the bytes of a compressed layer and verifies them before the last of them leave.
 
     :param write_tar: and `threads`, as of `compress_layer`.
-    :param write: as of `nixoci.layer.layer.write_layer`; it never gets all of what is not the layer.
+    :param write: as of `nixoci.layer.write.write_layer`; it never gets all of what is not the layer.
     :param changed: finds the store paths to blame for a tar that is another one.
     :returns: bytes written, which are `layer.size`.
     :raises LayerMismatchError: the tar is another one.

@@ -40,7 +40,7 @@ def keep_layer(recipe: LayerRecipe, path: str, *, store_root: str = "") -> Layer
     """Writes the file that keeps the layer of `recipe`, and returns the layer.
 
     :param store_root: see `nixoci.tar.pack.write_tar`.
-    :raises StoreReadError: and others, as `nixoci.layer.layer.digest_layer`.
+    :raises StoreReadError: and others, as `nixoci.layer.digest.digest_layer`.
     :raises OutputError: the file cannot be written.
     """
     hasher = sha256()
@@ -101,10 +101,10 @@ def write_kept_layer(
 ) -> Optional[int]:
     """Streams a layer out of the file in `directory` that keeps it, verified.
 
-    :param write: as for `nixoci.layer.layer.write_layer`; it never gets all of what is not the layer.
+    :param write: as for `nixoci.layer.write.write_layer`; it never gets all of what is not the layer.
     :returns: bytes written; None if there is no such file.
     :raises InvalidInputError: the file is not that of the layer.
-    :raises CompressedBytesError: and `CompressorError`, as `nixoci.layer.layer.write_layer`.
+    :raises CompressedBytesError: and `CompressorError`, as `nixoci.layer.write.write_layer`.
     """
     if layer.compression is not None and is_kept(directory, recipe):
         from nixoci.layer.compressed import write_compressed_layer

@@ -16,8 +16,9 @@ import nixoci.tar.database  # noqa: F401
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json
 from nixoci.layer.kept import write_kept_layer
-from nixoci.layer.layer import Layer, write_layer
+from nixoci.layer.layer import Layer
 from nixoci.layer.reproducibility import require_recorded_contents
+from nixoci.layer.write import write_layer
 from nixoci.recipe.layer import LayerRecipe
 from nixoci.store.closure import InvalidPathError
 from nixoci.store.evaluate import Derivation, evaluate
@@ -27,7 +28,7 @@ from nixoci.store.realise import realise_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from nixoci.layer.layer import Recipe
+    from nixoci.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ class LayerSource:
     def write_layer(
         self, recipe: Recipe, layer: Layer, write: Callable[[memoryview], object]
     ) -> int:
-        """As `nixoci.layer.layer.write_layer`, after the layer's paths have been realised.
+        """As `nixoci.layer.write.write_layer`, after the layer's paths have been realised.
 
         :raises LayerMismatchError: and others, as there.
         :raises ContentsDifferError: the paths were built with another result than the recipe says.

@@ -42,7 +42,7 @@ from nixoci.registry.settings import Registries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from nixoci.layer.layer import Recipe
+    from nixoci.recipe.recipe import Recipe
 
 #: Questions that are asked at the same time; they cost a registry little.
 _PARALLEL_QUESTIONS = 8

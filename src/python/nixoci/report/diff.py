@@ -23,7 +23,7 @@ from nixoci.store.path import StorePath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from nixoci.layer.layer import Recipe
+    from nixoci.recipe.recipe import Recipe
 
 #: A dash, a version, and what follows it up to the next dash (`-bin` of `glibc-2.36-bin` stays).
 _VERSION = re.compile(r"-[0-9][^-]*")

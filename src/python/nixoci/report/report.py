@@ -22,7 +22,7 @@ from nixoci.store.path import StorePath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from nixoci.layer.layer import Recipe
+    from nixoci.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from pants_backend_nix.rules.flow.digest import DigestedLayer, DigestRequest, di
 from pants_backend_nix.rules.flow.evaluate import NixPackage
 
 if TYPE_CHECKING:
-    from nixoci.layer.layer import Recipe
+    from nixoci.recipe.recipe import Recipe
 
 logger = logging.getLogger(__name__)
 

@@ -37,7 +37,7 @@ from pants_backend_nix.targets.database_fields import (
 )
 
 if TYPE_CHECKING:
-    from nixoci.layer.layer import Recipe
+    from nixoci.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from pants_backend_nix.rules.flow.compress import compression_arguments
 from pants_backend_nix.rules.flow.evaluate import NixPackage
 
 if TYPE_CHECKING:
-    from nixoci.layer.layer import Recipe
+    from nixoci.recipe.recipe import Recipe
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,43 @@
+"""The tar of a recipe, of whatever kind it is."""
+
+from __future__ import annotations
+
+from nixoci.recipe.layer import LayerRecipe
+from nixoci.tar.output import BUFFER_SIZE
+from nixoci.tar.pack import pack
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
+
+    from nixoci.recipe.recipe import Recipe
+    from nixoci.tar.output import Flush
+
+
+def pack_recipe(
+    recipe: Recipe, buffer: memoryview, flush: Flush, store_root: str
+) -> tuple[int, memoryview]:
+    """As `nixoci.tar.pack.pack`, for a recipe of any kind."""
+    if isinstance(recipe, LayerRecipe):
+        return pack(recipe, buffer, flush, store_root=store_root)
+    from nixoci.tar.database import pack_database
+
+    return pack_database(recipe, buffer, flush)
+
+
+def tar_writer(
+    recipe: Recipe, store_root: str
+) -> Callable[[Callable[[memoryview], object]], None]:
+    """Returns a function that streams the tar of `recipe`."""
+
+    def write_tar(write: Callable[[memoryview], object]) -> None:
+        buffer = memoryview(bytearray(BUFFER_SIZE))
+
+        def flush(full: memoryview) -> memoryview:
+            write(full)
+            return buffer
+
+        _, last = pack_recipe(recipe, buffer, flush, store_root)
+        write(last)
+
+    return write_tar
