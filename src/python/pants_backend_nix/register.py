@@ -34,12 +34,23 @@ from pants_backend_nix.rules.flow import (
     split,
     subtract,
 )
-from pants_backend_nix.targets import dependencies, environment_fields
-from pants_backend_nix.targets.target_types import target_types as _target_types
+from pants_backend_nix.targets import dependencies
+from pants_backend_nix.targets.fields import environment
+from pants_backend_nix.targets.image import NixImageTarget
+from pants_backend_nix.targets.layer import NixLayerTarget
+from pants_backend_nix.targets.layer_plan import NixLayerPlanTarget
+from pants_backend_nix.targets.package import NixPackageTarget, NixSourcesTarget, NixSourceTarget
 
 
 def target_types():
-    return _target_types()
+    return (
+        NixSourceTarget,
+        NixSourcesTarget,
+        NixPackageTarget,
+        NixLayerTarget,
+        NixLayerPlanTarget,
+        NixImageTarget,
+    )
 
 
 def rules():
@@ -47,7 +58,7 @@ def rules():
         source_files,
         # What users write.
         dependencies,
-        environment_fields,
+        environment,
         # Running the core.
         zipapp,
         place,

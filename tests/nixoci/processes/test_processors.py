@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nixoci.processes.processors
 
-SOURCE = str(Path(nixoci.processes.processors.__file__).parents[1])
+SOURCE = str(Path(nixoci.processes.processors.__file__).parents[2])
 
 PROGRAM = """
 import os, sys

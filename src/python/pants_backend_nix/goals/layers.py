@@ -36,7 +36,8 @@ from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.rules.assembly.digested import DigestedLayersRequest, digest_layers
 from pants_backend_nix.rules.assembly.image import ImageRequest, build_image
 from pants_backend_nix.rules.assembly.layers import PlannedLayers
-from pants_backend_nix.targets.target_types import NixConfigField, NixMaxLayersField
+from pants_backend_nix.targets.fields.closures import NixMaxLayersField
+from pants_backend_nix.targets.fields.config import NixConfigField
 
 logger = logging.getLogger(__name__)
 

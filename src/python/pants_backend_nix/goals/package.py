@@ -29,14 +29,9 @@ from pants_backend_nix.rules.assembly.image import BuiltImage, ImageRequest, bui
 from pants_backend_nix.rules.core.run import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.core.step import StoreStep, run_store_step
 from pants_backend_nix.rules.delivery.references import ReferencesRequest, name_image
-from pants_backend_nix.subsystem import NixImageSubsystem
-from pants_backend_nix.targets.compression_fields import default_compression
-from pants_backend_nix.targets.target_types import (
-    NixConfigField,
-    NixLayersField,
-    NixMaxLayersField,
-    NixOutputFormatField,
-)
+from pants_backend_nix.targets.fields.closures import NixLayersField, NixMaxLayersField
+from pants_backend_nix.targets.fields.config import NixConfigField
+from pants_backend_nix.targets.image import NixOutputFormatField
 
 _DESCRIPTOR = "descriptor"
 
@@ -123,13 +118,8 @@ async def package_image(field_set: NixImagePackageFieldSet, dist_dir: DistDir) -
 
 
 @rule(desc="Package nix_layer")
-async def package_layer(
-    field_set: NixLayerPackageFieldSet, options: NixImageSubsystem
-) -> BuiltPackage:
-    digested = await digest_layers(
-        DigestedLayersRequest(field_set.address, compression=default_compression(options)),
-        **implicitly(),
-    )
+async def package_layer(field_set: NixLayerPackageFieldSet) -> BuiltPackage:
+    digested = await digest_layers(DigestedLayersRequest(field_set.address), **implicitly())
     document = {
         "layers": [
             {**layer_summary(layer), "storePaths": list(recipe.paths)}

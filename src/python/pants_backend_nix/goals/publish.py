@@ -18,6 +18,7 @@ from pants.engine.process import InteractiveProcess
 from pants.engine.rules import collect_rules
 
 from pants_backend_nix.engine import concurrently, environment_variables, implicitly, rule
+from pants_backend_nix.options.images import NixImageSubsystem
 from pants_backend_nix.rules.assembly.image import BuiltImage
 from pants_backend_nix.rules.delivery.foreground import (
     Foreground,
@@ -31,9 +32,8 @@ from pants_backend_nix.rules.delivery.references import (
 )
 from pants_backend_nix.rules.delivery.registries import RegistryOptionsRequest, collect_registries
 from pants_backend_nix.rules.delivery.verified import VerifiedImageRequest, verify_image
-from pants_backend_nix.subsystem import NixImageSubsystem
-from pants_backend_nix.targets.publish_fields import NixRegistriesField, NixSkipPushField
-from pants_backend_nix.targets.target_types import NixConfigField
+from pants_backend_nix.targets.fields.config import NixConfigField
+from pants_backend_nix.targets.fields.publish import NixRegistriesField, NixSkipPushField
 
 #: Where credentials, proxies and certificates are; what credential helpers need to be found and run.
 _ENVIRONMENT_NAMES = (

@@ -10,12 +10,12 @@ from pants.option.global_options import GlobalOptions
 from pants.util.logging import LogLevel
 
 from pants_backend_nix.engine import implicitly, rule
+from pants_backend_nix.options.images import NixImageSubsystem
 from pants_backend_nix.rules.delivery.foreground import ForegroundRequest, prepare_foreground
 from pants_backend_nix.rules.delivery.references import ReferencesRequest, name_image
 from pants_backend_nix.rules.delivery.verified import VerifiedImageRequest, verify_image
-from pants_backend_nix.subsystem import NixImageSubsystem
-from pants_backend_nix.targets.publish_fields import NixRegistriesField
-from pants_backend_nix.targets.target_types import NixConfigField
+from pants_backend_nix.targets.fields.config import NixConfigField
+from pants_backend_nix.targets.fields.publish import NixRegistriesField
 
 
 @dataclass(frozen=True)

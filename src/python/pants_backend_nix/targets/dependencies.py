@@ -22,15 +22,15 @@ from pants_backend_nix.engine import (
     rule,
     targets_of,
 )
-from pants_backend_nix.targets.plan_fields import NixLayerPlanField, NixPlannedImagesField
-from pants_backend_nix.targets.target_types import (
-    NixConfigField,
+from pants_backend_nix.targets.fields.closures import (
     NixCopyToRootField,
     NixIgnoreField,
     NixLayerDependenciesField,
     NixLayersField,
     NixPackagesField,
 )
+from pants_backend_nix.targets.fields.config import NixConfigField
+from pants_backend_nix.targets.layer_plan import NixLayerPlanField, NixPlannedImagesField
 
 
 @dataclass(frozen=True)

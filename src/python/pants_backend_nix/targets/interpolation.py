@@ -10,7 +10,7 @@ from pants.engine.addresses import Address
 from pants.util.strutil import bullet_list
 
 from pants_backend_nix.errors import NixImageError
-from pants_backend_nix.rules.flow.evaluate import NixPackage
+from pants_backend_nix.targets.evaluated import NixPackage
 
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{(?P<name>[^{}^]*)(?:\^(?P<output>[^{}^]*))?\}|[{}]")
 

@@ -11,7 +11,7 @@ from nixoci.registry.settings import RegistrySettings
 from pants.util.strutil import bullet_list
 
 from pants_backend_nix.errors import NixImageError
-from pants_backend_nix.targets.publish_fields import ALL_DEFAULT_REGISTRIES
+from pants_backend_nix.targets.fields.publish import ALL_DEFAULT_REGISTRIES
 
 _OPTION = "[nix-images].registries"
 

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Optional
 
 from nixoci.compression.formats import Compression
 from nixoci.image.image import History
 from nixoci.layer.layer import Layer
-from nixoci.recipe.layer import LayerRecipe, Owner
-from pants.engine.addresses import Address
+from nixoci.recipe.layer import LayerRecipe
+from pants.engine.addresses import Address, Addresses
 from pants.engine.fs import EMPTY_DIGEST, Digest
 from pants.engine.rules import collect_rules
+from pants.engine.target import Target
 
 from pants_backend_nix.engine import (
-    THIS_MACHINE,
     EnvironmentNameRequest,
     concurrently,
     implicitly,
     merge,
     rule,
+    targets_of,
 )
 from pants_backend_nix.errors import NixImageError
+from pants_backend_nix.options.images import NixImageSubsystem
 from pants_backend_nix.rules.assembly.layers import (
     LayersRequest,
     PlannedLayer,
@@ -30,10 +32,17 @@ from pants_backend_nix.rules.assembly.layers import (
     plan_layers,
 )
 from pants_backend_nix.rules.core.run import CurrentSessionRequest, current_session
+from pants_backend_nix.rules.core.view import StoreView
 from pants_backend_nix.rules.flow.compress import CompressKeptRequest, compress_kept
 from pants_backend_nix.rules.flow.database import RegisterRequest, register_paths
 from pants_backend_nix.rules.flow.digest import DigestedLayer, DigestRequest, digest_recipe
-from pants_backend_nix.rules.flow.evaluate import NixPackage
+from pants_backend_nix.targets.fields.compression import compression_of
+from pants_backend_nix.targets.fields.config import NixConfigField
+from pants_backend_nix.targets.fields.database import (
+    NixDatabaseField,
+    NixDatabaseSignaturesField,
+    owner_of_nix,
+)
 
 if TYPE_CHECKING:
     from nixoci.recipe.recipe import Recipe
@@ -43,27 +52,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DigestedLayersRequest:
-    """Asks for the layers of a target and of all targets below it.
-
-    :param more_packages: and `more_ignored`, `owner`: as in `LayersRequest`.
-    :param image: the target is an image: what its layers hold together must be closed.
-    :param database: adds a layer with the Nix database, with signatures if the second one is true.
-    :param compression: of every layer; None for layers that are not compressed.
-    :param session: and `here`, as in `LayersRequest`; layers are digested here then, too.
-    :param environment: of the layer with the database.
+    """Asks for the layers of a target and of all targets below it, the Nix database of an image among
+    them.
     """
 
     address: Address
-    more_packages: tuple[NixPackage, ...] = ()
-    more_ignored: tuple[NixPackage, ...] = ()
-    owner: Owner = Owner()
-    image: bool = False
-    database: bool = False
-    signatures: bool = False
-    compression: Optional[Compression] = None
-    session: Optional[int] = None
-    here: bool = False
-    environment: EnvironmentNameRequest = THIS_MACHINE
+    view: StoreView = StoreView()
 
 
 @dataclass(frozen=True)
@@ -80,24 +74,24 @@ class DigestedLayers:
     plan: PlannedLayers
 
 
-async def _database_layer(
-    request: DigestedLayersRequest, planned: PlannedLayers
-) -> tuple[PlannedLayer, ...]:
-    if not request.database:
+async def _database_layer(target: Target, planned: PlannedLayers) -> tuple[PlannedLayer, ...]:
+    if not target.get(NixDatabaseField).value:
         return ()
-    graph = planned.graph if request.signatures else planned.graph.unsigned()
-    database = await register_paths(RegisterRequest(graph, request.owner), **implicitly())
+    graph = planned.graph
+    if not target[NixDatabaseSignaturesField].value:
+        graph = graph.unsigned()
+    database = await register_paths(RegisterRequest(graph, owner_of_nix(target)), **implicitly())
     history = History(created_by=f"nixoci {database.recipe.summary}")
-    return (PlannedLayer(database.recipe, history, (), environment=request.environment),)
+    environment = EnvironmentNameRequest.from_target(target)
+    return (PlannedLayer(database.recipe, history, (), environment=environment),)
 
 
 async def _compress_kept(
-    request: DigestedLayersRequest,
+    compression: Optional[Compression],
     planned: tuple[PlannedLayer, ...],
     digested: tuple[DigestedLayer, ...],
 ) -> tuple[Layer, ...]:
     """Returns all layers, of which those that are kept are not compressed yet."""
-    compression = request.compression
     layers = [one.layer for one in digested if one.layer is not None]
     if compression is None:
         return tuple(layers)
@@ -114,23 +108,14 @@ async def _compress_kept(
 
 
 async def _digest(
-    request: DigestedLayersRequest, session: Optional[int]
+    target: Target, compression: Optional[Compression], view: StoreView
 ) -> tuple[Optional[DigestedLayers], tuple[str, ...]]:
     """Returns the layers, or what is to be said of store paths that were built differently here."""
-    planned = await plan_layers(
-        LayersRequest(
-            request.address,
-            request.more_packages,
-            request.more_ignored,
-            request.owner,
-            session,
-            request.here,
-        ),
-        **implicitly(),
-    )
-    if request.image:
-        planned.require_closed(request.address)
-    database = await _database_layer(request, planned)
+    planned = await plan_layers(LayersRequest(target.address, view), **implicitly())
+    if target.has_field(NixConfigField):
+        # A layer may leave out what another one has, an image may not.
+        planned.require_closed(target.address)
+    database = await _database_layer(target, planned)
     layers = (*planned.layers, *database)
     digested = await concurrently(
         digest_recipe(
@@ -138,8 +123,8 @@ async def _digest(
                 layer.recipe,
                 layer.packages,
                 layer.keep,
-                request.compression,
-                THIS_MACHINE if request.here else layer.environment,
+                compression,
+                view.place(layer.environment),
             ),
             **implicitly(),
         )
@@ -151,19 +136,23 @@ async def _digest(
     kept = await merge(one.kept for one in digested)
     return (
         DigestedLayers(
-            await _compress_kept(request, layers, digested),
+            await _compress_kept(compression, layers, digested),
             tuple(layer.recipe for layer in layers),
             tuple(layer.history for layer in layers),
             kept,
-            PlannedLayers(layers, planned.contents),
+            replace(planned, layers=layers),
         ),
         (),
     )
 
 
 @rule(desc="Digest layers")
-async def digest_layers(request: DigestedLayersRequest) -> DigestedLayers:
-    found, different = await _digest(request, request.session)
+async def digest_layers(
+    request: DigestedLayersRequest, options: NixImageSubsystem
+) -> DigestedLayers:
+    (target,) = await targets_of(Addresses([request.address]))
+    compression = compression_of(target, options)
+    found, different = await _digest(target, compression, request.view)
     if found is None:
         logger.warning(
             f"{request.address}: {' '.join(different)} Their builds are not reproducible, so the layers "
@@ -172,7 +161,8 @@ async def digest_layers(request: DigestedLayersRequest) -> DigestedLayers:
             "cache ship the same layers."
         )
         session = await current_session(CurrentSessionRequest(), **implicitly())
-        found, different = await _digest(request, session.id)
+        view = replace(request.view, session=session.id)
+        found, different = await _digest(target, compression, view)
     if found is None:
         raise NixImageError(
             f"{request.address}: {' '.join(different)} The store changed while it was read; try again."

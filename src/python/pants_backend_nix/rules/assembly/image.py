@@ -19,6 +19,8 @@ from pants.engine.target import Target
 
 from pants_backend_nix.engine import EnvironmentNameRequest, implicitly, rule, targets_of
 from pants_backend_nix.errors import NixImageError
+from pants_backend_nix.options.images import NixImageSubsystem
+from pants_backend_nix.options.nix import NixSubsystem
 from pants_backend_nix.rules.assembly.digested import DigestedLayersRequest, digest_layers
 from pants_backend_nix.rules.assembly.image_fields import ImageFieldsRequest, read_image_fields
 from pants_backend_nix.rules.assembly.layer_targets import (
@@ -27,14 +29,8 @@ from pants_backend_nix.rules.assembly.layer_targets import (
 )
 from pants_backend_nix.rules.assembly.layers import PlannedLayers
 from pants_backend_nix.rules.core.step import StoreStep, run_store_step
-from pants_backend_nix.rules.flow.evaluate import NixPackage
-from pants_backend_nix.subsystem import NixImageSubsystem, NixSubsystem
-from pants_backend_nix.targets.compression_fields import compression_of
-from pants_backend_nix.targets.database_fields import (
-    NixDatabaseField,
-    NixDatabaseSignaturesField,
-    owner_of_nix,
-)
+from pants_backend_nix.rules.core.view import StoreView
+from pants_backend_nix.targets.evaluated import NixPackage
 
 if TYPE_CHECKING:
     from nixoci.recipe.recipe import Recipe
@@ -42,12 +38,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ImageRequest:
-    """:param address: of a `nix_image`.
-    :param session: makes it of what the store of this machine has, see `LayersRequest`.
-    """
+    """:param address: of a `nix_image`."""
 
     address: Address
-    session: Optional[int] = None
+    view: StoreView = StoreView()
 
 
 @dataclass(frozen=True)
@@ -96,20 +90,7 @@ async def build_image(
     fields = await read_image_fields(ImageFieldsRequest(address), **implicitly())
     config = merge_config(await _read_config(target, fields.config_package), fields.config)
     digested = await digest_layers(
-        DigestedLayersRequest(
-            address,
-            fields.packages,
-            fields.ignored,
-            owner_of_nix(target),
-            image=True,
-            database=bool(target[NixDatabaseField].value),
-            signatures=bool(target[NixDatabaseSignaturesField].value),
-            compression=compression_of(target, options),
-            session=request.session,
-            here=request.session is not None,
-            environment=EnvironmentNameRequest.from_target(target),
-        ),
-        **implicitly(),
+        DigestedLayersRequest(address, request.view), **implicitly()
     )
     if len(digested.layers) > MAX_LAYERS:
         raise NixImageError(

@@ -31,9 +31,29 @@ from pants_backend_nix.rules.assembly.layer_targets import (
     LayerTargetsRequest,
     resolve_layer_targets,
 )
-from pants_backend_nix.rules.flow.evaluate import NixPackage, NixPackageRequest, evaluate_package
-from pants_backend_nix.targets import target_types as fields
+from pants_backend_nix.rules.flow.evaluate import NixPackageRequest, evaluate_package
+from pants_backend_nix.targets.evaluated import NixPackage
+from pants_backend_nix.targets.fields.config import (
+    NixAnnotationsField,
+    NixArchitectureField,
+    NixCmdField,
+    NixConfigField,
+    NixCreatedField,
+    NixEntrypointField,
+    NixEnvField,
+    NixExposedPortsField,
+    NixLabelsField,
+    NixOsField,
+    NixStopSignalField,
+    NixUserField,
+    NixVariantField,
+    NixVolumesField,
+    NixWorkingDirField,
+)
+from pants_backend_nix.targets.fields.history import NixAuthorField
+from pants_backend_nix.targets.image import NixImageDependenciesField
 from pants_backend_nix.targets.interpolation import Interpolation
+from pants_backend_nix.targets.package import NixPackageSourceField
 
 
 @dataclass(frozen=True)
@@ -63,18 +83,18 @@ class ImageFields:
 
 async def _named_packages(target: Target) -> tuple[NixPackage, ...]:
     """Returns the packages among the direct dependencies."""
-    dependencies = await dependencies_of(DependenciesRequest(target[fields.NixImageDependenciesField]))
+    dependencies = await dependencies_of(DependenciesRequest(target[NixImageDependenciesField]))
     targets = await targets_of(dependencies)
     origin = f"The dependencies of {target.address}"
     return await concurrently(
         evaluate_package(NixPackageRequest(dependency.address, origin), **implicitly())
         for dependency in targets
-        if dependency.has_field(fields.NixPackageSourceField)
+        if dependency.has_field(NixPackageSourceField)
     )
 
 
 async def _config_package(target: Target) -> Optional[NixPackage]:
-    field = target[fields.NixConfigField]
+    field = target[NixConfigField]
     if field.value is None:
         return None
     origin = f"the field `config` of {target.address}"
@@ -126,24 +146,24 @@ def _typed_config(
 
     try:
         config = ImageConfig(
-            entrypoint=texts(fields.NixEntrypointField),
-            cmd=texts(fields.NixCmdField),
-            env=tuple(f"{name}={value}" for name, value in pairs(fields.NixEnvField)),
-            working_dir=text(fields.NixWorkingDirField),
-            user=target[fields.NixUserField].value,
-            exposed_ports=target[fields.NixExposedPortsField].value or (),
-            volumes=target[fields.NixVolumesField].value or (),
-            labels=pairs(fields.NixLabelsField),
-            stop_signal=target[fields.NixStopSignalField].value,
-            architecture=target[fields.NixArchitectureField].value,
-            os=target[fields.NixOsField].value,
-            variant=target[fields.NixVariantField].value,
-            created=target[fields.NixCreatedField].value,
-            author=target[fields.NixAuthorField].value,
+            entrypoint=texts(NixEntrypointField),
+            cmd=texts(NixCmdField),
+            env=tuple(f"{name}={value}" for name, value in pairs(NixEnvField)),
+            working_dir=text(NixWorkingDirField),
+            user=target[NixUserField].value,
+            exposed_ports=target[NixExposedPortsField].value or (),
+            volumes=target[NixVolumesField].value or (),
+            labels=pairs(NixLabelsField),
+            stop_signal=target[NixStopSignalField].value,
+            architecture=target[NixArchitectureField].value,
+            os=target[NixOsField].value,
+            variant=target[NixVariantField].value,
+            created=target[NixCreatedField].value,
+            author=target[NixAuthorField].value,
         )
     except InvalidInputError as error:
         raise NixImageError(f"{target.address}: {error}") from None
-    return config, FrozenDict(pairs(fields.NixAnnotationsField))
+    return config, FrozenDict(pairs(NixAnnotationsField))
 
 
 def rules():

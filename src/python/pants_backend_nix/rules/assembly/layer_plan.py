@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
 
 from nixoci.layering.preferences import Preferences
 from nixoci.layering.shared import ImagePaths, split_shared
@@ -15,22 +14,19 @@ from pants.util.frozendict import FrozenDict
 
 from pants_backend_nix.engine import addresses_of, concurrently, implicitly, rule, targets_of
 from pants_backend_nix.errors import NixImageError
-from pants_backend_nix.rules.assembly.image_fields import ImageFieldsRequest, read_image_fields
-from pants_backend_nix.rules.assembly.stack import Floor, Stack, StackRequest, stack_contents
-from pants_backend_nix.subsystem import NixImageSubsystem
-from pants_backend_nix.targets.layering_fields import NixChangeRatesField
-from pants_backend_nix.targets.plan_fields import NixLayerPlanField, NixPlannedImagesField
+from pants_backend_nix.options.images import NixImageSubsystem
+from pants_backend_nix.rules.assembly.stack import Floor, StackRequest, stack_contents
+from pants_backend_nix.rules.core.view import StoreView
+from pants_backend_nix.targets.fields.layering import NixChangeRatesField
+from pants_backend_nix.targets.layer_plan import NixLayerPlanField, NixPlannedImagesField
 
 
 @dataclass(frozen=True)
 class LayerPlanRequest:
-    """:param address: of a `nix_layer_plan`.
-    :param session: and `here`, as in `StackRequest`.
-    """
+    """:param address: of a `nix_layer_plan`."""
 
     address: Address
-    session: Optional[int] = None
-    here: bool = False
+    view: StoreView = StoreView()
 
 
 @dataclass(frozen=True)
@@ -38,16 +34,6 @@ class LayerPlan:
     """:param splits: of what each image itself holds, above its layer targets."""
 
     splits: FrozenDict[Address, Split]
-
-
-async def _stack(target: Target, request: LayerPlanRequest) -> Stack:
-    fields = await read_image_fields(ImageFieldsRequest(target.address), **implicitly())
-    return await stack_contents(
-        StackRequest(
-            target.address, fields.packages, fields.ignored, request.session, request.here
-        ),
-        **implicitly(),
-    )
 
 
 async def _addresses(target: Target, value: tuple[str, ...], field: str) -> Addresses:
@@ -80,7 +66,10 @@ async def split_images(request: LayerPlanRequest, options: NixImageSubsystem) ->
                 f"`{named.alias}` does not name the plan. Set it to {plan.address.spec!r}, or take the "
                 "image out of the plan."
             )
-    stacks = await concurrently(_stack(image, request) for image in images)
+    stacks = await concurrently(
+        stack_contents(StackRequest(image.address, request.view), **implicitly())
+        for image in images
+    )
     floors: list[Floor] = [stack.floors[-1] for stack in stacks]
     parts = [floor.divisible for floor in floors]
     splits = split_shared(

@@ -12,8 +12,9 @@ from pants.util.strutil import bullet_list
 
 from pants_backend_nix.engine import addresses_of, concurrently, implicitly, rule, targets_of
 from pants_backend_nix.errors import NixImageError
-from pants_backend_nix.rules.flow.evaluate import NixPackage, NixPackageRequest, evaluate_package
-from pants_backend_nix.targets.target_types import (
+from pants_backend_nix.rules.flow.evaluate import NixPackageRequest, evaluate_package
+from pants_backend_nix.targets.evaluated import NixPackage
+from pants_backend_nix.targets.fields.closures import (
     NixCopyToRootField,
     NixIgnoreField,
     NixLayersField,

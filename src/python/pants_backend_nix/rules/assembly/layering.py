@@ -24,30 +24,30 @@ from pants_backend_nix.engine import (
     targets_of,
 )
 from pants_backend_nix.errors import NixImageError
+from pants_backend_nix.options.images import NixImageSubsystem
 from pants_backend_nix.rules.assembly.layer_plan import LayerPlanRequest, split_images
 from pants_backend_nix.rules.assembly.stack import Floor
+from pants_backend_nix.rules.core.view import StoreView
 from pants_backend_nix.rules.flow.split import LayerSplit, SplitRequest, split_graph
-from pants_backend_nix.subsystem import NixImageSubsystem
-from pants_backend_nix.targets.layering_fields import (
+from pants_backend_nix.targets.fields.layering import (
     NixChangeRatesField,
     NixLayerGroupsField,
     NixLayeringField,
     NixPreviousField,
 )
-from pants_backend_nix.targets.plan_fields import NixLayerPlanField, NixPlannedImagesField
+from pants_backend_nix.targets.layer_plan import NixLayerPlanField, NixPlannedImagesField
 
 
 @dataclass(frozen=True)
 class FloorSplitRequest:
-    """:param session: and `here`, as in `StackRequest`."""
+    """Asks how what one layer target holds is split."""
 
     floor: Floor
-    session: Optional[int] = None
-    here: bool = False
+    view: StoreView = StoreView()
 
 
 async def _planned(
-    target: Target, plan: NixLayerPlanField, session: Optional[int], here: bool
+    target: Target, plan: NixLayerPlanField, view: StoreView
 ) -> Optional[LayerSplit]:
     """Returns the split that a layer plan makes, if the target has one."""
     if plan.value is None:
@@ -70,7 +70,7 @@ async def _planned(
             f"The field `{plan.alias}` of {target.address} names {address}, which is a "
             f"`{named.alias}`. Name a `nix_layer_plan`."
         )
-    found = await split_images(LayerPlanRequest(address, session, here), **implicitly())
+    found = await split_images(LayerPlanRequest(address, view), **implicitly())
     if target.address not in found.splits:
         raise NixImageError(
             f"{target.address} names {address} in its field `{plan.alias}`, but that plan does not have "
@@ -104,7 +104,7 @@ async def _previous(target: Target) -> tuple[tuple[StorePath, ...], ...]:
 async def split_floor(request: FloorSplitRequest, options: NixImageSubsystem) -> LayerSplit:
     target = request.floor.target
     plan = target.get(NixLayerPlanField)
-    planned = await _planned(target, plan, request.session, request.here)
+    planned = await _planned(target, plan, request.view)
     if planned is not None:
         return planned
     groups = target[NixLayerGroupsField].value or ()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Iterable, Mapping, Optional
 from nixoci.image.image import History
 from nixoci.layering.contents import Contents, recipes, require_closed
 from nixoci.layering.preferences import Preferences
-from nixoci.recipe.layer import LayerRecipe, Owner, Permission
+from nixoci.recipe.layer import LayerRecipe, Permission
 from nixoci.store.closure import ClosureGraph, NotClosedError
 from pants.engine.addresses import Address
 from pants.engine.rules import collect_rules
@@ -22,19 +22,21 @@ from pants_backend_nix.engine import (
     rule,
 )
 from pants_backend_nix.errors import NixImageError
+from pants_backend_nix.options.images import NixImageSubsystem
 from pants_backend_nix.rules.assembly.layering import FloorSplitRequest, rates_of, split_floor
 from pants_backend_nix.rules.assembly.stack import StackRequest, stack_contents
-from pants_backend_nix.rules.flow.evaluate import NixPackage
-from pants_backend_nix.subsystem import NixImageSubsystem
-from pants_backend_nix.targets.interpolation import Interpolation
-from pants_backend_nix.targets.permissions_field import PermissionsField, to_permission
-from pants_backend_nix.targets.reproducible_field import NixReproducibleField
-from pants_backend_nix.targets.target_types import (
+from pants_backend_nix.rules.core.view import StoreView
+from pants_backend_nix.targets.evaluated import NixPackage
+from pants_backend_nix.targets.fields.closures import NixMaxLayersField
+from pants_backend_nix.targets.fields.database import owner_of_nix
+from pants_backend_nix.targets.fields.history import (
     NixAuthorField,
     NixCommentField,
     NixCreatedByField,
-    NixMaxLayersField,
 )
+from pants_backend_nix.targets.fields.permissions import PermissionsField, to_permission
+from pants_backend_nix.targets.fields.reproducible import NixReproducibleField
+from pants_backend_nix.targets.interpolation import Interpolation
 
 if TYPE_CHECKING:
     from nixoci.recipe.recipe import Recipe
@@ -42,20 +44,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LayersRequest:
-    """Asks for the recipes of the layers of a target and of all targets below it.
-
-    :param more_packages: to put into the uppermost one, besides those of its fields.
-    :param more_ignored: to ignore there, likewise.
-    :param owner: of `/nix` in all of them.
-    :param session: and `here`: plans with what a store has now, see `ClosureRequest`.
-    """
+    """Asks for the recipes of the layers of a target and of all targets below it."""
 
     address: Address
-    more_packages: tuple[NixPackage, ...] = ()
-    more_ignored: tuple[NixPackage, ...] = ()
-    owner: Owner = Owner()
-    session: Optional[int] = None
-    here: bool = False
+    view: StoreView = StoreView()
 
 
 @dataclass(frozen=True)
@@ -113,17 +105,12 @@ class PlannedLayers:
 @rule(desc="Plan layers")
 async def plan_layers(request: LayersRequest, nix_image: NixImageSubsystem) -> PlannedLayers:
     stack = await stack_contents(
-        StackRequest(
-            request.address,
-            request.more_packages,
-            request.more_ignored,
-            request.session,
-            request.here,
-        ),
-        **implicitly(),
+        StackRequest(request.address, request.view), **implicitly()
     )
+    # One user owns `/nix` in all layers of an image.
+    owner = owner_of_nix(stack.floors[-1].target)
     splits = await concurrently(
-        split_floor(FloorSplitRequest(floor, request.session, request.here), **implicitly())
+        split_floor(FloorSplitRequest(floor, request.view), **implicitly())
         for floor in stack.floors
     )
     layers: dict[LayerRecipe, PlannedLayer] = {}
@@ -135,7 +122,7 @@ async def plan_layers(request: LayersRequest, nix_image: NixImageSubsystem) -> P
             found.parts,
             max_layers=target[NixMaxLayersField].value,
             permissions=_permissions(target, floor.packages),
-            owner=request.owner,
+            owner=owner,
             dialect=nix_image.tar_dialect.value,
         ):
             # The same recipe twice would be the same bytes twice.

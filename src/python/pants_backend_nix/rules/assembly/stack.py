@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import Iterable, Optional
+from typing import Iterable
 
 from nixoci.layering.contents import Contents, Divisible, divisible
 from nixoci.store.closure import ClosureGraph, ContradictionError
@@ -16,14 +16,17 @@ from pants.util.frozendict import FrozenDict
 
 from pants_backend_nix.engine import concurrently, implicitly, rule
 from pants_backend_nix.errors import NixImageError
+from pants_backend_nix.rules.assembly.image_fields import ImageFieldsRequest, read_image_fields
 from pants_backend_nix.rules.assembly.layer_targets import (
     LayerTargetsRequest,
     resolve_layer_targets,
 )
+from pants_backend_nix.rules.core.view import StoreView
 from pants_backend_nix.rules.flow.closure import ClosureRequest, query_closure
-from pants_backend_nix.rules.flow.evaluate import NixPackage
 from pants_backend_nix.rules.flow.subtract import SubtractRequest, subtract_ignored
-from pants_backend_nix.targets.target_types import NixMaxLayersField
+from pants_backend_nix.targets.evaluated import NixPackage
+from pants_backend_nix.targets.fields.closures import NixMaxLayersField
+from pants_backend_nix.targets.fields.config import NixConfigField
 
 logger = logging.getLogger(__name__)
 
@@ -32,16 +35,12 @@ logger = logging.getLogger(__name__)
 class StackRequest:
     """Asks what a target and all targets below it hold.
 
-    :param more_packages: to put into the uppermost one, besides those of its fields.
-    :param more_ignored: to ignore there, likewise.
-    :param session: and `here`: takes what a store has now, see `ClosureRequest`.
+    :param address: of a `nix_layer` or `nix_image`. What an image names in its config counts as
+        being among its `packages`.
     """
 
     address: Address
-    more_packages: tuple[NixPackage, ...] = ()
-    more_ignored: tuple[NixPackage, ...] = ()
-    session: Optional[int] = None
-    here: bool = False
+    view: StoreView = StoreView()
 
 
 @dataclass(frozen=True)
@@ -78,12 +77,23 @@ class Stack:
     floors: tuple[Floor, ...]
 
 
+async def _config_packages(
+    target: Target,
+) -> tuple[tuple[NixPackage, ...], tuple[NixPackage, ...]]:
+    """Returns the packages that the config of an image brings in, and those that it keeps out."""
+    if not target.has_field(NixConfigField):
+        return (), ()
+    fields = await read_image_fields(ImageFieldsRequest(target.address), **implicitly())
+    return fields.packages, fields.ignored
+
+
 @rule(desc="Subtract ignored store paths")
 async def stack_contents(request: StackRequest) -> Stack:
     resolved = await resolve_layer_targets(LayerTargetsRequest(request.address), **implicitly())
-    every = dict.fromkeys((*resolved.packages, *request.more_packages, *request.more_ignored))
+    more_packages, more_ignored = await _config_packages(resolved.targets[-1].target)
+    every = dict.fromkeys((*resolved.packages, *more_packages, *more_ignored))
     closures = await concurrently(
-        query_closure(ClosureRequest(package, request.session, request.here), **implicitly())
+        query_closure(ClosureRequest(package, request.view), **implicitly())
         for package in every
     )
     try:
@@ -95,8 +105,8 @@ async def stack_contents(request: StackRequest) -> Stack:
     floors: list[Floor] = []
     for layer in resolved.targets:
         last = layer.target.address == request.address
-        packages = layer.packages + (request.more_packages if last else ())
-        ignored = layer.ignored + (request.more_ignored if last else ())
+        packages = layer.packages + (more_packages if last else ())
+        ignored = layer.ignored + (more_ignored if last else ())
         mine = dict.fromkeys((*packages, *layer.copied, *ignored))
         subtracted = await subtract_ignored(
             SubtractRequest(

@@ -18,7 +18,7 @@ from pants_backend_nix.engine import (
     rule,
 )
 from pants_backend_nix.errors import NixImageError
-from pants_backend_nix.targets.environment_fields import HasNixField
+from pants_backend_nix.targets.fields.environment import HasNixField
 
 
 @dataclass(frozen=True)

@@ -47,9 +47,9 @@ from pants_backend_nix.engine import (
     run_fallible,
 )
 from pants_backend_nix.errors import NixImageError
+from pants_backend_nix.options.nix import USUAL_PLACES, NixSubsystem
 from pants_backend_nix.rules.core.place import Place, PlaceRequest, find_place
 from pants_backend_nix.rules.core.zipapp import ZIPAPP, pack_zipapp
-from pants_backend_nix.subsystem import USUAL_PLACES, NixSubsystem
 
 #: Where the append-only cache is in the sandbox.
 TOOLS_CACHE = ".nixoci"

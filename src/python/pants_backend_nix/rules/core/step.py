@@ -36,7 +36,7 @@ from pants_backend_nix.rules.core.run import (
     current_session,
     run_core,
 )
-from pants_backend_nix.rules.flow.evaluate import NixPackage
+from pants_backend_nix.targets.evaluated import NixPackage
 
 
 def build_log(address: Address, global_options: GlobalOptions) -> str:

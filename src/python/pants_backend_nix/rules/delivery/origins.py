@@ -16,7 +16,7 @@ from pants.option.global_options import GlobalOptions
 from pants_backend_nix.engine import concurrently, create, implicitly, merge, prefix, rule
 from pants_backend_nix.rules.core.step import build_log
 from pants_backend_nix.rules.flow.closure import ClosureRequest, query_closure
-from pants_backend_nix.rules.flow.evaluate import SOURCE_ROOT, NixPackage
+from pants_backend_nix.targets.evaluated import SOURCE_ROOT, NixPackage
 
 ORIGINS_FILE = "origins.json"
 

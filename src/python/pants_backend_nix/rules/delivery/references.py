@@ -16,9 +16,9 @@ from pants.util.value_interpolation import InterpolationContext, InterpolationEr
 
 from pants_backend_nix.engine import environment_variables, implicitly, rule, targets_of
 from pants_backend_nix.errors import NixImageError
+from pants_backend_nix.options.images import NixImageSubsystem
 from pants_backend_nix.rules.delivery.registries import RegistryOptionsRequest, collect_registries
-from pants_backend_nix.subsystem import NixImageSubsystem
-from pants_backend_nix.targets.publish_fields import (
+from pants_backend_nix.targets.fields.publish import (
     NixImageTagsField,
     NixRegistriesField,
     NixRepositoryField,

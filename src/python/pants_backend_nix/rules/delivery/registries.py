@@ -8,7 +8,7 @@ from pants.backend.docker.subsystems.docker_options import DockerOptions
 from pants.engine.rules import collect_rules
 
 from pants_backend_nix.engine import rule
-from pants_backend_nix.subsystem import NixImageSubsystem
+from pants_backend_nix.options.images import NixImageSubsystem
 from pants_backend_nix.targets.registries import Registry, RegistryOptions, parse_registries
 
 

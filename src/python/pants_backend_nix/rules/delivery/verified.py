@@ -14,6 +14,7 @@ from pants_backend_nix.engine import create, implicitly, merge, prefix, rule
 from pants_backend_nix.rules.assembly.image import BuiltImage, ImageRequest, build_image
 from pants_backend_nix.rules.core.run import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.core.step import StoreStep, run_store_step
+from pants_backend_nix.rules.core.view import StoreView
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ async def verify_image(request: VerifiedImageRequest) -> VerifiedImage:
             "of what this machine has. Mend the builds, or set `reproducible=False` on their "
             "`nix_package` targets: then all machines that share a cache ship the same layers."
         )
-        built = await build_image(ImageRequest(request.address, session.id), **implicitly())
+        built = await build_image(ImageRequest(request.address, StoreView(session.id, here=True)), **implicitly())
     return VerifiedImage(built)
 
 

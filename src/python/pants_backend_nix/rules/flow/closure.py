@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
 
 from nixoci.store.closure import ClosureGraph
 from pants.engine.rules import collect_rules
 
-from pants_backend_nix.engine import THIS_MACHINE, implicitly, rule
+from pants_backend_nix.engine import implicitly, rule
 from pants_backend_nix.rules.core.step import StoreStep, run_store_step
-from pants_backend_nix.rules.flow.evaluate import NixPackage
+from pants_backend_nix.rules.core.view import StoreView
+from pants_backend_nix.targets.evaluated import NixPackage
 
 
 @dataclass(frozen=True)
 class ClosureRequest:
-    """:param session: asks what the store of this machine has now, whatever a cache knows of the
-        package (see `CoreRun.session`).
-    :param here: the store of this machine, whatever the environment of the package.
-    """
+    """Asks what the outputs of a package reference."""
 
     package: NixPackage
-    session: Optional[int] = None
-    here: bool = False
+    view: StoreView = StoreView()
 
 
 @dataclass(frozen=True)
@@ -41,8 +37,8 @@ async def query_closure(request: ClosureRequest) -> Closure:
             f"Query closure of {package.address}",
             (package,),
             output="closure.json",
-            session=request.session,
-            environment=THIS_MACHINE if request.here else package.environment,
+            session=request.view.session,
+            environment=request.view.place(package.environment),
         ),
         **implicitly(),
     )

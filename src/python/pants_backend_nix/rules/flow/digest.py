@@ -21,7 +21,7 @@ from pants_backend_nix.engine import (
 )
 from pants_backend_nix.rules.core.step import StoreStep, run_store_step
 from pants_backend_nix.rules.flow.compress import compression_arguments
-from pants_backend_nix.rules.flow.evaluate import NixPackage
+from pants_backend_nix.targets.evaluated import NixPackage
 
 if TYPE_CHECKING:
     from nixoci.recipe.recipe import Recipe

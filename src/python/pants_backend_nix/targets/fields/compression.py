@@ -10,7 +10,7 @@ from pants.engine.target import IntField, StringField, Target
 from pants.util.strutil import help_text
 
 from pants_backend_nix.errors import NixImageError
-from pants_backend_nix.subsystem import NixImageSubsystem
+from pants_backend_nix.options.images import NixImageSubsystem
 
 
 class NixCompressionField(StringField):
@@ -39,27 +39,21 @@ class NixCompressionLevelField(IntField):
     )
 
 
-def default_compression(options: NixImageSubsystem) -> Optional[Compression]:
-    """Returns what the options say; None for layers that are not compressed.
-
-    :raises NixImageError: the level is none of the format.
-    """
-    return _compression(
-        options.compression.value,
-        options.compression_level,
-        "The options `[nix-images].compression` and `compression_level`",
-    )
-
-
 def compression_of(target: Target, options: NixImageSubsystem) -> Optional[Compression]:
     """Returns how the layers of an image are compressed; None if they are not.
 
+    A layer that is looked at by itself is compressed as the options say.
+
     :raises NixImageError: the level is none of the format.
     """
-    format_name = target[NixCompressionField].value
-    level = target[NixCompressionLevelField].value
+    format_name = target.get(NixCompressionField).value
+    level = target.get(NixCompressionLevelField).value
     if format_name is None and level is None:
-        return default_compression(options)
+        return _compression(
+            options.compression.value,
+            options.compression_level,
+            "The options `[nix-images].compression` and `compression_level`",
+        )
     return _compression(
         format_name or options.compression.value,
         level,

@@ -73,6 +73,9 @@ class NixGidField(_IdField):
 
 
 def owner_of_nix(target: Target) -> Owner:
-    """Returns who owns `/nix` in an image. A number other than root's goes without a name."""
-    uid, gid = target[NixUidField].value or 0, target[NixGidField].value or 0
+    """Returns who owns `/nix` in an image; root in a layer that is looked at by itself.
+
+    A number other than root's goes without a name.
+    """
+    uid, gid = target.get(NixUidField).value or 0, target.get(NixGidField).value or 0
     return Owner(uid, gid, "" if uid else "root", "" if gid else "root")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from enum import Enum
 from typing import Iterable, Mapping, Optional
 
 from pants.engine.addresses import Address
@@ -17,13 +15,7 @@ from pants.engine.target import (
 from pants.util.frozendict import FrozenDict
 from pants.util.strutil import help_text
 
-
-class Layering(Enum):
-    """The strategies of `nixoci.layering.split` that need nothing else; `layer_groups` stands for `explicit`."""
-
-    expected_cost = "expected_cost"
-    size_first = "size_first"
-    popularity = "popularity"
+from pants_backend_nix.options.images import Layering, check_rate
 
 
 class NixLayeringField(StringField):
@@ -110,15 +102,6 @@ class NixChangeRatesField(Field):
                     f"The field `{cls.alias}` of {address} gives {pattern!r} the rate {rate!r}: {why}"
                 )
         return FrozenDict(value)
-
-
-def check_rate(rate: object) -> Optional[str]:
-    """Returns what is wrong with a rate, or None."""
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)):
-        return "it must be a number."
-    if not math.isfinite(rate) or rate < 0:
-        return "it must be finite, and not less than 0."
-    return None
 
 
 class NixPreviousField(OptionalSingleSourceField):

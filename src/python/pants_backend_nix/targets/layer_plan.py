@@ -11,7 +11,7 @@ from pants.engine.target import (
 )
 from pants.util.strutil import help_text
 
-from pants_backend_nix.targets.layering_fields import NixChangeRatesField
+from pants_backend_nix.targets.fields.layering import NixChangeRatesField
 
 
 class NixLayerPlanField(StringField):

@@ -1,0 +1,74 @@
+"""What a `nix_package` is once it is evaluated: the value that all rules hand on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional
+
+from nixoci.store.evaluate import Derivation
+from nixoci.store.path import StorePath
+from pants.engine.addresses import Address
+from pants.engine.fs import Digest
+
+from pants_backend_nix.engine import THIS_MACHINE, EnvironmentNameRequest
+
+#: The directory of the sources in a sandbox; Nix copies a source tree under its directory's name, so
+#: this name must not vary.
+SOURCE_ROOT = "source"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a derivation came about, to do it again where it is not in the store.
+
+    :param sources: the visible files, below `SOURCE_ROOT`, and beside that the list of those that
+        are executable.
+    :param source: the Nix file, relative to the root of the repository.
+    :param features: experimental features of Nix that are on: of all that may differ between two
+        machines' Nix, they change what expressions mean.
+    """
+
+    sources: Digest
+    source: str
+    attr: str
+    system: str
+    features: tuple[str, ...] = ()
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """Options of `nixoci evaluate` and `nixoci realise`."""
+        return (
+            f"--root={SOURCE_ROOT}",
+            f"--source={self.source}",
+            f"--attr={self.attr}",
+            f"--system={self.system}",
+            *(f"--experimental-feature={feature}" for feature in self.features),
+        )
+
+
+@dataclass(frozen=True)
+class NixPackage:
+    """An evaluated `nix_package`.
+
+    :param outputs: names of the outputs that were asked for; the first one is the package's path.
+    :param evaluation: None for a package that is given as a store path.
+    :param reproducible: whether building it again gives the same bytes.
+    :param first_party: whether files of the repository are built into it that are no Nix files.
+    :param environment: of the target.
+    """
+
+    address: Address
+    derivation: Derivation
+    outputs: tuple[str, ...]
+    evaluation: Optional[Evaluation]
+    reproducible: bool = True
+    first_party: bool = False
+    environment: EnvironmentNameRequest = THIS_MACHINE
+
+    def path(self, output: str = "") -> StorePath:
+        """:raises KeyError: there is no such output."""
+        return dict(self.derivation.outputs)[output or self.outputs[0]]
+
+    @property
+    def paths(self) -> tuple[StorePath, ...]:
+        return tuple(self.path(output) for output in self.outputs)

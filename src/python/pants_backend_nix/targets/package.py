@@ -1,0 +1,159 @@
+"""The targets `nix_source`, `nix_sources` and `nix_package`."""
+
+from __future__ import annotations
+
+from pants.engine.target import (
+    COMMON_TARGET_FIELDS,
+    Dependencies,
+    MultipleSourcesField,
+    OptionalSingleSourceField,
+    SingleSourceField,
+    StringField,
+    StringSequenceField,
+    Target,
+    TargetFilesGenerator,
+    generate_multiple_sources_field_help_message,
+)
+from pants.util.docutil import bin_name
+from pants.util.strutil import help_text
+
+from pants_backend_nix.targets.fields.environment import NixEnvironmentField
+from pants_backend_nix.targets.fields.reproducible import NixReproducibleField
+
+
+class NixSourceField(SingleSourceField):
+    help = help_text(
+        """
+        The file: a Nix expression, a `flake.lock`, or anything else that an evaluation reads.
+        """
+    )
+
+
+class NixSourceDependenciesField(Dependencies):
+    pass
+
+
+class NixSourceTarget(Target):
+    alias = "nix_source"
+    core_fields = (*COMMON_TARGET_FIELDS, NixSourceField, NixSourceDependenciesField)
+    help = help_text(
+        """
+        A file that takes part in evaluating Nix expressions.
+
+        Name it in the `dependencies` of the `nix_package` that needs it: evaluation sees the files
+        of its dependencies and no others.
+        """
+    )
+
+
+class NixSourcesField(MultipleSourcesField):
+    default = ("*.nix", "flake.lock")
+    uses_source_roots = False
+    help = generate_multiple_sources_field_help_message(
+        'Example: `sources=["*.nix", "flake.lock", "patches/**"]`'
+    )
+
+
+class NixSourcesTarget(TargetFilesGenerator):
+    alias = "nix_sources"
+    core_fields = (*COMMON_TARGET_FIELDS, NixSourcesField)
+    generated_target_cls = NixSourceTarget
+    copied_fields = COMMON_TARGET_FIELDS
+    moved_fields = (NixSourceDependenciesField,)
+    help = "Generate a `nix_source` target for each file in the `sources` field."
+
+
+class NixPackageSourceField(OptionalSingleSourceField):
+    expected_file_extensions = (".nix",)
+    uses_source_roots = False
+    help = help_text(
+        """
+        The Nix file that defines the package: a `flake.nix`, or any other file with a derivation, a
+        set of them, or a function whose arguments all have defaults (`system` is passed to it).
+
+        A flake is evaluated in pure mode and sees the files in its own directory and below. Any
+        other file is evaluated in restricted mode and sees every file of its dependencies, at its
+        place in the repository. Neither sees files that are not declared, the environment, or the
+        machine.
+        """
+    )
+
+
+class NixAttrField(StringField):
+    alias = "attr"
+    help = help_text(
+        """
+        The attribute of `source` that is the package, such as `python3` or `pkgs.hello`.
+
+        Of a flake it is looked for as `nix build .#attr` does: in `packages.SYSTEM`,
+        `legacyPackages.SYSTEM` and at the top. By default: what the file itself evaluates to, of a
+        flake its default package.
+        """
+    )
+
+
+class NixStorePathField(StringField):
+    alias = "store_path"
+    help = help_text(
+        """
+        A store path instead of `source`: `/nix/store/…-name`. Nix must have it, or be able to get it
+        from a substituter, whenever its contents are needed.
+        """
+    )
+
+
+class NixOutputsField(StringSequenceField):
+    alias = "outputs"
+    help = help_text(
+        """
+        The outputs to take, such as `["out", "lib"]`. The first one is what `{name}` interpolates.
+        By default the one output that `"${package}"` means in Nix.
+        """
+    )
+
+
+class NixSystemField(StringField):
+    alias = "system"
+    help = help_text(
+        """
+        The Nix system to build for, such as `x86_64-linux` or `aarch64-linux`. By default what the
+        option `[nix].system` says.
+        """
+    )
+
+
+class NixPackageDependenciesField(Dependencies):
+    help = help_text(
+        """
+        The files that evaluation may read besides `source`, as targets: `nix_source`, `files` or any
+        other target with sources, with all that they depend on. Nothing else is visible to it.
+
+        A flake with inputs needs its `flake.lock` here.
+        """
+    )
+
+
+class NixPackageTarget(Target):
+    alias = "nix_package"
+    core_fields = (
+        *COMMON_TARGET_FIELDS,
+        NixPackageSourceField,
+        NixAttrField,
+        NixStorePathField,
+        NixOutputsField,
+        NixSystemField,
+        NixReproducibleField,
+        NixPackageDependenciesField,
+        NixEnvironmentField,
+    )
+    help = help_text(
+        f"""
+        A package that Nix builds, for use in `nix_layer` and `nix_image`.
+
+            nix_sources(name="nix")
+            nix_package(name="python", source="flake.nix", attr="python", dependencies=[":nix"])
+
+        Nix evaluates it when its sources change, and builds it only when an image needs bytes of it
+        that no cache has a digest of. Try it with `{bin_name()} package` on an image that holds it.
+        """
+    )
