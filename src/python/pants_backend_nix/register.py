@@ -17,7 +17,7 @@ from pants_backend_nix.rules.assembly import (
     layers,
     stack,
 )
-from pants_backend_nix.rules.core import place, run, step, zipapp
+from pants_backend_nix.rules.core import place, run, session, step, tools, zipapp
 from pants_backend_nix.rules.delivery import (
     foreground,
     origins,
@@ -62,6 +62,8 @@ def rules():
         # Running the core.
         zipapp,
         place,
+        session,
+        tools,
         run,
         step,
         # A station of the flow each.

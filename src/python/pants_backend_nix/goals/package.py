@@ -26,7 +26,8 @@ from pants.engine.unions import UnionRule
 from pants_backend_nix.engine import create, implicitly, merge, prefix, rule
 from pants_backend_nix.rules.assembly.digested import DigestedLayersRequest, digest_layers
 from pants_backend_nix.rules.assembly.image import BuiltImage, ImageRequest, build_image
-from pants_backend_nix.rules.core.run import CurrentSessionRequest, current_session
+from pants_backend_nix.rules.core.run import CoreRun
+from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.core.step import StoreStep, run_store_step
 from pants_backend_nix.rules.delivery.references import ReferencesRequest, name_image
 from pants_backend_nix.targets.fields.closures import NixLayersField, NixMaxLayersField
@@ -72,24 +73,26 @@ async def _write(
     session = await current_session(CurrentSessionRequest(), **implicitly())
     await run_store_step(
         StoreStep(
-            (
-                "write",
-                "descriptor.json",
-                f"--kept-layers={_KEPT}",
-                f"--format={output_format}",
-                f"--output={os.path.join(get_buildroot(), output)}",
-            ),
-            f"Write {output} of {field_set.address}",
-            built.packages,
-            await merge(
+            CoreRun(
                 (
-                    await create([FileContent("descriptor.json", descriptor)]),
-                    await prefix(built.kept, _KEPT),
-                )
+                    "write",
+                    "descriptor.json",
+                    f"--kept-layers={_KEPT}",
+                    f"--format={output_format}",
+                    f"--output={os.path.join(get_buildroot(), output)}",
+                ),
+                f"Write {output} of {field_set.address}",
+                await merge(
+                    (
+                        await create([FileContent("descriptor.json", descriptor)]),
+                        await prefix(built.kept, _KEPT),
+                    )
+                ),
+                session=session.id,
+                # A Docker archive has the plain tars.
+                compresses=built.image.is_compressed and output_format != "docker-archive",
             ),
-            session=session.id,
-            # A Docker archive has the plain tars.
-            compresses=built.image.is_compressed and output_format != "docker-archive",
+            built.packages,
         ),
         **implicitly(),
     )

@@ -31,7 +31,7 @@ from pants_backend_nix.rules.assembly.layers import (
     PlannedLayers,
     plan_layers,
 )
-from pants_backend_nix.rules.core.run import CurrentSessionRequest, current_session
+from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.core.view import StoreView
 from pants_backend_nix.rules.flow.compress import CompressKeptRequest, compress_kept
 from pants_backend_nix.rules.flow.database import RegisterRequest, register_paths

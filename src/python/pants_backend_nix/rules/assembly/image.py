@@ -28,6 +28,7 @@ from pants_backend_nix.rules.assembly.layer_targets import (
     resolve_layer_targets,
 )
 from pants_backend_nix.rules.assembly.layers import PlannedLayers
+from pants_backend_nix.rules.core.run import CoreRun
 from pants_backend_nix.rules.core.step import StoreStep, run_store_step
 from pants_backend_nix.rules.core.view import StoreView
 from pants_backend_nix.targets.evaluated import NixPackage
@@ -58,17 +59,18 @@ class BuiltImage:
     plan: PlannedLayers
 
 
-
 async def _read_config(target: Target, package: Optional[NixPackage]) -> ImageConfig:
     if package is None:
         return ImageConfig()
     step = await run_store_step(
         StoreStep(
-            ("read-file", "--output=config.json", package.path()),
-            f"Read the image config of {package.address}",
+            CoreRun(
+                ("read-file", "--output=config.json", package.path()),
+                f"Read the image config of {package.address}",
+                output="config.json",
+                environment=EnvironmentNameRequest.from_target(target),
+            ),
             (package,),
-            output="config.json",
-            environment=EnvironmentNameRequest.from_target(target),
         ),
         **implicitly(),
     )
@@ -89,9 +91,7 @@ async def build_image(
     address = target.address
     fields = await read_image_fields(ImageFieldsRequest(address), **implicitly())
     config = merge_config(await _read_config(target, fields.config_package), fields.config)
-    digested = await digest_layers(
-        DigestedLayersRequest(address, request.view), **implicitly()
-    )
+    digested = await digest_layers(DigestedLayersRequest(address, request.view), **implicitly())
     if len(digested.layers) > MAX_LAYERS:
         raise NixImageError(
             f"{address} would have {len(digested.layers)} layers; container engines take at most "
@@ -126,9 +126,7 @@ async def build_image(
     )
 
 
-def _platform(
-    address: Address, packages: Iterable[NixPackage], nix: NixSubsystem
-) -> ImageConfig:
+def _platform(address: Address, packages: Iterable[NixPackage], nix: NixSubsystem) -> ImageConfig:
     """Returns the platform that the packages are built for, where nothing else says it."""
     systems = sorted({p.evaluation.system for p in packages if p.evaluation is not None})
     if len(systems) > 1:
@@ -138,9 +136,7 @@ def _platform(
         )
     system = systems[0] if systems else nix.default_system
     processor, _, os = system.partition("-")
-    return ImageConfig(
-        architecture=ARCHITECTURE_OF.get(processor, processor), os=os or "linux"
-    )
+    return ImageConfig(architecture=ARCHITECTURE_OF.get(processor, processor), os=os or "linux")
 
 
 def rules():

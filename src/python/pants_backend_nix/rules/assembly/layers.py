@@ -104,9 +104,7 @@ class PlannedLayers:
 
 @rule(desc="Plan layers")
 async def plan_layers(request: LayersRequest, nix_image: NixImageSubsystem) -> PlannedLayers:
-    stack = await stack_contents(
-        StackRequest(request.address, request.view), **implicitly()
-    )
+    stack = await stack_contents(StackRequest(request.address, request.view), **implicitly())
     # One user owns `/nix` in all layers of an image.
     owner = owner_of_nix(stack.floors[-1].target)
     splits = await concurrently(
@@ -126,9 +124,7 @@ async def plan_layers(request: LayersRequest, nix_image: NixImageSubsystem) -> P
             dialect=nix_image.tar_dialect.value,
         ):
             # The same recipe twice would be the same bytes twice.
-            keep = not (
-                target.get(NixReproducibleField).value and apart.isdisjoint(recipe.paths)
-            )
+            keep = not (target.get(NixReproducibleField).value and apart.isdisjoint(recipe.paths))
             planned = PlannedLayer(
                 recipe,
                 _history(target, recipe),

@@ -93,8 +93,7 @@ async def stack_contents(request: StackRequest) -> Stack:
     more_packages, more_ignored = await _config_packages(resolved.targets[-1].target)
     every = dict.fromkeys((*resolved.packages, *more_packages, *more_ignored))
     closures = await concurrently(
-        query_closure(ClosureRequest(package, request.view), **implicitly())
-        for package in every
+        query_closure(ClosureRequest(package, request.view), **implicitly()) for package in every
     )
     try:
         graph = ClosureGraph().union(*(closure.graph for closure in closures))
@@ -130,9 +129,7 @@ def store_paths(packages: Iterable[NixPackage]) -> tuple[StorePath, ...]:
     return tuple(dict.fromkeys(path for package in packages for path in package.paths))
 
 
-def _log_kept_copies(
-    address: Address, packages: Iterable[NixPackage], contents: Contents
-) -> None:
+def _log_kept_copies(address: Address, packages: Iterable[NixPackage], contents: Contents) -> None:
     """Says which copied paths are in the store as well, where the user may not expect them."""
     named = store_paths(packages)
     for info in contents.copied:

@@ -13,26 +13,15 @@ if it needs it, by itself.
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import json
-import os
-import sys
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional
 
 from nixoci.cli.main import EXIT_NO_NIX
-from nixoci.compression.compressor import PACKAGES
-from nixoci.store.nix import ENVIRONMENT_NAMES
-from nixoci.store.tools import COMPRESSOR_PYTHON_LINK, PYTHON_LINK, TOOLS_FILE
-from pants.engine.env_vars import EnvironmentVarsRequest
+from nixoci.store.tools import COMPRESSOR_PYTHON_LINK, PYTHON_LINK
 from pants.engine.fs import EMPTY_DIGEST, Digest
-from pants.engine.internals.session import RunId
 from pants.engine.process import FallibleProcessResult, Process, ProcessCacheScope
 from pants.engine.rules import collect_rules
 from pants.util.frozendict import FrozenDict
-from pants.util.logging import LogLevel
-from pants.util.strutil import bullet_list
 
 from pants_backend_nix.engine import (
     THIS_MACHINE,
@@ -40,50 +29,34 @@ from pants_backend_nix.engine import (
     contents,
     create,
     entries,
-    environment_variables,
     implicitly,
     merge,
     rule,
     run_fallible,
 )
 from pants_backend_nix.errors import NixImageError
-from pants_backend_nix.options.nix import USUAL_PLACES, NixSubsystem
+from pants_backend_nix.options.nix import USUAL_PLACES
 from pants_backend_nix.rules.core.place import Place, PlaceRequest, find_place
-from pants_backend_nix.rules.core.zipapp import ZIPAPP, pack_zipapp
-
-#: Where the append-only cache is in the sandbox.
-TOOLS_CACHE = ".nixoci"
-
-#: Exit status of the scripts that look for Python when there is no suitable one.
-_EXIT_NO_PYTHON = 77
-
-_START = f"""\
-python={TOOLS_CACHE}/{{link}}
-[ -x "$python" ] || exit {EXIT_NO_NIX}
-exec "$python" -I -S {ZIPAPP} --tools {TOOLS_CACHE}/{TOOLS_FILE} --json-errors "$@"
-"""
-
-
-def _with_python(command: str) -> str:
-    """Returns a script that looks for a Python and then becomes it, with `command`."""
-    return f"""\
-for name in python3 python3.14 python3.13 python3.12 python3.11 python3.10 python3.9; do
-  python=$(command -v "$name") || continue
-  "$python" -I -S -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null || continue
-  exec "$python" -I -S {ZIPAPP} --json-errors {command}
-done
-exit {_EXIT_NO_PYTHON}
-"""
-
-
-_FIND_PYTHON = _with_python(f'tools "$@" {TOOLS_CACHE}')
-
-#: A worker's processes may have no environment at all. Nix wants a user, and keeps caches below `HOME`.
-_START_ELSEWHERE = f"""\
-: "${{USER:=nixoci}}" "${{HOME:=$PWD/{TOOLS_CACHE}}}" "${{PATH:=/usr/local/bin:/usr/bin:/bin}}"
-PATH=$PATH:{":".join(place.replace("~", "$HOME", 1) for place in USUAL_PLACES)}
-export HOME PATH USER
-{_with_python('"$@"')}"""
+from pants_backend_nix.rules.core.report import reported_error
+from pants_backend_nix.rules.core.session import (
+    CurrentSessionRequest,
+    current_session,
+    session_environment,
+)
+from pants_backend_nix.rules.core.start import (
+    EXIT_NO_PYTHON,
+    START,
+    START_ELSEWHERE,
+    TOOLS_CACHE,
+)
+from pants_backend_nix.rules.core.tools import (
+    SetUpTools,
+    Tools,
+    ToolsRequest,
+    describe_tools,
+    set_up_tools,
+)
+from pants_backend_nix.rules.core.zipapp import pack_zipapp
 
 #: Milliseconds for which a remote cache is asked before a step is started here as well. A lookup that
 #: misses does not wait it out; a step that ends at once with "not valid" must not win against a hit.
@@ -132,123 +105,6 @@ class CoreResult:
     kept: Digest = EMPTY_DIGEST
 
 
-@dataclass(frozen=True)
-class CurrentSessionRequest:
-    """Asks which session of Pants this is."""
-
-
-@dataclass(frozen=True)
-class CurrentSession:
-    """:param id: another one for each run of Pants, also when pantsd goes on."""
-
-    id: int
-
-
-@rule
-async def current_session(_: CurrentSessionRequest, run_id: RunId) -> CurrentSession:
-    """For what has an effect on the machine, so that it must be done again in a later session.
-
-    Pants has the cache scope PER_SESSION for such processes. It would start them again whenever a
-    later session looks at a rule that once needed them, before it knows whether it still does. With
-    the number of the session in the process, it is a new one exactly if a rule asks for it. So the
-    rule that finds out that it needs one asks for the number, and hands it on in its request.
-    """
-    return CurrentSession(int(run_id))
-
-
-def session_environment(session: int) -> Mapping[str, str]:
-    """Returns the variable that makes the processes of one session differ from all others'."""
-    return {"NIXOCI_SESSION": str(session)}
-
-
-@dataclass(frozen=True)
-class ToolsRequest:
-    """Asks how Nix is looked for in this session."""
-
-
-@dataclass(frozen=True)
-class Tools:
-    """:param cache: name of the append-only cache, one for each of what follows.
-    :param environment: in which Nix is looked for.
-    :param arguments: of `nixoci tools`.
-    """
-
-    cache: str
-    environment: FrozenDict[str, str]
-    arguments: tuple[str, ...]
-
-
-def _compressor_directories() -> tuple[str, ...]:
-    """Returns where this Python finds the compressors; what is missing is no error before it is used."""
-    specs = (importlib.util.find_spec(name) for name in PACKAGES)
-    origins = [spec.origin for spec in specs if spec is not None and spec.origin is not None]
-    return tuple(dict.fromkeys(os.path.dirname(os.path.dirname(origin)) for origin in origins))
-
-
-@rule
-async def describe_tools(_: ToolsRequest, nix: NixSubsystem) -> Tools:
-    names = sorted({*ENVIRONMENT_NAMES, *nix.env_vars, "PATH"})
-    found = await environment_variables(EnvironmentVarsRequest(names))
-    environment = {**found, "PATH": ":".join(nix.directories(found))}
-    if nix.store is not None:
-        environment["NIX_REMOTE"] = nix.store
-    arguments = (
-        *(f"--environment-name={name}" for name in sorted(nix.env_vars)),
-        *(f"--setting={name}={value}" for name, value in sorted(nix.settings.items())),
-        f"--compressor-python={sys.executable}",
-        *(f"--compressor-directory={directory}" for directory in _compressor_directories()),
-    )
-    content = json.dumps([environment, arguments], sort_keys=True)
-    key = hashlib.sha256(content.encode()).hexdigest()
-    # Names of caches have no digits.
-    letters = key[:16].translate(str.maketrans("0123456789", "ghijklmnop"))
-    return Tools(f"nixoci_{letters}", FrozenDict(environment), arguments)
-
-
-@dataclass(frozen=True)
-class SetUpTools:
-    """Asks for Python and Nix to be found and written to the append-only cache of `tools`.
-
-    :param session: in which they are missed, see `current_session`.
-    """
-
-    tools: Tools
-    session: int
-
-
-@dataclass(frozen=True)
-class ToolsSetUp:
-    """Says that it is done."""
-
-
-@rule(desc="Find Nix", level=LogLevel.DEBUG)
-async def set_up_tools(request: SetUpTools) -> ToolsSetUp:
-    zipapp = await pack_zipapp(**implicitly())
-    place = await find_place(PlaceRequest(), **implicitly())
-    result = await run_fallible(
-        Process(
-            ("/bin/sh", "-c", _FIND_PYTHON, "sh", *request.tools.arguments),
-            description="Find Nix",
-            input_digest=zipapp.digest,
-            env={**request.tools.environment, **session_environment(request.session)},
-            append_only_caches={request.tools.cache: TOOLS_CACHE},
-            cache_scope=ProcessCacheScope.PER_RESTART_SUCCESSFUL,
-        ),
-        place.environment,
-    )
-    if result.exit_code:
-        directories = bullet_list(request.tools.environment["PATH"].split(":")) or "(none)"
-        if result.exit_code == _EXIT_NO_PYTHON:
-            what = "There is no Python 3.9 or later."
-        else:
-            what = _error(result).get("message") or result.stderr.decode(errors="replace")
-        raise NixImageError(
-            f"{what}\n\nThese directories were searched; add others with the option "
-            f"`[nix].search_path`:\n{directories}"
-        )
-    return ToolsSetUp()
-
-
 async def _run_here(request: CoreRun, digest: Digest, place: Place) -> FallibleProcessResult:
     tools = await describe_tools(ToolsRequest(), **implicitly())
     result = await run_fallible(_process(request, digest, tools), place.environment)
@@ -263,7 +119,7 @@ async def _run_here(request: CoreRun, digest: Digest, place: Place) -> FallibleP
 
 async def _run_elsewhere(request: CoreRun, digest: Digest, place: Place) -> FallibleProcessResult:
     result = await run_fallible(_process(request, digest), place.environment)
-    if result.exit_code == _EXIT_NO_PYTHON:
+    if result.exit_code == EXIT_NO_PYTHON:
         raise NixImageError(
             f"{request.description}: {place.elsewhere} has no Python 3.9 or later, neither in its `PATH` "
             f"nor in the usual places: {', '.join(USUAL_PLACES)}. Install one there, or take the target "
@@ -272,7 +128,7 @@ async def _run_elsewhere(request: CoreRun, digest: Digest, place: Place) -> Fall
     if result.exit_code == EXIT_NO_NIX:
         raise NixImageError(
             f"{request.description}: {place.elsewhere} has no Nix, although the field `has_nix` of "
-            f"{place.target} is set. {_error(result).get('message')} Or leave `has_nix` out: what needs "
+            f"{place.target} is set. {reported_error(result).get('message')} Or leave `has_nix` out: what needs "
             "Nix is then done on the machine that runs Pants."
         )
     return result
@@ -302,7 +158,7 @@ async def run_core(request: CoreRun) -> CoreResult:
     return CoreResult(
         result.exit_code,
         output,
-        FrozenDict() if result.exit_code == 0 else FrozenDict(_error(result)),
+        FrozenDict() if result.exit_code == 0 else FrozenDict(reported_error(result)),
         result.stderr.decode(errors="replace"),
         kept,
     )
@@ -316,9 +172,9 @@ def _process(
     if request.session is not None:
         env = session_environment(request.session)
         cache_scope = ProcessCacheScope.PER_RESTART_SUCCESSFUL
-    start = _START_ELSEWHERE
+    start = START_ELSEWHERE
     if tools:
-        start = _START.format(link=COMPRESSOR_PYTHON_LINK if request.compresses else PYTHON_LINK)
+        start = START.format(link=COMPRESSOR_PYTHON_LINK if request.compresses else PYTHON_LINK)
     return Process(
         ("/bin/sh", "-c", start, "nixoci", *request.arguments),
         description=request.description,
@@ -329,17 +185,6 @@ def _process(
         cache_scope=cache_scope,
         remote_cache_speculation_delay_millis=_SPECULATION_DELAY + 2 * request.attempt + retry,
     )
-
-
-def _error(result: FallibleProcessResult) -> Mapping[str, Any]:
-    """Returns what the core printed of its failure; empty if it did not get that far."""
-    try:
-        document = json.loads(result.stdout)
-    except ValueError:
-        return {}
-    if not isinstance(document, dict):
-        return {}
-    return {key: tuple(v) if isinstance(v, list) else v for key, v in document.items()}
 
 
 def rules():

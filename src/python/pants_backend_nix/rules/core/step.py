@@ -7,8 +7,7 @@ packages are realised then, each once in a session, and the step runs again unde
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
-from typing import Optional
+from dataclasses import dataclass, replace
 
 from nixoci.cli.main import EXIT_NOT_VALID
 from pants.base.build_environment import get_buildroot
@@ -29,13 +28,8 @@ from pants_backend_nix.engine import (
 )
 from pants_backend_nix.errors import explain_package_error, explain_step_error
 from pants_backend_nix.rules.core.place import PlaceRequest, find_place
-from pants_backend_nix.rules.core.run import (
-    CoreResult,
-    CoreRun,
-    CurrentSessionRequest,
-    current_session,
-    run_core,
-)
+from pants_backend_nix.rules.core.run import CoreResult, CoreRun, run_core
+from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
 from pants_backend_nix.targets.evaluated import NixPackage
 
 
@@ -108,24 +102,13 @@ async def realise_package(
 class StoreStep:
     """A command of the core that reads store paths.
 
-    :param packages: what to realise if a path is not valid. They are no part of the cache key, which
-        is made of `arguments` and `input_digest` alone.
-    :param output: and `kept`, `session`, `environment` and `needs_nix`, as in `CoreRun`.
+    :param packages: what to realise if a path is not valid. They are no part of the cache key.
     :param expected_errors: names of errors of the core that the caller knows what to do about.
-    :param compresses: as in `CoreRun`.
     """
 
-    arguments: tuple[str, ...]
-    description: str = field(compare=False)
+    run: CoreRun
     packages: tuple[NixPackage, ...]
-    input_digest: Digest = EMPTY_DIGEST
-    output: Optional[str] = None
-    kept: Optional[str] = None
-    session: Optional[int] = None
     expected_errors: tuple[str, ...] = ()
-    compresses: bool = False
-    environment: EnvironmentNameRequest = THIS_MACHINE
-    needs_nix: bool = True
 
 
 @dataclass(frozen=True)
@@ -142,23 +125,13 @@ class StoreStepResult:
 
 @rule
 async def run_store_step(step: StoreStep) -> StoreStepResult:
-    run = CoreRun(
-        step.arguments,
-        step.description,
-        step.input_digest,
-        step.output,
-        step.kept,
-        step.session,
-        compresses=step.compresses,
-        environment=step.environment,
-        needs_nix=step.needs_nix,
-    )
+    run = step.run
     result: CoreResult = await run_core(run, **implicitly())
     if result.exit_code == EXIT_NOT_VALID:
         session = await current_session(CurrentSessionRequest(), **implicitly())
         await concurrently(
             realise_package(
-                RealiseRequest(package, session.id, step.environment), **implicitly()
+                RealiseRequest(package, session.id, run.environment), **implicitly()
             )
             for package in step.packages
         )
@@ -166,11 +139,11 @@ async def run_store_step(step: StoreStep) -> StoreStepResult:
     if result.exit_code and result.error.get("error") in step.expected_errors:
         return StoreStepResult(b"", error=str(result.error.get("message")))
     if result.exit_code:
-        place = await find_place(PlaceRequest(step.environment, step.needs_nix), **implicitly())
+        place = await find_place(PlaceRequest(run.environment, run.needs_nix), **implicitly())
         raise explain_step_error(
             result.error,
             result.stderr,
-            step.description,
+            run.description,
             [package.address for package in step.packages],
             place.elsewhere,
         )

@@ -12,7 +12,8 @@ from pants.engine.rules import collect_rules
 
 from pants_backend_nix.engine import create, implicitly, merge, prefix, rule
 from pants_backend_nix.rules.assembly.image import BuiltImage, ImageRequest, build_image
-from pants_backend_nix.rules.core.run import CurrentSessionRequest, current_session
+from pants_backend_nix.rules.core.run import CoreRun
+from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.core.step import StoreStep, run_store_step
 from pants_backend_nix.rules.core.view import StoreView
 
@@ -45,11 +46,13 @@ async def verify_image(request: VerifiedImageRequest) -> VerifiedImage:
     descriptor = FileContent("image.json", descriptor_json(built.image, built.recipes))
     step = await run_store_step(
         StoreStep(
-            ("verify", "image.json", f"--kept-layers={_KEPT}"),
-            f"Verify the store paths of {request.address}",
+            CoreRun(
+                ("verify", "image.json", f"--kept-layers={_KEPT}"),
+                f"Verify the store paths of {request.address}",
+                await merge((await create([descriptor]), await prefix(built.kept, _KEPT))),
+                session=session.id,
+            ),
             (),
-            await merge((await create([descriptor]), await prefix(built.kept, _KEPT))),
-            session=session.id,
             expected_errors=("ContentsDifferError",),
         ),
         **implicitly(),
@@ -60,7 +63,9 @@ async def verify_image(request: VerifiedImageRequest) -> VerifiedImage:
             "of what this machine has. Mend the builds, or set `reproducible=False` on their "
             "`nix_package` targets: then all machines that share a cache ship the same layers."
         )
-        built = await build_image(ImageRequest(request.address, StoreView(session.id, here=True)), **implicitly())
+        built = await build_image(
+            ImageRequest(request.address, StoreView(session.id, here=True)), **implicitly()
+        )
     return VerifiedImage(built)
 
 

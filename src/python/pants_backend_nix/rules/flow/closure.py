@@ -8,6 +8,7 @@ from nixoci.store.closure import ClosureGraph
 from pants.engine.rules import collect_rules
 
 from pants_backend_nix.engine import implicitly, rule
+from pants_backend_nix.rules.core.run import CoreRun
 from pants_backend_nix.rules.core.step import StoreStep, run_store_step
 from pants_backend_nix.rules.core.view import StoreView
 from pants_backend_nix.targets.evaluated import NixPackage
@@ -33,12 +34,14 @@ async def query_closure(request: ClosureRequest) -> Closure:
     package = request.package
     step = await run_store_step(
         StoreStep(
-            ("closure", "--output=closure.json", *sorted(package.paths)),
-            f"Query closure of {package.address}",
+            CoreRun(
+                ("closure", "--output=closure.json", *sorted(package.paths)),
+                f"Query closure of {package.address}",
+                output="closure.json",
+                session=request.view.session,
+                environment=request.view.place(package.environment),
+            ),
             (package,),
-            output="closure.json",
-            session=request.view.session,
-            environment=request.view.place(package.environment),
         ),
         **implicitly(),
     )

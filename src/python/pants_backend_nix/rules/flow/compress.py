@@ -15,6 +15,7 @@ from pants.engine.fs import Digest, FileContent
 from pants.engine.rules import collect_rules
 
 from pants_backend_nix.engine import create, implicitly, merge, prefix, rule
+from pants_backend_nix.rules.core.run import CoreRun
 from pants_backend_nix.rules.core.step import StoreStep, run_store_step
 
 _KEPT = "kept"
@@ -48,18 +49,20 @@ async def compress_kept(request: CompressKeptRequest) -> CompressedKeptLayer:
     recipe = await create([FileContent("recipe.json", request.recipe.to_json())])
     step = await run_store_step(
         StoreStep(
-            (
-                "digest",
-                "recipe.json",
-                "--output=layer.json",
-                f"--kept-layers={_KEPT}",
-                *compression_arguments(request.compression),
+            CoreRun(
+                (
+                    "digest",
+                    "recipe.json",
+                    "--output=layer.json",
+                    f"--kept-layers={_KEPT}",
+                    *compression_arguments(request.compression),
+                ),
+                f"Compress layer of {request.recipe.summary}",
+                await merge((recipe, await prefix(request.kept, _KEPT))),
+                output="layer.json",
+                compresses=True,
             ),
-            f"Compress layer of {request.recipe.summary}",
             (),
-            await merge((recipe, await prefix(request.kept, _KEPT))),
-            output="layer.json",
-            compresses=True,
         ),
         **implicitly(),
     )

@@ -19,6 +19,7 @@ from pants_backend_nix.engine import (
     implicitly,
     rule,
 )
+from pants_backend_nix.rules.core.run import CoreRun
 from pants_backend_nix.rules.core.step import StoreStep, run_store_step
 from pants_backend_nix.rules.flow.compress import compression_arguments
 from pants_backend_nix.targets.evaluated import NixPackage
@@ -65,23 +66,25 @@ async def digest_recipe(request: DigestRequest) -> DigestedLayer:
         compression = None
     step = await run_store_step(
         StoreStep(
-            (
-                "digest",
-                "recipe.json",
-                "--output=layer.json",
-                *(() if keep is None else (f"--keep={keep}",)),
-                *(() if compression is None else compression_arguments(compression)),
+            CoreRun(
+                (
+                    "digest",
+                    "recipe.json",
+                    "--output=layer.json",
+                    *(() if keep is None else (f"--keep={keep}",)),
+                    *(() if compression is None else compression_arguments(compression)),
+                ),
+                f"Digest layer of {recipe.summary}",
+                await create([FileContent("recipe.json", recipe.to_json())]),
+                output="layer.json",
+                kept=keep,
+                compresses=compression is not None,
+                environment=request.environment,
+                # The layer of a Nix database is made of its recipe alone.
+                needs_nix=isinstance(recipe, LayerRecipe),
             ),
-            f"Digest layer of {recipe.summary}",
             request.packages,
-            await create([FileContent("recipe.json", recipe.to_json())]),
-            output="layer.json",
-            kept=keep,
             expected_errors=("ContentsDifferError",),
-            compresses=compression is not None,
-            environment=request.environment,
-            # The layer of a Nix database is made of its recipe alone.
-            needs_nix=isinstance(recipe, LayerRecipe),
         ),
         **implicitly(),
     )
