@@ -1,0 +1,5 @@
+"""The plugin for Pants: targets, rules and goals around the core, and no algorithm.
+
+Rooms, from the ground up: `options`, `targets`, `rules` (`core`, `flow`, `assembly`, `delivery`), `goals`.
+Beside them: `engine`, which knows versions of Pants, `errors`, and `register`.
+"""

@@ -1,0 +1,5 @@
+"""The Nix store: store paths, closures, registrations, and running Nix.
+
+In: Nix files, store paths, what Nix prints. Out: `StorePath`, `Derivation`, `ClosureGraph`,
+`Registrations`. Uses no other room.
+"""
