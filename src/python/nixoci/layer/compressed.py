@@ -11,10 +11,9 @@ from nixoci.tar.pack import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Optional
+    from typing import Callable, Optional, Sequence
 
     from nixoci.compression.formats import Compression
-    from nixoci.store.path import StorePath
 
     #: Takes a stream part by part.
     Write = Callable[[memoryview], object]
@@ -76,7 +75,7 @@ def write_compressed_layer(
     write_tar: WriteTar,
     layer: Layer,
     write: Write,
-    changed: Callable[[], tuple[StorePath, ...]] = tuple,
+    changed: Callable[[], Sequence[str]] = tuple,
     *,
     threads: Optional[int] = None,
 ) -> int:
@@ -84,7 +83,7 @@ def write_compressed_layer(
 
     :param write_tar: and `threads`, as of `compress_layer`.
     :param write: as of `nixoci.layer.write.write_layer`; it never gets all of what is not the layer.
-    :param changed: finds the store paths to blame for a tar that is another one.
+    :param changed: finds what is to blame for a tar that is another one.
     :returns: bytes written, which are `layer.size`.
     :raises LayerMismatchError: the tar is another one.
     :raises CompressedBytesError: the tar is the same, its compressed form is not.

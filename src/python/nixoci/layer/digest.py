@@ -21,30 +21,33 @@ def digest_layer(
     recipe: Recipe,
     *,
     store_root: str = "",
+    contents: Optional[str] = None,
     overlap: bool = True,
     compression: Optional[Compression] = None,
 ) -> Layer:
     """Returns the layer that `recipe` makes; nothing is written anywhere.
 
-    :param store_root: see `tar.write_tar`.
+    :param store_root: see `nixoci.tar.pack.write_tar`.
+    :param contents: directory of the contents of files, see `nixoci.tar.files.open_contents`.
     :param overlap: hash in a second process while this one packs. It starts only for layers that
         are large enough to gain from it, and never while this process has several threads.
     :param compression: the blob is the tar compressed so; None for the tar itself.
     :raises CompressorError: the compressor is not here.
     :raises StoreReadError: a store path cannot be packed; see its children.
+    :raises ContentsReadError: the contents of a file cannot be read.
     :raises DuplicateDestinationError: two paths meet in the root of the image.
     :raises HashProcessError: the second process died.
     """
     if compression is not None:
         from nixoci.layer.compressed import compress_layer
 
-        return compress_layer(tar_writer(recipe, store_root), compression)
+        return compress_layer(tar_writer(recipe, store_root, contents), compression)
     # Packing makes no cycles, and looking for some costs a twentieth of the time.
     collecting = gc.isenabled()
     gc.disable()
     try:
         with OverlappedSha256(overlap=overlap) as hasher:
-            size, last = pack_recipe(recipe, hasher.buffer, hasher.flush, store_root)
+            size, last = pack_recipe(recipe, hasher.buffer, hasher.flush, store_root, contents)
             digest = "sha256:" + hasher.finish(last)
     finally:
         if collecting:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from nixoci.errors import NixOciError
+from nixoci.store.path import StorePath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional
+    from typing import Optional, Sequence
 
     from nixoci.layer.layer import Layer
-    from nixoci.store.path import StorePath
 
 
 class LayerMismatchError(NixOciError):
@@ -18,17 +18,22 @@ class LayerMismatchError(NixOciError):
     :param layer: what was recorded.
     :param digest: `sha256:<hex>` of the bytes now; None if they were too many, so not all were
         made.
-    :param changed: the store paths whose NAR hash is not the recipe's, in the order of the recipe.
+    :param changed: what is not as the recipe says, in its order: store paths by their NAR hash, files by
+        their SHA-256 and named by their paths in the image.
     """
 
     def __init__(
-        self, layer: Layer, digest: Optional[str], changed: tuple[StorePath, ...]
+        self, layer: Layer, digest: Optional[str], changed: Sequence[str]
     ) -> None:
         self.layer = layer
         self.digest = digest
         self.changed = changed
         now = digest if digest else f"more than {layer.size} bytes"
-        if changed:
+        if changed and not isinstance(changed[0], StorePath):
+            names = ", ".join(changed)
+            why = f"The contents of these files are not those that it was made of: {names}"
+            way_out = "; package the image again."
+        elif changed:
             names = ", ".join(changed)
             why = f"The contents of these store paths are not those that Nix registered: {names}"
             way_out = "; `nix-store --repair-path` restores them."

@@ -13,6 +13,7 @@ from typing import Any, Callable, Optional, Sequence
 import nixoci.layer.compressed  # noqa: F401
 import nixoci.store.nar  # noqa: F401
 import nixoci.tar.database  # noqa: F401
+import nixoci.tar.files  # noqa: F401
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json
 from nixoci.layer.kept import write_kept_layer
@@ -94,6 +95,7 @@ class LayerSource:
     :param find_nix: finds the Nix of this machine; not called before a store path is needed.
     :param origins: of all the paths that may be missing; what has none here must be valid.
     :param kept_layers: directory of the layers that are kept, see `nixoci.layer.kept`.
+    :param contents: directory of the contents of files, see `nixoci.tar.files.open_contents`.
     """
 
     def __init__(
@@ -101,10 +103,12 @@ class LayerSource:
         find_nix: Callable[[], Nix],
         origins: Sequence[Origin] = (),
         kept_layers: Optional[str] = None,
+        contents: Optional[str] = None,
     ) -> None:
         self._find_nix = find_nix
         self._origins = origins
         self._kept_layers = kept_layers
+        self._contents = contents
         self._lock = threading.Lock()
         self._valid: set[StorePath] = set()
 
@@ -122,7 +126,7 @@ class LayerSource:
         :raises BuildFailedError: and others, as `realise_paths`.
         """
         if not isinstance(recipe, LayerRecipe):
-            return write_layer(recipe, layer, write)
+            return write_layer(recipe, layer, write, contents=self._contents)
         if self._kept_layers is not None:
             written = write_kept_layer(self._kept_layers, recipe, layer, write)
             if written is not None:

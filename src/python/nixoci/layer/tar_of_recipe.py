@@ -8,25 +8,39 @@ from nixoci.tar.pack import pack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable
+    from typing import Callable, Optional
 
     from nixoci.recipe.recipe import Recipe
     from nixoci.tar.output import Flush
 
 
 def pack_recipe(
-    recipe: Recipe, buffer: memoryview, flush: Flush, store_root: str
+    recipe: Recipe,
+    buffer: memoryview,
+    flush: Flush,
+    store_root: str,
+    contents: Optional[str],
 ) -> tuple[int, memoryview]:
-    """As `nixoci.tar.pack.pack`, for a recipe of any kind."""
+    """As `nixoci.tar.pack.pack`, for a recipe of any kind.
+
+    :param contents: directory of the contents of files, see `nixoci.tar.files`.
+    """
     if isinstance(recipe, LayerRecipe):
         return pack(recipe, buffer, flush, store_root=store_root)
+    # Most layers are of store paths; what the other kinds need is only loaded for them.
+    from nixoci.recipe.files import FilesRecipe
+
+    if isinstance(recipe, FilesRecipe):
+        from nixoci.tar.files import pack_files
+
+        return pack_files(recipe, buffer, flush, contents=contents)
     from nixoci.tar.database import pack_database
 
     return pack_database(recipe, buffer, flush)
 
 
 def tar_writer(
-    recipe: Recipe, store_root: str
+    recipe: Recipe, store_root: str, contents: Optional[str]
 ) -> Callable[[Callable[[memoryview], object]], None]:
     """Returns a function that streams the tar of `recipe`."""
 
@@ -37,7 +51,7 @@ def tar_writer(
             write(full)
             return buffer
 
-        _, last = pack_recipe(recipe, buffer, flush, store_root)
+        _, last = pack_recipe(recipe, buffer, flush, store_root, contents)
         write(last)
 
     return write_tar

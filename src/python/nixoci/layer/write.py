@@ -11,11 +11,11 @@ from nixoci.tar.pack import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable
+    from typing import Callable, Optional
 
     from nixoci.layer.layer import Layer
+    from nixoci.recipe.files import FileEntry
     from nixoci.recipe.recipe import Recipe
-    from nixoci.store.path import StorePath
 
 
 def write_layer(
@@ -24,6 +24,7 @@ def write_layer(
     write: Callable[[memoryview], object],
     *,
     store_root: str = "",
+    contents: Optional[str] = None,
 ) -> int:
     """Streams the bytes of `layer` and verifies them before the last of them leave.
 
@@ -36,11 +37,15 @@ def write_layer(
     :raises StoreReadError: and `DuplicateDestinationError`, `CompressorError`, as `digest_layer`.
     """
     layer.require_known_form()
+
+    def changed() -> tuple[str, ...]:
+        return _changed(recipe, store_root, contents)
+
     if layer.compression is not None:
         from nixoci.layer.compressed import write_compressed_layer
 
         return write_compressed_layer(
-            tar_writer(recipe, store_root), layer, write, lambda: _changed(recipe, store_root)
+            tar_writer(recipe, store_root, contents), layer, write, changed
         )
     hasher = sha256()
     buffer = memoryview(bytearray(BUFFER_SIZE))
@@ -50,28 +55,47 @@ def write_layer(
         nonlocal written
         # What is flushed is never the end, so even equality is too much.
         if written + len(full) >= layer.size:
-            raise LayerMismatchError(layer, None, _changed(recipe, store_root))
+            raise LayerMismatchError(layer, None, changed())
         hasher.update(full)
         write_all(write, full)
         written += len(full)
         return buffer
 
-    size, last = pack_recipe(recipe, buffer, flush, store_root)
+    size, last = pack_recipe(recipe, buffer, flush, store_root, contents)
     hasher.update(last)
     digest = "sha256:" + hasher.hexdigest()
     if size != layer.size or digest != layer.digest:
-        raise LayerMismatchError(layer, digest, _changed(recipe, store_root))
+        raise LayerMismatchError(layer, digest, changed())
     write_all(write, last)
     return size
 
 
-def _changed(recipe: Recipe, store_root: str) -> tuple[StorePath, ...]:
-    if not isinstance(recipe, LayerRecipe):
-        return ()
-    from nixoci.store.nar import nar_hash
+def _changed(recipe: Recipe, store_root: str, contents: Optional[str]) -> tuple[str, ...]:
+    """Returns what is not as the recipe says: store paths, or paths in the image."""
+    if isinstance(recipe, LayerRecipe):
+        from nixoci.store.nar import nar_hash
 
+        return tuple(
+            entry.path
+            for entry in recipe.entries
+            if nar_hash(store_root + entry.path) != entry.nar_hash
+        )
+    from nixoci.recipe.files import FilesRecipe
+
+    if not isinstance(recipe, FilesRecipe):
+        return ()
     return tuple(
         entry.path
         for entry in recipe.entries
-        if nar_hash(store_root + entry.path) != entry.nar_hash
+        if entry.sha256 is not None and _sha256_of(entry, entry.sha256, contents) != entry.sha256
     )
+
+
+def _sha256_of(entry: FileEntry, sha256_in_recipe: str, contents: Optional[str]) -> str:
+    from nixoci.tar.files import open_contents
+
+    hasher = sha256()
+    with open(open_contents(entry, sha256_in_recipe, contents), "rb") as file:
+        for part in iter(lambda: file.read(BUFFER_SIZE), b""):
+            hasher.update(part)
+    return hasher.hexdigest()

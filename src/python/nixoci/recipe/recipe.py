@@ -10,17 +10,23 @@ if TYPE_CHECKING:
     from typing import Union
 
     from nixoci.recipe.database import DatabaseRecipe
+    from nixoci.recipe.files import FilesRecipe
 
-    Recipe = Union[LayerRecipe, DatabaseRecipe]
+    Recipe = Union[LayerRecipe, DatabaseRecipe, FilesRecipe]
 
 
 def parse_recipe(data: bytes) -> Recipe:
-    """Parses the JSON form of a recipe of either kind.
+    """Parses the JSON form of a recipe of any kind.
 
     :raises InvalidInputError: not such a document.
     """
-    if "registrations" not in parse_object("layer recipe", data):
-        return LayerRecipe.from_json(data)
-    from nixoci.recipe.database import DatabaseRecipe
+    document = parse_object("layer recipe", data)
+    if "registrations" in document:
+        from nixoci.recipe.database import DatabaseRecipe
 
-    return DatabaseRecipe.from_json(data)
+        return DatabaseRecipe.from_json(data)
+    if "files" in document:
+        from nixoci.recipe.files import FilesRecipe
+
+        return FilesRecipe.from_json(data)
+    return LayerRecipe.from_json(data)

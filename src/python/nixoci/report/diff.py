@@ -16,6 +16,7 @@ from nixoci.image.image import Image
 from nixoci.layer.layer import Layer
 from nixoci.layering.cost.model import package_name
 from nixoci.recipe.database import DatabaseRecipe
+from nixoci.recipe.files import FileEntry, FilesRecipe
 from nixoci.recipe.layer import LayerRecipe
 from nixoci.report.report import ImageReport, LayerReport
 from nixoci.store.closure import ClosureGraph
@@ -165,6 +166,8 @@ def diff_images(
             changed = sum(p.bytes_in_layer for p in layer.paths if p.path in by_path)
             if isinstance(recipe, DatabaseRecipe):
                 changed = layer.layer.size
+            elif isinstance(recipe, FilesRecipe):
+                changed = sum(entry.size for entry in explain.new_files(recipe))
             new[layer.layer.digest] = LayerChange(
                 layer.number, layer.layer, changed, explain.why(layer, recipe)
             )
@@ -284,12 +287,24 @@ class _Explanation:
             for number, recipe in enumerate(old.recipes, start=1)
             for path in recipe.paths
         }
+        self._files = {
+            entry.path: entry
+            for recipe in old.recipes
+            if isinstance(recipe, FilesRecipe)
+            for entry in recipe.entries
+        }
+
+    def new_files(self, recipe: FilesRecipe) -> list[FileEntry]:
+        """Returns what the old image does not have so."""
+        return [entry for entry in recipe.entries if self._files.get(entry.path) != entry]
 
     def why(self, layer: LayerReport, recipe: Recipe) -> str:
         if layer.layer.diff_id in self._diff_ids:
             return "the same contents, compressed in another way"
         if isinstance(recipe, DatabaseRecipe):
             return "the Nix database: it changes with every store path"
+        if isinstance(recipe, FilesRecipe):
+            return self._why_files(recipe)
         changed = [self._changes[path.path] for path in layer.paths if path.path in self._changes]
         if not changed:
             if recipe.entries in self._entries:
@@ -309,6 +324,13 @@ class _Explanation:
             f"{len(changed)} of {len(layer.paths)} changed, "
             f"because of {', '.join(names[:_NAMES])}{more}"
         )
+
+    def _why_files(self, recipe: FilesRecipe) -> str:
+        new = [entry.path for entry in self.new_files(recipe)]
+        if not new:
+            return "grouped in another way: nothing in it changed"
+        more = f" and {len(new) - _NAMES} more" if len(new) > _NAMES else ""
+        return f"{len(new)} of {len(recipe.entries)} changed: {', '.join(new[:_NAMES])}{more}"
 
 
 def _by_name(path: Optional[StorePath]) -> tuple[str, str]:

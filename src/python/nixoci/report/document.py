@@ -49,6 +49,7 @@ def _layer(layer: LayerReport) -> dict[str, Any]:
             }
             for path in layer.paths
         ],
+        "files": [entry.to_document() for entry in layer.files],
     }
 
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Optional, Sequence
 
 from nixoci.layer.layer import Layer
-from nixoci.layering.cost.model import package_name
+from nixoci.layering.cost.model import SHARE_OF_FIRST_PARTY, package_name
 from nixoci.layering.preferences import Preferences
 from nixoci.recipe.database import DatabaseRecipe
+from nixoci.recipe.files import FileEntry, FilesRecipe
 from nixoci.recipe.layer import ROOT, LayerRecipe
 from nixoci.report.reason import Dependencies, reason
 from nixoci.store.closure import ClosureGraph
@@ -66,7 +67,8 @@ class LayerReport:
     :param number: from 1, the lowest, on.
     :param share: of the events, those in which it changes: 0 to 1.
     :param why: what its paths have in common, in words.
-    :param paths: the largest first; none for a Nix database.
+    :param paths: the largest first; none for a Nix database or files.
+    :param files: what is in a layer of files, with its directories.
     """
 
     number: int
@@ -75,6 +77,7 @@ class LayerReport:
     share: float
     why: str
     paths: tuple[PathReport, ...]
+    files: tuple[FileEntry, ...] = ()
 
     @property
     def expected(self) -> float:
@@ -90,7 +93,9 @@ class LayerReport:
 
     @property
     def contents(self) -> str:
-        """The largest packages in it, by name."""
+        """The largest packages or files in it, by name."""
+        if self.files:
+            return _largest_files(self.files)
         sizes: Counter[str] = Counter()
         for path in self.paths:
             sizes[package_name(path.path)] += path.nar_size
@@ -169,6 +174,8 @@ def _layer_report(
     if isinstance(recipe, DatabaseRecipe):
         why = f"the Nix database of {_count(len(recipe.registrations), 'store path')}"
         return LayerReport(number, facts.layer, facts.target, 1.0, why, ())
+    if isinstance(recipe, FilesRecipe):
+        return _files_report(number, facts, recipe)
     members = dict.fromkeys(recipe.paths)
     triggers = dependencies.triggers(members)
     words = [
@@ -185,6 +192,31 @@ def _layer_report(
         ": ".join(word for word in words if word),
         _path_reports(facts.layer, recipe, graph, dependencies),
     )
+
+
+def _files_report(number: int, facts: LayerFacts, recipe: FilesRecipe) -> LayerReport:
+    files = _count(len(recipe.sizes), "file")
+    words = [
+        f"the layer target {facts.target}" if facts.target else "",
+        f"{files} that Pants has" if recipe.sizes else "made of fields",
+    ]
+    return LayerReport(
+        number,
+        facts.layer,
+        facts.target,
+        SHARE_OF_FIRST_PARTY if recipe.sizes else 0.0,
+        ": ".join(word for word in words if word),
+        (),
+        recipe.entries,
+    )
+
+
+def _largest_files(entries: Sequence[FileEntry]) -> str:
+    parents = {entry.parent for entry in entries}
+    leaves = [entry for entry in entries if entry.path not in parents]
+    leaves.sort(key=lambda entry: (-entry.size, entry.path))
+    more = f" and {len(leaves) - 3} more" if len(leaves) > 3 else ""
+    return ", ".join(entry.path for entry in leaves[:3]) + more
 
 
 def _path_reports(

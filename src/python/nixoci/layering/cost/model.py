@@ -60,6 +60,10 @@ class CostModel:
         return LAYER_BYTES * self.all_rates
 
 
+#: Part of all events in which what is first-party changes, see `cost_model`.
+SHARE_OF_FIRST_PARTY = 0.5
+
+
 def package_name(path: StorePath) -> str:
     """Returns the name of a store path without its version and what follows that."""
     return _VERSION.sub("", path.name)
