@@ -18,6 +18,11 @@ from __future__ import annotations
 
 from typing import Iterable
 
+from pants.core.goals.package import (
+    BuiltPackage,
+    EnvironmentAwarePackageRequest,
+    PackageFieldSet,
+)
 from pants.core.util_rules.source_files import SourceFiles, SourceFilesRequest
 from pants.engine import rules as _rules
 from pants.engine.addresses import Addresses, UnparsedAddressInputs
@@ -34,6 +39,10 @@ from pants.engine.fs import (
 from pants.engine.process import FallibleProcessResult, Process, ProcessExecutionEnvironment
 from pants.engine.target import (
     DependenciesRequest,
+    FieldSetsPerTarget,
+    FieldSetsPerTargetRequest,
+    HydratedSources,
+    HydrateSourcesRequest,
     Targets,
     TransitiveTargets,
     TransitiveTargetsRequest,
@@ -119,9 +128,12 @@ if PANTS_SEMVER.release >= (2, 30):
         get_target_for_environment_name,
         resolve_environment_name,
     )
+    from pants.core.goals.package import environment_aware_package
     from pants.core.util_rules.env_vars import environment_vars_subset
     from pants.core.util_rules.source_files import determine_source_files
     from pants.engine.internals.graph import (
+        find_valid_field_sets,
+        hydrate_sources,
         resolve_dependencies,
         resolve_targets,
         resolve_unparsed_address_inputs,
@@ -201,6 +213,18 @@ if PANTS_SEMVER.release >= (2, 30):
         """Returns the files of source fields, at their places in the repository."""
         return await determine_source_files(request)
 
+    async def hydrated_sources_of(request: HydrateSourcesRequest) -> HydratedSources:
+        """Returns the files of one source field, generated ones too."""
+        return await hydrate_sources(request, **implicitly())
+
+    async def package_field_sets_of(request: FieldSetsPerTargetRequest) -> FieldSetsPerTarget:
+        """Returns how targets are packaged, those that can be."""
+        return await find_valid_field_sets(request, **implicitly())
+
+    async def package_of(field_set: PackageFieldSet) -> BuiltPackage:
+        """Packages a target, in its own environment."""
+        return await environment_aware_package(EnvironmentAwarePackageRequest(field_set))
+
 else:
     from pants.engine.rules import Get
 
@@ -253,3 +277,12 @@ else:
 
     async def source_files_of(request: SourceFilesRequest) -> SourceFiles:
         return await Get(SourceFiles, SourceFilesRequest, request)
+
+    async def hydrated_sources_of(request: HydrateSourcesRequest) -> HydratedSources:
+        return await Get(HydratedSources, HydrateSourcesRequest, request)
+
+    async def package_field_sets_of(request: FieldSetsPerTargetRequest) -> FieldSetsPerTarget:
+        return await Get(FieldSetsPerTarget, FieldSetsPerTargetRequest, request)
+
+    async def package_of(field_set: PackageFieldSet) -> BuiltPackage:
+        return await Get(BuiltPackage, EnvironmentAwarePackageRequest(field_set))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pants.build_graph.build_file_aliases import BuildFileAliases
 from pants.core.util_rules import source_files
 
 from pants_backend_nix.goals import layers as layers_goal
@@ -9,6 +10,7 @@ from pants_backend_nix.goals import package, publish
 from pants_backend_nix.goals import run as run_goal
 from pants_backend_nix.rules.assembly import (
     digested,
+    file_layers,
     image,
     image_fields,
     layer_plan,
@@ -31,15 +33,21 @@ from pants_backend_nix.rules.flow import (
     database,
     digest,
     evaluate,
+    files,
     split,
     subtract,
 )
 from pants_backend_nix.targets import dependencies
 from pants_backend_nix.targets.fields import environment
+from pants_backend_nix.targets.fields.files import NixContents
 from pants_backend_nix.targets.image import NixImageTarget
 from pants_backend_nix.targets.layer import NixLayerTarget
 from pants_backend_nix.targets.layer_plan import NixLayerPlanTarget
 from pants_backend_nix.targets.package import NixPackageTarget, NixSourcesTarget, NixSourceTarget
+
+
+def build_file_aliases():
+    return BuildFileAliases(objects={"nix_contents": NixContents})
 
 
 def target_types():
@@ -71,6 +79,7 @@ def rules():
         closure,
         subtract,
         split,
+        files,
         digest,
         compress,
         database,
@@ -81,6 +90,7 @@ def rules():
         layer_plan,
         layering,
         layers,
+        file_layers,
         digested,
         image,
         # Out of the house.

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from nixoci.image.descriptor import descriptor_json, layer_summary
 from nixoci.json_output import readable_json
+from nixoci.recipe.files import FilesRecipe
 from pants.base.build_environment import get_buildroot
 from pants.core.goals.package import (
     BuiltPackage,
@@ -26,13 +28,16 @@ from pants.engine.unions import UnionRule
 from pants_backend_nix.engine import create, implicitly, merge, prefix, rule
 from pants_backend_nix.rules.assembly.digested import DigestedLayersRequest, digest_layers
 from pants_backend_nix.rules.assembly.image import BuiltImage, ImageRequest, build_image
-from pants_backend_nix.rules.core.run import CoreRun
+from pants_backend_nix.rules.core.run import CoreRun, contents_arguments
 from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.core.step import StoreStep, run_store_step
 from pants_backend_nix.rules.delivery.references import ReferencesRequest, name_image
 from pants_backend_nix.targets.fields.closures import NixLayersField, NixMaxLayersField
 from pants_backend_nix.targets.fields.config import NixConfigField
 from pants_backend_nix.targets.image import NixOutputFormatField
+
+if TYPE_CHECKING:
+    from nixoci.recipe.recipe import Recipe
 
 _DESCRIPTOR = "descriptor"
 
@@ -80,6 +85,7 @@ async def _write(
                     f"--kept-layers={_KEPT}",
                     f"--format={output_format}",
                     f"--output={os.path.join(get_buildroot(), output)}",
+                    *contents_arguments(built.contents),
                 ),
                 f"Write {output} of {field_set.address}",
                 await merge(
@@ -88,6 +94,7 @@ async def _write(
                         await prefix(built.kept, _KEPT),
                     )
                 ),
+                contents=built.contents,
                 session=session.id,
                 # A Docker archive has the plain tars.
                 compresses=built.image.is_compressed and output_format != "docker-archive",
@@ -120,12 +127,19 @@ async def package_image(field_set: NixImagePackageFieldSet, dist_dir: DistDir) -
     return BuiltPackage(digest, (BuiltPackageArtifact(path, lines),))
 
 
+def _files(recipe: Recipe) -> dict[str, Any]:
+    """Returns what the file of a layer target says of a layer of files."""
+    if not isinstance(recipe, FilesRecipe):
+        return {}
+    return {"files": [entry.to_document() for entry in recipe.entries]}
+
+
 @rule(desc="Package nix_layer")
 async def package_layer(field_set: NixLayerPackageFieldSet) -> BuiltPackage:
     digested = await digest_layers(DigestedLayersRequest(field_set.address), **implicitly())
     document = {
         "layers": [
-            {**layer_summary(layer), "storePaths": list(recipe.paths)}
+            {**layer_summary(layer), "storePaths": list(recipe.paths), **_files(recipe)}
             for layer, recipe in zip(digested.layers, digested.recipes)
         ]
     }

@@ -145,6 +145,7 @@ async def publish_image(
                         env=environment,
                         input_digest=command.digest,
                         append_only_caches=command.append_only_caches,
+                        immutable_input_digests=command.immutable_input_digests,
                     ),
                     data=_output_data(names, built),
                 )

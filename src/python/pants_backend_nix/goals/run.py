@@ -57,6 +57,7 @@ async def run_image(
         digest=command.digest,
         args=command.argv,
         append_only_caches=command.append_only_caches,
+        immutable_input_digests=command.immutable_input_digests,
     )
 
 

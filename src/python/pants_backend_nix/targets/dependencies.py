@@ -30,6 +30,7 @@ from pants_backend_nix.targets.fields.closures import (
     NixPackagesField,
 )
 from pants_backend_nix.targets.fields.config import NixConfigField
+from pants_backend_nix.targets.fields.files import NixContents, NixContentsField
 from pants_backend_nix.targets.layer_plan import NixLayerPlanField, NixPlannedImagesField
 
 
@@ -45,10 +46,17 @@ class LayerDependenciesFieldSet(FieldSet):
     layers: NixLayersField
     config: NixConfigField
     plan: NixLayerPlanField
+    contents: NixContentsField
 
 
 class InferLayerDependencies(InferDependenciesRequest):
     infer_from = LayerDependenciesFieldSet
+
+
+def _addresses(value: object) -> tuple[str, ...]:
+    """Returns the addresses in the value of a field, as they are written."""
+    values = value if isinstance(value, tuple) else () if value is None else (value,)
+    return tuple(item.address if isinstance(item, NixContents) else str(item) for item in values)
 
 
 @rule(desc="Infer dependencies of Nix layers and images")
@@ -62,8 +70,9 @@ async def infer_layer_dependencies(request: InferLayerDependencies) -> InferredD
         field_set.layers,
         field_set.config,
         field_set.plan,
+        field_set.contents,
     ):
-        values = (field.value,) if isinstance(field.value, str) else field.value
+        values = _addresses(field.value)
         if values:
             found.extend(
                 await addresses_of(

@@ -16,6 +16,7 @@ from pants_backend_nix.targets.fields.closures import (
     NixPackagesField,
 )
 from pants_backend_nix.targets.fields.environment import NixEnvironmentField
+from pants_backend_nix.targets.fields.files import FILE_FIELDS
 from pants_backend_nix.targets.fields.history import (
     NixAuthorField,
     NixCommentField,
@@ -44,6 +45,7 @@ CONTENTS_FIELDS = (
     NixAuthorField,
     NixCommentField,
     NixEnvironmentField,
+    *FILE_FIELDS,
 )
 
 

@@ -25,6 +25,7 @@ from pants_backend_nix.engine import (
 )
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.options.images import NixImageSubsystem
+from pants_backend_nix.rules.assembly.file_layers import FileLayersRequest, plan_file_layers
 from pants_backend_nix.rules.assembly.layers import (
     LayersRequest,
     PlannedLayer,
@@ -64,6 +65,7 @@ class DigestedLayersRequest:
 class DigestedLayers:
     """:param layers: bottom first; `recipes` and `histories` go with them.
     :param kept: the files of layers that are kept, see `nixoci.layer.kept`.
+    :param contents: of the files in all layers, each named by its SHA-256.
     :param plan: what the layers were planned as, in the same order.
     """
 
@@ -71,6 +73,7 @@ class DigestedLayers:
     recipes: tuple[Recipe, ...]
     histories: tuple[History, ...]
     kept: Digest
+    contents: Digest
     plan: PlannedLayers
 
 
@@ -84,6 +87,22 @@ async def _database_layer(target: Target, planned: PlannedLayers) -> tuple[Plann
     history = History(created_by=f"nixoci {database.recipe.summary}")
     environment = EnvironmentNameRequest.from_target(target)
     return (PlannedLayer(database.recipe, history, (), environment=environment),)
+
+
+async def _file_layers(target: Target) -> tuple[PlannedLayer, ...]:
+    found = await plan_file_layers(FileLayersRequest(target.address), **implicitly())
+    environment = EnvironmentNameRequest.from_target(target)
+    return tuple(
+        PlannedLayer(
+            layer.recipe,
+            History(created_by=f"nixoci {layer.recipe.summary}"),
+            (),
+            layer.contents,
+            target=layer.target,
+            environment=environment,
+        )
+        for layer in found.layers
+    )
 
 
 async def _compress_kept(
@@ -116,12 +135,15 @@ async def _digest(
         # A layer may leave out what another one has, an image may not.
         planned.require_closed(target.address)
     database = await _database_layer(target, planned)
-    layers = (*planned.layers, *database)
+    files = await _file_layers(target)
+    # What changes most often is on top.
+    layers = (*planned.layers, *database, *files)
     digested = await concurrently(
         digest_recipe(
             DigestRequest(
                 layer.recipe,
                 layer.packages,
+                layer.contents,
                 layer.keep,
                 compression,
                 view.place(layer.environment),
@@ -140,6 +162,7 @@ async def _digest(
             tuple(layer.recipe for layer in layers),
             tuple(layer.history for layer in layers),
             kept,
+            await merge(layer.contents for layer in layers),
             replace(planned, layers=layers),
         ),
         (),

@@ -49,13 +49,14 @@ class ImageRequest:
 class BuiltImage:
     """:param recipes: one for each layer of the image, bottom first.
     :param packages: all that the image's paths may come from.
-    :param kept: and `plan`, as in `DigestedLayers`.
+    :param kept: and `contents`, `plan`, as in `DigestedLayers`.
     """
 
     image: Image
     recipes: tuple[Recipe, ...]
     packages: tuple[NixPackage, ...]
     kept: Digest
+    contents: Digest
     plan: PlannedLayers
 
 
@@ -122,6 +123,7 @@ async def build_image(
         digested.recipes,
         tuple(dict.fromkeys(packages)),
         digested.kept,
+        digested.contents,
         digested.plan,
     )
 

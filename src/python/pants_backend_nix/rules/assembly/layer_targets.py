@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Iterable
 
 from pants.engine.addresses import Address, Addresses, UnparsedAddressInputs
@@ -21,6 +21,8 @@ from pants_backend_nix.targets.fields.closures import (
     NixMaxLayersField,
     NixPackagesField,
 )
+from pants_backend_nix.targets.fields.files import NixSymlinksField
+from pants_backend_nix.targets.interpolation import Interpolation
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class LayerTarget:
     """One target that holds layers, and what it names.
 
     :param below: addresses of all the layer targets below it.
+    :param symlinks: path and target of those of its field; what they name is among `packages`.
     """
 
     target: Target
@@ -35,6 +38,7 @@ class LayerTarget:
     copied: tuple[NixPackage, ...]
     ignored: tuple[NixPackage, ...]
     below: tuple[Address, ...]
+    symlinks: tuple[tuple[str, str], ...] = ()
 
     @property
     def all_packages(self) -> tuple[NixPackage, ...]:
@@ -113,12 +117,33 @@ async def resolve_layer_targets(request: LayerTargetsRequest) -> LayerTargets:
     for address in _bottom_first(root.address, direct):
         reach = dict.fromkeys(b for d in direct[address] for b in (*below[d], d))
         below[address] = tuple(reach)
+    resolved = await concurrently(
+        _layer_target(targets[address], addresses_below)
+        for address, addresses_below in below.items()
+    )
+    by_address = {layer.target.address: layer for layer in resolved}
     return LayerTargets(
-        await concurrently(
-            _layer_target(targets[address], addresses_below)
-            for address, addresses_below in below.items()
+        tuple(
+            _with_symlinks(layer, [by_address[address] for address in layer.below])
+            for layer in resolved
         )
     )
+
+
+def _with_symlinks(layer: LayerTarget, below: Iterable[LayerTarget]) -> LayerTarget:
+    field = layer.target[NixSymlinksField]
+    if not field.value:
+        return layer
+    known = [package for target in (layer, *below) for package in target.all_packages]
+    interpolation = Interpolation.create(layer.target.address, known)
+    used: set[NixPackage] = set()
+    symlinks = tuple(
+        (path, interpolation.text(field.alias, target, used))
+        for path, target in sorted(field.value.items())
+    )
+    more = sorted(used, key=lambda package: (package.address.spec, package.outputs))
+    packages = tuple(dict.fromkeys((*layer.packages, *more)))
+    return replace(layer, packages=packages, symlinks=symlinks)
 
 
 def _bottom_first(root: Address, direct: dict[Address, Addresses]) -> tuple[Address, ...]:

@@ -11,6 +11,7 @@ from nixoci.layering.preferences import Preferences
 from nixoci.recipe.layer import LayerRecipe, Permission
 from nixoci.store.closure import ClosureGraph, NotClosedError
 from pants.engine.addresses import Address
+from pants.engine.fs import EMPTY_DIGEST, Digest
 from pants.engine.rules import collect_rules
 from pants.engine.target import Target
 
@@ -27,7 +28,6 @@ from pants_backend_nix.rules.assembly.layering import FloorSplitRequest, rates_o
 from pants_backend_nix.rules.assembly.stack import StackRequest, stack_contents
 from pants_backend_nix.rules.core.view import StoreView
 from pants_backend_nix.targets.evaluated import NixPackage
-from pants_backend_nix.targets.fields.closures import NixMaxLayersField
 from pants_backend_nix.targets.fields.database import owner_of_nix
 from pants_backend_nix.targets.fields.history import (
     NixAuthorField,
@@ -53,6 +53,7 @@ class LayersRequest:
 @dataclass(frozen=True)
 class PlannedLayer:
     """:param packages: those that its paths may come from.
+    :param contents: of its files, each named by its SHA-256.
     :param keep: its bytes, since they could not be made again.
     :param target: the layer target that it belongs to; None for a Nix database.
     :param environment: of that target, or of the image.
@@ -61,6 +62,7 @@ class PlannedLayer:
     recipe: Recipe
     history: History
     packages: tuple[NixPackage, ...]
+    contents: Digest = EMPTY_DIGEST
     keep: bool = False
     target: Optional[Address] = None
     environment: EnvironmentNameRequest = THIS_MACHINE
@@ -118,7 +120,7 @@ async def plan_layers(request: LayersRequest, nix_image: NixImageSubsystem) -> P
         for recipe in recipes(
             floor.contents,
             found.parts,
-            max_layers=target[NixMaxLayersField].value,
+            max_layers=floor.max_layers,
             permissions=_permissions(target, floor.packages),
             owner=owner,
             dialect=nix_image.tar_dialect.value,
@@ -129,9 +131,9 @@ async def plan_layers(request: LayersRequest, nix_image: NixImageSubsystem) -> P
                 recipe,
                 _history(target, recipe),
                 _holders(recipe, floor.packages),
-                keep,
-                target.address,
-                EnvironmentNameRequest.from_target(target),
+                keep=keep,
+                target=target.address,
+                environment=EnvironmentNameRequest.from_target(target),
             )
             layers.setdefault(recipe, planned)
     return PlannedLayers(

@@ -25,8 +25,8 @@ from pants_backend_nix.rules.core.view import StoreView
 from pants_backend_nix.rules.flow.closure import ClosureRequest, query_closure
 from pants_backend_nix.rules.flow.subtract import SubtractRequest, subtract_ignored
 from pants_backend_nix.targets.evaluated import NixPackage
-from pants_backend_nix.targets.fields.closures import NixMaxLayersField
 from pants_backend_nix.targets.fields.config import NixConfigField
+from pants_backend_nix.targets.fields.files import store_layer_count
 
 logger = logging.getLogger(__name__)
 
@@ -55,9 +55,14 @@ class Floor:
     packages: FrozenDict[NixPackage, ClosureGraph]
 
     @property
+    def max_layers(self) -> int:
+        """Over how many layers its store paths are split; layers of files have the rest."""
+        return store_layer_count(self.target)
+
+    @property
     def divisible(self) -> Divisible:
         """What of it is split over layers."""
-        return divisible(self.contents, self.target[NixMaxLayersField].value, self.apart)
+        return divisible(self.contents, self.max_layers, self.apart)
 
     @property
     def apart(self) -> tuple[StorePath, ...]:

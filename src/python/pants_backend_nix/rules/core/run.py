@@ -63,11 +63,17 @@ from pants_backend_nix.rules.core.zipapp import pack_zipapp
 _SPECULATION_DELAY = 15_000
 
 
+#: The directory of the contents of files, in the sandbox.
+CONTENTS_DIRECTORY = "contents"
+
+
 @dataclass(frozen=True)
 class CoreRun:
     """One command of the core.
 
     :param arguments: of `nixoci`; names of files are relative to the sandbox.
+    :param contents: a tree of files, named by their SHA-256, that layers are made of; however many
+        processes read it, Pants writes it to the disk once. See `contents_arguments`.
     :param output: the file that it writes, if any.
     :param kept: a further file that it writes, too large to be read here.
     :param session: of a run with side effects: it is done once in each session of Pants that asks
@@ -82,6 +88,7 @@ class CoreRun:
     arguments: tuple[str, ...]
     description: str = field(compare=False)
     input_digest: Digest = EMPTY_DIGEST
+    contents: Digest = EMPTY_DIGEST
     output: Optional[str] = None
     kept: Optional[str] = None
     session: Optional[int] = None
@@ -89,6 +96,19 @@ class CoreRun:
     compresses: bool = False
     environment: EnvironmentNameRequest = THIS_MACHINE
     needs_nix: bool = True
+
+
+def contents_inputs(contents: Digest) -> Mapping[str, Digest]:
+    """Returns the immutable inputs of a process that reads contents of files."""
+    return {} if contents == EMPTY_DIGEST else {CONTENTS_DIRECTORY: contents}
+
+
+def contents_arguments(contents: Digest, sandbox: str = "") -> tuple[str, ...]:
+    """Returns the options of `nixoci` that say where these contents are.
+
+    :param sandbox: for a command that does not start there: its path, with a slash at its end.
+    """
+    return () if contents == EMPTY_DIGEST else (f"--contents={sandbox}{CONTENTS_DIRECTORY}",)
 
 
 @dataclass(frozen=True)
@@ -179,6 +199,7 @@ def _process(
         ("/bin/sh", "-c", start, "nixoci", *request.arguments),
         description=request.description,
         input_digest=digest,
+        immutable_input_digests=contents_inputs(request.contents),
         env=env,
         output_files=tuple(name for name in (request.output, request.kept) if name is not None),
         append_only_caches={tools.cache: TOOLS_CACHE} if tools else {},

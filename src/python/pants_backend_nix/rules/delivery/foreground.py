@@ -13,6 +13,7 @@ from pants.engine.rules import collect_rules
 
 from pants_backend_nix.engine import create, implicitly, merge, prefix, rule
 from pants_backend_nix.rules.assembly.image import BuiltImage
+from pants_backend_nix.rules.core.run import contents_arguments, contents_inputs
 from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.core.start import TOOLS_CACHE
 from pants_backend_nix.rules.core.tools import (
@@ -61,6 +62,7 @@ class Foreground:
     argv: tuple[str, ...]
     digest: Digest
     append_only_caches: Mapping[str, str]
+    immutable_input_digests: Mapping[str, Digest]
 
 
 @rule(desc="Prepare command")
@@ -84,10 +86,12 @@ async def prepare_foreground(request: ForegroundRequest) -> Foreground:
             f"{{chroot}}/{_DESCRIPTOR}",
             f"--origins={{chroot}}/{ORIGINS_FILE}",
             f"--kept-layers={{chroot}}/{_KEPT}",
+            *contents_arguments(image.contents, "{chroot}/"),
             *request.arguments,
         ),
         await merge((zipapp.digest, origins.digest, kept, files)),
         {tools.cache: TOOLS_CACHE},
+        contents_inputs(image.contents),
     )
 
 

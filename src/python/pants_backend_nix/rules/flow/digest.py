@@ -19,7 +19,7 @@ from pants_backend_nix.engine import (
     implicitly,
     rule,
 )
-from pants_backend_nix.rules.core.run import CoreRun
+from pants_backend_nix.rules.core.run import CoreRun, contents_arguments
 from pants_backend_nix.rules.core.step import StoreStep, run_store_step
 from pants_backend_nix.rules.flow.compress import compression_arguments
 from pants_backend_nix.targets.evaluated import NixPackage
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class DigestRequest:
     """:param packages: those that the recipe's paths may come from.
+    :param contents: as in `PlannedLayer`.
     :param keep: the bytes of the layer besides its digest. Such a layer is digested uncompressed.
     :param compression: None for layers that are not compressed.
     :param environment: in which it is done.
@@ -38,6 +39,7 @@ class DigestRequest:
 
     recipe: Recipe
     packages: tuple[NixPackage, ...]
+    contents: Digest = EMPTY_DIGEST
     keep: bool = False
     compression: Optional[Compression] = None
     environment: EnvironmentNameRequest = THIS_MACHINE
@@ -73,14 +75,16 @@ async def digest_recipe(request: DigestRequest) -> DigestedLayer:
                     "--output=layer.json",
                     *(() if keep is None else (f"--keep={keep}",)),
                     *(() if compression is None else compression_arguments(compression)),
+                    *contents_arguments(request.contents),
                 ),
                 f"Digest layer of {recipe.summary}",
                 await create([FileContent("recipe.json", recipe.to_json())]),
+                contents=request.contents,
                 output="layer.json",
                 kept=keep,
                 compresses=compression is not None,
                 environment=request.environment,
-                # The layer of a Nix database is made of its recipe alone.
+                # Nix databases and files are no store paths.
                 needs_nix=isinstance(recipe, LayerRecipe),
             ),
             request.packages,

@@ -74,7 +74,8 @@ async def evaluate_package(request: NixPackageRequest, nix: NixSubsystem) -> Nix
     target = (await targets_of(Addresses([address]))).expect_single()
     if not target.has_field(NixPackageSourceField):
         raise NixImageError(
-            f"{request.origin} names {address}, which is a `{target.alias}`. Name a `nix_package`."
+            f"{request.origin} names {address}, which is a `{target.alias}`. Name a `nix_package`; what "
+                "Pants builds, and files, go into `contents`."
         )
     source = target[NixPackageSourceField]
     store_path = target[NixStorePathField].value

@@ -1,0 +1,100 @@
+"""Files for an image → the recipes of its layers of files, and what two of them contradict in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Iterable, Mapping, Optional, Sequence
+
+from nixoci.errors import NixOciError
+from nixoci.recipe.files import FileEntry, FilesRecipe, with_directories
+
+
+@dataclass(frozen=True)
+class FileGroup:
+    """Files that come from one place.
+
+    :param origin: who brings them, for people.
+    :param entries: without the directories that they are in, unless mode and owner of one matter.
+    """
+
+    origin: str
+    entries: tuple[FileEntry, ...]
+
+
+class FileCollisionError(NixOciError):
+    """Two groups contradict each other.
+
+    :param path: where in the image.
+    :param origins: of the two.
+    """
+
+    def __init__(self, path: str, origins: tuple[str, str], why: str) -> None:
+        self.path = path
+        self.origins = origins
+        super().__init__(f"{path} is {why}: {origins[0]} and {origins[1]}.")
+
+
+def layers_of_files(
+    system: Sequence[FileGroup], contents: Sequence[Sequence[FileGroup]]
+) -> tuple[Optional[FilesRecipe], ...]:
+    """Returns the recipes of layers, bottom first; None for a layer with nothing that is not below it.
+
+    :param system: what is in the first layer: directories, accounts, links. A directory that is here has
+        its mode and owner in every layer.
+    :param contents: the groups of each further layer.
+    :raises FileCollisionError: two groups put different things at one place, or one of them something
+        below what is no directory in the other.
+    """
+    layers = [system, *contents]
+    groups = [group for layer in layers for group in layer]
+    _require_no_collision(groups)
+    known = {
+        entry.path: entry for group in reversed(groups) for entry in group.entries if entry.is_directory
+    }
+    seen: set[FileEntry] = set()
+    recipes: list[Optional[FilesRecipe]] = []
+    for layer in layers:
+        entries = dict.fromkeys(known.get(e.path, e) for group in layer for e in group.entries)
+        new = [entry for entry in entries if entry not in seen]
+        seen.update(new)
+        recipes.append(FilesRecipe(with_directories(new, known)) if new else None)
+    return tuple(recipes)
+
+
+def _require_no_collision(groups: Iterable[FileGroup]) -> None:
+    found: dict[str, tuple[FileEntry, str]] = {}
+    for group in groups:
+        for entry in group.entries:
+            other, origin = found.setdefault(entry.path, (entry, group.origin))
+            # Of two directories the first one counts: groups that say what a directory is like come
+            # before those that merely have one.
+            if other != entry and not (other.is_directory and entry.is_directory):
+                raise FileCollisionError(
+                    entry.path, (origin, group.origin), "brought by two, differently"
+                )
+    for path, (entry, origin) in found.items():
+        above = entry.parent
+        while above != "/":
+            if above in found and not found[above][0].is_directory:
+                raise FileCollisionError(
+                    above, (found[above][1], origin), f"no directory, but {path} is below it"
+                )
+            above = above.rpartition("/")[0] or "/"
+
+
+def require_no_collision_with_tree(
+    recipes: Sequence[FilesRecipe], tree: Mapping[str, bool], origin: str
+) -> None:
+    """Checks layers of files against what lies below them.
+
+    :param tree: by absolute path, whether it is a directory.
+    :param origin: who brings the tree, for people.
+    :raises FileCollisionError: a file or link of the tree is hidden, or is above a file.
+    """
+    for recipe in recipes:
+        for entry in recipe.entries:
+            there = tree.get(entry.path)
+            if there is not None and not (there and entry.is_directory):
+                raise FileCollisionError(
+                    entry.path, (origin, recipe.summary), "brought by two, differently"
+                )
