@@ -11,6 +11,7 @@ import gc
 import json
 import sys
 
+from nixoci.cli.exit_status import EXIT_NO_IMAGE, EXIT_NO_NIX, EXIT_NOT_VALID
 from nixoci.cli.parser import make_parser
 from nixoci.errors import NixOciError
 
@@ -20,20 +21,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Optional, Sequence
 
-#: Store paths that are needed are not valid (`EX_TEMPFAIL` of sysexits.h): realise them, try again.
-EXIT_NOT_VALID = 75
-
-#: The registry has no such image (`EX_NOINPUT` of sysexits.h).
-EXIT_NO_IMAGE = 66
-
-#: There is no Nix (or, in a Pants sandbox, no Python) where it was looked for.
-EXIT_NO_NIX = 76
-
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Runs one command and returns its exit status."""
-    words, after = _split_arguments(sys.argv[1:] if arguments is None else arguments)
-    options = make_parser().parse_args(words)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    position = _find_command(given)
+    words, after = _split_arguments(given, position)
+    options = make_parser(_sure_command(given, position)).parse_args(words)
     options.arguments = after
     try:
         status: Optional[int] = options.run(options)
@@ -55,21 +49,37 @@ def console() -> None:
     sys.exit(status)
 
 
-def _split_arguments(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+def _find_command(words: list[str]) -> Optional[int]:
+    """Returns where the command is; there is none in `nixoci --help`.
+
+    Before it, nixoci takes no other word without a dash than the value of --tools.
+    """
+    for position, (previous, word) in enumerate(zip(["", *words], words)):
+        if not word.startswith("-") and previous != "--tools":
+            return position
+    return None
+
+
+def _split_arguments(words: list[str], command: Optional[int]) -> tuple[list[str], list[str]]:
     """Splits off what follows `--` where it belongs to a container and not to us.
 
     `argparse` cannot: an option between two positional arguments ends the first group of them.
     """
-    # Before its command, nixoci takes no other word without a dash than the value of --tools.
-    before = [
-        word
-        for previous, word in zip(["", *words], words)
-        if not word.startswith("-") and previous != "--tools"
-    ]
-    if before[:1] != ["run"] or "--" not in words:
-        return words, ()
-    position = list(words).index("--")
+    if command is None or words[command] != "run" or "--" not in words:
+        return words, []
+    position = words.index("--")
     return words[:position], words[position + 1 :]
+
+
+def _sure_command(words: list[str], command: Optional[int]) -> Optional[str]:
+    """Returns the command, unless what is before it asks for help or is wrong.
+
+    Then `argparse` may have to tell all commands.
+    """
+    for previous, word in zip(["", *words], words[:command]):
+        if previous != "--tools" and word != "--json-errors" and not word.startswith("--tools"):
+            return None
+    return None if command is None else words[command]
 
 
 def _report(error: NixOciError, *, as_json: bool) -> int:

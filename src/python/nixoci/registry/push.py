@@ -108,9 +108,7 @@ class _Push:
         self._options = options
         self._progress = progress
         self._credentials = CredentialSearch.of_environment(environment)
-        self._connections = Connections(
-            environment, silence_time_limit=options.silence_time_limit
-        )
+        self._connections = Connections(environment, silence_time_limit=options.silence_time_limit)
         self._threads = PushThreads(self._connections.abort)
         self._retry = replace(options.retry, wait=self._threads.sleep)
         blobs = [

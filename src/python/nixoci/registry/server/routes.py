@@ -73,9 +73,7 @@ class RequestHandler(HttpHandler):
 
     do_POST = do_PUT = do_PATCH = do_DELETE = _refuse_write
 
-    def _send_tags(
-        self, name: str, repository: ServedRepository, path: str, query: str
-    ) -> None:
+    def _send_tags(self, name: str, repository: ServedRepository, path: str, query: str) -> None:
         self._send_list("tags", {"name": name}, list(repository.tags), path, query)
 
     def _send_list(

@@ -21,7 +21,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional
 
-from nixoci.cli.main import EXIT_NO_NIX
+from nixoci.cli.exit_status import EXIT_NO_NIX
 from nixoci.compression.compressor import PACKAGES
 from nixoci.store.nix import ENVIRONMENT_NAMES
 from nixoci.store.tools import COMPRESSOR_PYTHON_LINK, PYTHON_LINK, TOOLS_FILE
