@@ -8,7 +8,6 @@ other error and 2 wrong usage.
 from __future__ import annotations
 
 import gc
-import json
 import sys
 
 from nixoci.cli.exit_status import EXIT_NO_IMAGE, EXIT_NO_NIX, EXIT_NOT_VALID
@@ -24,10 +23,8 @@ if TYPE_CHECKING:
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Runs one command and returns its exit status."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    position = _find_command(given)
-    words, after = _split_arguments(given, position)
-    options = make_parser(_sure_command(given, position)).parse_args(words)
+    words, after = _split_arguments(sys.argv[1:] if arguments is None else arguments)
+    options = make_parser().parse_args(words)
     options.arguments = after
     try:
         status: Optional[int] = options.run(options)
@@ -49,42 +46,28 @@ def console() -> None:
     sys.exit(status)
 
 
-def _find_command(words: list[str]) -> Optional[int]:
-    """Returns where the command is; there is none in `nixoci --help`.
-
-    Before it, nixoci takes no other word without a dash than the value of --tools.
-    """
-    for position, (previous, word) in enumerate(zip(["", *words], words)):
-        if not word.startswith("-") and previous != "--tools":
-            return position
-    return None
-
-
-def _split_arguments(words: list[str], command: Optional[int]) -> tuple[list[str], list[str]]:
+def _split_arguments(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
     """Splits off what follows `--` where it belongs to a container and not to us.
 
     `argparse` cannot: an option between two positional arguments ends the first group of them.
     """
-    if command is None or words[command] != "run" or "--" not in words:
-        return words, []
-    position = words.index("--")
+    # Before its command, nixoci takes no other word without a dash than the value of --tools.
+    before = [
+        word
+        for previous, word in zip(["", *words], words)
+        if not word.startswith("-") and previous != "--tools"
+    ]
+    if before[:1] != ["run"] or "--" not in words:
+        return words, ()
+    position = list(words).index("--")
     return words[:position], words[position + 1 :]
-
-
-def _sure_command(words: list[str], command: Optional[int]) -> Optional[str]:
-    """Returns the command, unless what is before it asks for help or is wrong.
-
-    Then `argparse` may have to tell all commands.
-    """
-    for previous, word in zip(["", *words], words[:command]):
-        if previous != "--tools" and word != "--json-errors" and not word.startswith("--tools"):
-            return None
-    return None if command is None else words[command]
 
 
 def _report(error: NixOciError, *, as_json: bool) -> int:
     """Tells the user (or, as JSON on standard output, a program) and returns the exit status."""
     if as_json:
+        import json
+
         facts = {name: value for name, value in vars(error).items() if _is_plain(value)}
         document = {"error": type(error).__name__, "message": str(error), **facts}
         print(json.dumps(document, sort_keys=True))

@@ -1,7 +1,7 @@
-"""The parser of the command line; each command adds its own options, see `nixoci.cli.commands`.
+"""The parser of the command line. The options of a command are in the module of what it does.
 
-Every command is a process of its own, so only the module of the one that is asked for is imported,
-and it imports what it needs when it runs: a digest must not wait for what a build needs.
+Every command is a process of its own. So only the module of the one that is asked for is imported,
+and that one imports what it needs when it runs: a digest must not wait for what a build needs.
 """
 
 from __future__ import annotations
@@ -11,17 +11,14 @@ import argparse
 # As in `nixoci.cli.main`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Callable, Mapping, Optional
+    from typing import Any, Callable, Mapping
 
-    #: For each command of a module, what adds it to the result of `add_subparsers`.
-    Commands = Mapping[str, Callable[[Any], None]]
+    #: For each command of a module: what adds its options to a parser, and what runs it.
+    Commands = Mapping[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[..., Any]]]
 
 
-def make_parser(command: Optional[str] = None) -> argparse.ArgumentParser:
-    """Returns the parser of `nixoci`; an option `run` of what it parses is the command.
-
-    :param command: the only one that the words to parse can name, if that is known.
-    """
+def make_parser() -> argparse.ArgumentParser:
+    """Returns the parser of `nixoci`; an option `run` of what it parses is the command."""
     parser = argparse.ArgumentParser(
         prog="nixoci",
         description="Builds OCI images from Nix store closures without layer archives.",
@@ -36,10 +33,28 @@ def make_parser(command: Optional[str] = None) -> argparse.ArgumentParser:
     parser.add_argument(
         "--json-errors", action="store_true", help="report errors as JSON on standard output"
     )
-    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name in [command] if command in _MODULES else _MODULES:
-        _MODULES[name]()[name](subparsers)
+    subparsers = parser.add_subparsers(
+        required=True, metavar="COMMAND", parser_class=_CommandParser
+    )
+    for name, (help, _) in _COMMANDS.items():
+        command = subparsers.add_parser(name, help=help, description=help, allow_abbrev=False)
+        command.name = name
     return parser
+
+
+class _CommandParser(argparse.ArgumentParser):
+    """The parser of one command, which gets its options when it is asked to parse any."""
+
+    name: str
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parses the words that follow the command."""
+        if self.get_default("run") is None:
+            _, load = _COMMANDS[self.name]
+            add_options, run = load()[self.name]
+            add_options(self)
+            self.set_defaults(run=run)
+        return super().parse_known_args(args, namespace)
 
 
 def _sources() -> Commands:
@@ -72,21 +87,25 @@ def _engines() -> Commands:
     return COMMANDS
 
 
-#: What imports the module of a command, in the order in which --help lists the commands.
-_MODULES = {
-    "evaluate": _sources,
-    "realise": _sources,
-    "closure": _sources,
-    "database": _sources,
-    "split": _sources,
-    "digest": _layers,
-    "read-file": _layers,
-    "tools": _layers,
-    "write": _images,
-    "verify": _images,
-    "previous": _images,
-    "push": _registries,
-    "serve": _registries,
-    "load": _engines,
-    "run": _engines,
+#: Help and module of each command, in the order in which `nixoci --help` lists them.
+_COMMANDS = {
+    "evaluate": ("Evaluate Nix sources to a derivation, as JSON.", _sources),
+    "realise": ("Make the outputs of a derivation valid in the store.", _sources),
+    "closure": ("Print the closure graph of store paths, as JSON.", _sources),
+    "database": ("Make the Nix database of a closed set of store paths.", _sources),
+    "split": ("Split the paths of a closure graph over layers.", _sources),
+    "digest": ("Digest the layer that a recipe makes.", _layers),
+    "read-file": ("Print the contents of a store path that is a file.", _layers),
+    "tools": ("Find Nix, and write down for later steps where it is.", _layers),
+    "write": ("Write an image, streamed from the store, to a file.", _images),
+    "verify": ("Check that what the store has of an image is what made it.", _images),
+    "previous": (
+        "Print the store paths of each layer of a published image, as JSON, for the field `previous` "
+        "of a target.",
+        _images,
+    ),
+    "push": ("Push an image, streamed from the store, to registries.", _registries),
+    "serve": ("Serve images, streamed from the store, as a registry does.", _registries),
+    "load": ("Load an image, streamed from the store, into podman or docker.", _engines),
+    "run": ("Load an image into podman or docker and run it.", _engines),
 }

@@ -6,7 +6,6 @@ import os
 
 from nixoci.cli.commands.files import read_input
 from nixoci.cli.commands.options import (
-    add_command,
     add_log_requests,
     add_origins,
     layer_source,
@@ -20,10 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def add_load(commands: Any) -> None:
-    command = add_command(
-        commands, "load", load, "Load an image, streamed from the store, into podman or docker."
-    )
+def load_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("descriptor", help="file that `pants package` wrote")
     add_origins(command)
     _add_engine(command)
@@ -34,8 +30,7 @@ def load(options: argparse.Namespace) -> None:
     print(_load_image(options)[1])
 
 
-def add_run(commands: Any) -> None:
-    command = add_command(commands, "run", run, "Load an image into podman or docker and run it.")
+def run_options(command: argparse.ArgumentParser) -> None:
     command.epilog = "What follows -- is the command or the arguments of the container."
     command.add_argument("descriptor", help="file that `pants package` wrote")
     add_origins(command)
@@ -122,6 +117,6 @@ def _add_engine(command: argparse.ArgumentParser) -> None:
 
 
 COMMANDS = {
-    "load": add_load,
-    "run": add_run,
+    "load": (load_options, load),
+    "run": (run_options, run),
 }

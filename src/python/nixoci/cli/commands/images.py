@@ -6,7 +6,6 @@ import os
 
 from nixoci.cli.commands.files import read_input, write_output
 from nixoci.cli.commands.options import (
-    add_command,
     add_kept_layers,
     add_origins,
     add_output,
@@ -20,13 +19,9 @@ from nixoci.cli.commands.options import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from typing import Any
 
 
-def add_write(commands: Any) -> None:
-    command = add_command(
-        commands, "write", write_image, "Write an image, streamed from the store, to a file."
-    )
+def write_image_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("descriptor", help="file that `pants package` wrote")
     add_origins(command)
     command.add_argument(
@@ -67,10 +62,7 @@ def write_image(options: argparse.Namespace) -> None:
     )
 
 
-def add_verify(commands: Any) -> None:
-    command = add_command(
-        commands, "verify", verify, "Check that what the store has of an image is what made it."
-    )
+def verify_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("descriptor", help="file that `pants package` wrote")
     add_kept_layers(command)
 
@@ -92,14 +84,7 @@ def verify(options: argparse.Namespace) -> None:
     )
 
 
-def add_previous(commands: Any) -> None:
-    command = add_command(
-        commands,
-        "previous",
-        previous,
-        "Print the store paths of each layer of a published image, as JSON, for the field `previous` "
-        "of a target.",
-    )
+def previous_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "reference", help="repository:tag of an image with annotations of its layers"
     )
@@ -120,7 +105,7 @@ def previous(options: argparse.Namespace) -> None:
 
 
 COMMANDS = {
-    "write": add_write,
-    "verify": add_verify,
-    "previous": add_previous,
+    "write": (write_image_options, write_image),
+    "verify": (verify_options, verify),
+    "previous": (previous_options, previous),
 }

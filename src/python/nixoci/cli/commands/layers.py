@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from nixoci.cli.commands.files import read_input, write_output
-from nixoci.cli.commands.options import add_command, add_output, find_compressors, find_nix
+from nixoci.cli.commands.options import add_output, find_compressors, find_nix
 from nixoci.errors import InvalidInputError
 
 # As in `nixoci.cli.main`.
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def add_digest(commands: Any) -> None:
-    command = add_command(commands, "digest", digest, "Digest the layer that a recipe makes.")
+def digest_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("recipe", help="JSON file of a layer recipe (- for standard input)")
     command.add_argument(
         "--keep",
@@ -98,10 +97,7 @@ def _compression(options: argparse.Namespace) -> Any:
     return Compression.create(options.compression, options.compression_level, options.compressor)
 
 
-def add_read_file(commands: Any) -> None:
-    command = add_command(
-        commands, "read-file", read_file, "Print the contents of a store path that is a file."
-    )
+def read_file_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("path", help="valid store path")
     add_output(command)
 
@@ -115,10 +111,7 @@ def read_file(options: argparse.Namespace) -> None:
     write_output(options.output, read_input(nix.store_root + path))
 
 
-def add_tools(commands: Any) -> None:
-    command = add_command(
-        commands, "tools", tools, "Find Nix, and write down for later steps where it is."
-    )
+def tools_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("directory", help="directory to write to")
     command.add_argument(
         "--environment-name",
@@ -169,7 +162,7 @@ def tools(options: argparse.Namespace) -> None:
 
 
 COMMANDS = {
-    "digest": add_digest,
-    "read-file": add_read_file,
-    "tools": add_tools,
+    "digest": (digest_options, digest),
+    "read-file": (read_file_options, read_file),
+    "tools": (tools_options, tools),
 }

@@ -14,19 +14,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def add_command(commands: Any, name: str, run: Any, help: str) -> argparse.ArgumentParser:
-    """Returns the parser of a new command.
-
-    :param commands: what `ArgumentParser.add_subparsers` returned.
-    :param run: takes the options and may return an exit status.
-    """
-    command: argparse.ArgumentParser = commands.add_parser(
-        name, help=help, description=help, allow_abbrev=False
-    )
-    command.set_defaults(run=run)
-    return command
-
-
 def add_output(command: argparse.ArgumentParser) -> None:
     command.add_argument("--output", default="-", help="file to write (default: standard output)")
 

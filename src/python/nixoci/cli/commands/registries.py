@@ -7,7 +7,6 @@ import sys
 
 from nixoci.cli.commands.files import read_input, write_output
 from nixoci.cli.commands.options import (
-    add_command,
     add_log_requests,
     add_origins,
     add_registries,
@@ -20,13 +19,9 @@ from nixoci.cli.commands.options import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from typing import Any
 
 
-def add_push(commands: Any) -> None:
-    command = add_command(
-        commands, "push", push, "Push an image, streamed from the store, to registries."
-    )
+def push_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("descriptor", help="file that `pants package` wrote")
     command.add_argument(
         "references",
@@ -73,10 +68,7 @@ def push(options: argparse.Namespace) -> None:
         print(result.summary())
 
 
-def add_serve(commands: Any) -> None:
-    command = add_command(
-        commands, "serve", serve, "Serve images, streamed from the store, as a registry does."
-    )
+def serve_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "descriptors", nargs="+", metavar="descriptor", help="file that `pants package` wrote"
     )
@@ -119,6 +111,6 @@ def serve(options: argparse.Namespace) -> None:
 
 
 COMMANDS = {
-    "push": add_push,
-    "serve": add_serve,
+    "push": (push_options, push),
+    "serve": (serve_options, serve),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from nixoci.cli.commands.files import read_input, write_output
-from nixoci.cli.commands.options import add_command, add_output, find_nix
+from nixoci.cli.commands.options import add_output, find_nix
 
 # As in `nixoci.cli.main`.
 TYPE_CHECKING = False
@@ -14,10 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def add_evaluate(commands: Any) -> None:
-    command = add_command(
-        commands, "evaluate", evaluate, "Evaluate Nix sources to a derivation, as JSON."
-    )
+def evaluate_options(command: argparse.ArgumentParser) -> None:
     _add_source(command, required=True)
     add_output(command)
 
@@ -26,10 +23,7 @@ def evaluate(options: argparse.Namespace) -> None:
     write_output(options.output, _evaluate_sources(options).to_json())
 
 
-def add_realise(commands: Any) -> None:
-    command = add_command(
-        commands, "realise", realise, "Make the outputs of a derivation valid in the store."
-    )
+def realise_options(command: argparse.ArgumentParser) -> None:
     _add_source(command, required=False)
     command.add_argument("--derivation", required=True, help="JSON file made by `evaluate`")
     command.add_argument("--log", help="file that gets the build log, while it is written")
@@ -75,10 +69,7 @@ def _add_source(command: argparse.ArgumentParser, *, required: bool) -> None:
     )
 
 
-def add_closure(commands: Any) -> None:
-    command = add_command(
-        commands, "closure", closure, "Print the closure graph of store paths, as JSON."
-    )
+def closure_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("paths", nargs="+", help="valid store paths")
     add_output(command)
 
@@ -90,10 +81,7 @@ def closure(options: argparse.Namespace) -> None:
     write_output(options.output, find_nix(options).closure(roots).to_json())
 
 
-def add_database(commands: Any) -> None:
-    command = add_command(
-        commands, "database", database, "Make the Nix database of a closed set of store paths."
-    )
+def database_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("graph", help="JSON file made by `closure` (- for standard input)")
     command.add_argument("--output", required=True, help="the SQLite file to make")
 
@@ -107,10 +95,7 @@ def database(options: argparse.Namespace) -> None:
     write_database(registrations_of(graph), os.path.abspath(options.output))
 
 
-def add_split(commands: Any) -> None:
-    command = add_command(
-        commands, "split", split, "Split the paths of a closure graph over layers."
-    )
+def split_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "request",
         nargs="?",
@@ -134,9 +119,9 @@ def split(options: argparse.Namespace) -> None:
 
 
 COMMANDS = {
-    "evaluate": add_evaluate,
-    "realise": add_realise,
-    "closure": add_closure,
-    "database": add_database,
-    "split": add_split,
+    "evaluate": (evaluate_options, evaluate),
+    "realise": (realise_options, realise),
+    "closure": (closure_options, closure),
+    "database": (database_options, database),
+    "split": (split_options, split),
 }
