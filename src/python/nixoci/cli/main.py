@@ -8,9 +8,9 @@ other error and 2 wrong usage.
 from __future__ import annotations
 
 import gc
-import json
 import sys
 
+from nixoci.cli.exit_status import EXIT_NO_IMAGE, EXIT_NO_NIX, EXIT_NOT_VALID
 from nixoci.cli.parser import make_parser
 from nixoci.errors import NixOciError
 
@@ -19,15 +19,6 @@ from nixoci.errors import NixOciError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Optional, Sequence
-
-#: Store paths that are needed are not valid (`EX_TEMPFAIL` of sysexits.h): realise them, try again.
-EXIT_NOT_VALID = 75
-
-#: The registry has no such image (`EX_NOINPUT` of sysexits.h).
-EXIT_NO_IMAGE = 66
-
-#: There is no Nix (or, in a Pants sandbox, no Python) where it was looked for.
-EXIT_NO_NIX = 76
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -75,6 +66,8 @@ def _split_arguments(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]
 def _report(error: NixOciError, *, as_json: bool) -> int:
     """Tells the user (or, as JSON on standard output, a program) and returns the exit status."""
     if as_json:
+        import json
+
         facts = {name: value for name, value in vars(error).items() if _is_plain(value)}
         document = {"error": type(error).__name__, "message": str(error), **facts}
         print(json.dumps(document, sort_keys=True))

@@ -11,21 +11,19 @@ of the store. Packing alone would be faster in processes; a registry is seldom f
 
 from __future__ import annotations
 
-import threading
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Mapping, Optional, Sequence, TypeVar, Union
+from typing import Mapping, Optional, Sequence
 
 from nixoci.errors import InvalidInputError
 from nixoci.image.image import MEDIA_TYPE_MANIFEST, Image
-from nixoci.image.layout import Blob, WriteLayer, image_blobs
+from nixoci.image.layout import WriteLayer, image_blobs
 from nixoci.image.reference import Reference
 from nixoci.registry.address import split_reference
 from nixoci.registry.auth.search import CredentialSearch
-from nixoci.registry.errors import PushCancelledError, RegistryError
 from nixoci.registry.http.connections import SILENCE_TIME_LIMIT, Connections
 from nixoci.registry.http.retry import RetryPolicy
 from nixoci.registry.progress import Progress
+from nixoci.registry.push_blobs import BlobSender
 from nixoci.registry.push_result import (
     MOUNTED,
     PRESENT,
@@ -36,7 +34,8 @@ from nixoci.registry.push_result import (
     PushedTag,
     PushResult,
 )
-from nixoci.registry.repository import Repository, Upload
+from nixoci.registry.push_threads import PARALLEL_QUESTIONS, PushThreads
+from nixoci.registry.repository import Repository
 from nixoci.registry.session import Session
 from nixoci.registry.settings import Registries
 
@@ -44,16 +43,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nixoci.recipe.recipe import Recipe
 
-#: Questions that are asked at the same time; they cost a registry little.
-_PARALLEL_QUESTIONS = 8
-
 DEFAULT_JOBS = 4
-
-#: Seconds that uploads get to end in good order after another one failed.
-_GRACE = 5.0
-
-_Item = TypeVar("_Item")
-_Found = TypeVar("_Found")
 
 
 @dataclass(frozen=True)
@@ -114,24 +104,22 @@ class _Push:
         options: PushOptions,
         progress: Progress,
     ) -> None:
-        blobs = image_blobs(image, recipes, write_layer)
-        # The manifest is no blob to a registry.
-        self._blobs = tuple(
-            replace(blob, stream=self._stoppable(blob.stream))
-            for blob in blobs
-            if blob.digest != image.digest
-        )
         self._image = image
         self._options = options
         self._progress = progress
-        self._stop = threading.Event()
-        self._retry = replace(options.retry, wait=self._wait)
         self._credentials = CredentialSearch.of_environment(environment)
-        self._connections = Connections(
-            environment, silence_time_limit=options.silence_time_limit
+        self._connections = Connections(environment, silence_time_limit=options.silence_time_limit)
+        self._threads = PushThreads(self._connections.abort)
+        self._retry = replace(options.retry, wait=self._threads.sleep)
+        blobs = [
+            replace(blob, stream=self._threads.stoppable(blob.stream))
+            for blob in image_blobs(image, recipes, write_layer)
+            # The manifest is no blob to a registry.
+            if blob.digest != image.digest
+        ]
+        self._sender = BlobSender(
+            blobs, self._threads, progress, mount_from=options.mount_from, jobs=options.jobs
         )
-        #: Repositories of each registry, by the digest of a blob that they are known to have.
-        self._homes: dict[tuple[str, str], list[Repository]] = {}
 
     def run(self, references: Sequence[Reference]) -> PushResult:
         repositories: dict[tuple[str, str], list[Reference]] = {}
@@ -147,9 +135,9 @@ class _Push:
                     stale.append((repository, changed))
                 if len(changed) < len(its_references):
                     # A registry that has an image has what it is made of.
-                    self._remember(repository, self._blobs)
+                    self._sender.note_complete(repository)
             for repository, _ in stale:
-                blobs.extend(self._send_blobs(repository))
+                blobs.extend(self._sender.send(repository))
             self._write_tags(stale)
         except BaseException:
             self._connections.abort()
@@ -193,70 +181,8 @@ class _Push:
 
         # The first request learns what the registry wants to know of its users.
         answers = [names_image(references[0])]
-        answers += self._all(names_image, references[1:], _PARALLEL_QUESTIONS)
+        answers += self._threads.map(names_image, references[1:], PARALLEL_QUESTIONS)
         return [reference for reference, same in zip(references, answers) if not same]
-
-    def _send_blobs(self, repository: Repository) -> list[PushedBlob]:
-        """Makes a repository have all blobs, and returns what happened to each, in their order."""
-
-        def has_blob(blob: Blob) -> bool:
-            homes = self._homes.get((repository.registry, blob.digest), ())
-            return repository in homes or repository.has_blob(blob.digest, blob.size)
-
-        present = self._all(has_blob, self._blobs, _PARALLEL_QUESTIONS)
-        missing = [blob for blob, is_there in zip(self._blobs, present) if not is_there]
-        found = [blob for blob, is_there in zip(self._blobs, present) if is_there]
-        self._progress.expect(len(missing), sum(blob.size for blob in missing))
-        results = {}
-        for blob in found:
-            results[blob.digest] = self._done(repository, blob, PRESENT)
-        # The largest first, so that it does not end last.
-        missing.sort(key=lambda blob: -blob.size)
-        sent = self._all(
-            lambda blob: self._send_blob(repository, blob), missing, self._options.jobs
-        )
-        results.update((blob.digest, blob) for blob in sent)
-        self._remember(repository, missing + found)
-        return [results[blob.digest] for blob in self._blobs]
-
-    def _send_blob(self, repository: Repository, blob: Blob) -> PushedBlob:
-        upload: Optional[Upload] = None
-        for source in self._sources(repository, blob):
-            if upload is not None:
-                repository.cancel(upload)
-                upload = None
-            try:
-                upload = repository.mount(blob.digest, source)
-            except RegistryError:
-                # Not every registry mounts. Whatever else is wrong shows in the upload as well.
-                continue
-            if upload is None:
-                return self._done(
-                    repository, blob, MOUNTED, source=f"{repository.registry}/{source}"
-                )
-        uploaded = repository.upload(blob, upload, self._progress.advance)
-        return self._done(repository, blob, UPLOADED if uploaded else PRESENT)
-
-    def _sources(self, repository: Repository, blob: Blob) -> list[str]:
-        """Names of repositories in the same registry that have or may have a blob."""
-        homes = self._homes.get((repository.registry, blob.digest), [])
-        names = [home.name for home in homes]
-        for text in self._options.mount_from:
-            registry, name = split_reference(Reference(text))
-            if registry == repository.registry:
-                names.append(name)
-        return [name for name in dict.fromkeys(names) if name != repository.name]
-
-    def _remember(self, repository: Repository, blobs: Sequence[Blob]) -> None:
-        for blob in blobs:
-            self._homes.setdefault((repository.registry, blob.digest), []).append(repository)
-
-    def _done(
-        self, repository: Repository, blob: Blob, outcome: str, source: Optional[str] = None
-    ) -> PushedBlob:
-        pushed = PushedBlob(repository.full_name, blob.digest, blob.size, outcome, source)
-        self._progress.done(pushed)
-        return pushed
 
     def _write_tags(self, stale: Sequence[tuple[Repository, list[Reference]]]) -> None:
         digest = self._image.digest
@@ -268,56 +194,6 @@ class _Push:
         for repository, references in stale:
             for reference in references:
                 repository.put_manifest(reference.tag, manifest, MEDIA_TYPE_MANIFEST, digest)
-
-    def _all(
-        self, work: Callable[[_Item], _Found], items: Sequence[_Item], jobs: int
-    ) -> list[_Found]:
-        """Returns what `work` makes of each item, with some threads.
-
-        :raises: what it raised first; the other items are given up.
-        """
-        if not items:
-            return []
-        executor = ThreadPoolExecutor(min(jobs, len(items)))
-        futures = [executor.submit(work, item) for item in items]
-        try:
-            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            _raise_first(done)
-            return [future.result() for future in futures]
-        except BaseException as error:
-            self._stop.set()
-            for future in futures:
-                future.cancel()
-            if isinstance(error, Exception):
-                wait(futures, timeout=_GRACE)
-            self._connections.abort()
-            raise
-        finally:
-            executor.shutdown()
-
-    def _stoppable(self, stream: Callable[[Any], None]) -> Callable[[Any], None]:
-        """Makes a stream end when the push is given up."""
-
-        def stream_on(write: Callable[[Union[bytes, memoryview]], object]) -> None:
-            def write_on(data: Union[bytes, memoryview]) -> None:
-                if self._stop.is_set():
-                    raise PushCancelledError()
-                write(data)
-
-            stream(write_on)
-
-        return stream_on
-
-    def _wait(self, seconds: float) -> None:
-        if self._stop.wait(seconds):
-            raise PushCancelledError()
-
-
-def _raise_first(futures: set[Future[Any]]) -> None:
-    for future in futures:
-        error = future.exception()
-        if error is not None and not isinstance(error, PushCancelledError):
-            raise error
 
 
 def _reason(blobs: Sequence[PushedBlob]) -> str:

@@ -15,7 +15,7 @@ from nixoci.registry.errors import (
     printable,
 )
 from nixoci.registry.http.answers import describe, failure
-from nixoci.registry.http.connections import Answer, Body
+from nixoci.registry.http.exchange import Answer, Body
 from nixoci.registry.http.retry import RETRYABLE_STATUSES
 from nixoci.registry.session import Session
 

@@ -16,8 +16,10 @@ from nixoci.registry.errors import (
     printable,
 )
 from nixoci.registry.http.answers import describe
-from nixoci.registry.http.connections import Answer, Body, Connections
+from nixoci.registry.http.connections import Connections
+from nixoci.registry.http.exchange import Answer, Body
 from nixoci.registry.http.retry import RETRYABLE_STATUSES, RetryPolicy
+from nixoci.registry.http.tls import speaks_tls
 from nixoci.registry.settings import Registries, RegistrySettings
 
 _MOST_REDIRECTS = 5
@@ -206,7 +208,7 @@ class Session:
         origin = registry_origin(self.registry, "https")
         # What goes over the loopback interface needs no encryption, so nobody must ask for that.
         if is_loopback(origin.host) and self._settings == RegistrySettings(self.registry):
-            if not self._connections.speaks_tls(origin):
+            if not speaks_tls(origin):
                 return registry_origin(self.registry, "http")
         return origin
 

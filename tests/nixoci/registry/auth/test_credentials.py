@@ -1,4 +1,4 @@
-"""Tests of `nixoci.registry.auth.search` and `credential_helper`, with real helper programs."""
+"""Tests of `nixoci.registry.auth.search` and `helper`, with real helper programs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any, Optional
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nixoci.registry.auth.credentials import Credentials
 from nixoci.registry.auth.helper import ask_helper
-from nixoci.registry.auth.search import Credentials, CredentialSearch
+from nixoci.registry.auth.search import CredentialSearch
 from nixoci.registry.errors import CredentialsError
 
 _TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF), min_size=1, max_size=20)

@@ -14,7 +14,7 @@ from nixoci.errors import InvalidInputError, NixOciError
 from nixoci.image.descriptor import Descriptor
 from nixoci.image.layout import WriteLayer
 from nixoci.image.reference import Reference
-from nixoci.registry.server import requests as server_requests
+from nixoci.registry.server import http_handler
 from nixoci.registry.server.served_images import local_references, serve_images
 from nixoci.registry.server.server import ListenError, ReadOnlyRegistry, parse_listen_address
 
@@ -228,7 +228,7 @@ def test_keep_alive(served: Served) -> None:
 
 def test_slow_request_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who sends a request byte by byte has as much time for it as who sends nothing."""
-    monkeypatch.setattr(server_requests, "REQUEST_TIMEOUT", 0.3)
+    monkeypatch.setattr(http_handler, "REQUEST_TIMEOUT", 0.3)
     with serving() as served:
         host, _, port = served.registry.address.rpartition(":")
         with socket.create_connection((host, int(port)), timeout=20) as client:

@@ -19,10 +19,10 @@ from nixoci.errors import NixOciError
 from nixoci.json_input import get_field, parse_object
 from nixoci.registry.address import Url, is_loopback, parse_url, with_query
 from nixoci.registry.auth.challenge import Challenge, parse_challenges
-from nixoci.registry.auth.search import Credentials
+from nixoci.registry.auth.credentials import Credentials
 from nixoci.registry.errors import AuthenticationError, RegistryError, printable
 from nixoci.registry.http.answers import describe
-from nixoci.registry.http.connections import Answer, Body
+from nixoci.registry.http.exchange import Answer, Body
 
 #: Seconds that a token is valid if its server does not say (distribution's token specification).
 _DEFAULT_LIFETIME = 60

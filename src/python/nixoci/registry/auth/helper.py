@@ -9,7 +9,7 @@ from typing import Mapping, Optional
 
 from nixoci.errors import InvalidInputError
 from nixoci.json_input import get_field, parse_object
-from nixoci.registry.auth.search import Credentials
+from nixoci.registry.auth.credentials import Credentials
 from nixoci.registry.errors import CredentialsError, printable
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

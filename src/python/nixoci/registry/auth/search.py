@@ -15,24 +15,14 @@ from typing import Any, Mapping, Optional, Sequence
 from nixoci.errors import InvalidInputError
 from nixoci.json_input import get_field, parse_object
 from nixoci.registry.address import DOCKER_HUB
+from nixoci.registry.auth.credentials import Credentials
+from nixoci.registry.auth.helper import ask_helper
 from nixoci.registry.errors import CredentialsError
 
 #: The key of Docker's own registry in `auths`, and what helpers are asked for.
 _KEY_OF_DOCKER_HUB = "https://index.docker.io/v1/"
 
 _WAY_OUT = "log in again, or correct it"
-
-
-@dataclass(frozen=True)
-class Credentials:
-    """Name and password, or a token that stands for a user. Neither is ever shown.
-
-    :param identity_token: an OAuth2 refresh token, in place of a password.
-    """
-
-    username: str
-    password: str = field(default="", repr=False)
-    identity_token: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
@@ -91,8 +81,6 @@ class CredentialSearch:
     def _find_in(
         self, document: Mapping[str, Any], path: str, registry: str, repository: str
     ) -> Optional[Credentials]:
-        from nixoci.registry.auth.helper import ask_helper
-
         keys = [_KEY_OF_DOCKER_HUB, DOCKER_HUB] if registry == DOCKER_HUB else [registry]
         helpers = get_field(document, "credHelpers", dict, {})
         programs = [get_field(helpers, key, str) for key in keys if key in helpers]

@@ -13,7 +13,7 @@ from nixoci.registry.errors import (
     UnexpectedAnswerError,
     printable,
 )
-from nixoci.registry.http.connections import Answer
+from nixoci.registry.http.exchange import Answer
 
 
 def error_codes(answer: Answer) -> tuple[tuple[str, str], ...]:

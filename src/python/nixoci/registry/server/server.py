@@ -10,12 +10,12 @@ import socket
 import socketserver
 import sys
 import threading
-from http.server import ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Callable, Mapping, Optional, Type
 
 from nixoci.errors import InvalidInputError, NixOciError
-from nixoci.registry.server.requests import RequestHandler
+from nixoci.registry.server.handler_server import HandlerServer
+from nixoci.registry.server.routes import RequestHandler
 from nixoci.registry.server.served_images import ServedRepository
 
 #: Clients take some layers at a time, each over a connection of its own. Every connection costs a
@@ -38,7 +38,7 @@ class ListenError(NixOciError):
         )
 
 
-class ReadOnlyRegistry(ThreadingHTTPServer):
+class ReadOnlyRegistry(HandlerServer):
     """A registry of fixed contents; a context manager that serves while its body runs.
 
     :param listen: `host:port`, port 0 for a free one; an IPv6 address is in brackets.
@@ -66,7 +66,6 @@ class ReadOnlyRegistry(ThreadingHTTPServer):
         self.repositories = repositories
         self.log = log
         self.failed = failed
-        #: Whether anybody ever asked for anything.
         self.was_asked = False
         self._connections: set[socket.socket] = set()
         self._lock = threading.Lock()

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional
 
-from nixoci.cli.main import EXIT_NO_NIX
+from nixoci.cli.exit_status import EXIT_NO_NIX
 from nixoci.store.tools import COMPRESSOR_PYTHON_LINK, PYTHON_LINK
 from pants.engine.fs import EMPTY_DIGEST, Digest
 from pants.engine.process import FallibleProcessResult, Process, ProcessCacheScope

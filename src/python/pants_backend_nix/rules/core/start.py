@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nixoci.cli.main import EXIT_NO_NIX
+from nixoci.cli.exit_status import EXIT_NO_NIX
 from nixoci.store.tools import TOOLS_FILE
 
 from pants_backend_nix.options.nix import USUAL_PLACES

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 
-from nixoci.cli.main import EXIT_NOT_VALID
+from nixoci.cli.exit_status import EXIT_NOT_VALID
 from pants.base.build_environment import get_buildroot
 from pants.engine.addresses import Address
 from pants.engine.fs import EMPTY_DIGEST, Digest, FileContent

@@ -1,0 +1,111 @@
+"""Commands for one image: write, verify and previous."""
+
+from __future__ import annotations
+
+import os
+
+from nixoci.cli.commands.files import read_input, write_output
+from nixoci.cli.commands.options import (
+    add_kept_layers,
+    add_origins,
+    add_output,
+    add_registries,
+    find_nix,
+    layer_source,
+    registries,
+)
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+
+def write_image_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("descriptor", help="file that `pants package` wrote")
+    add_origins(command)
+    command.add_argument(
+        "--format", required=True, choices=("oci-layout", "oci-archive", "docker-archive")
+    )
+    command.add_argument("--output", required=True, help="file or directory to make")
+    command.add_argument(
+        "--reference",
+        dest="references",
+        action="append",
+        default=[],
+        help="name of the image in the output, repository:tag (default: those of the descriptor)",
+    )
+
+
+def write_image(options: argparse.Namespace) -> None:
+    from nixoci.atomic import output_errors
+    from nixoci.image.archive import write_docker_archive, write_oci_archive
+    from nixoci.image.descriptor import Descriptor
+    from nixoci.image.layout import write_oci_layout
+    from nixoci.image.reference import Reference
+
+    descriptor = Descriptor.from_json(read_input(options.descriptor))
+    output = os.path.abspath(options.output)
+    with output_errors(output):
+        os.makedirs(os.path.dirname(output), exist_ok=True)
+    writers = {
+        "oci-layout": write_oci_layout,
+        "oci-archive": write_oci_archive,
+        "docker-archive": write_docker_archive,
+    }
+    writers[options.format](
+        output,
+        descriptor.image,
+        descriptor.recipes,
+        layer_source(options).write_layer,
+        [Reference.parse(text) for text in options.references] or descriptor.references,
+    )
+
+
+def verify_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("descriptor", help="file that `pants package` wrote")
+    add_kept_layers(command)
+
+
+def verify(options: argparse.Namespace) -> None:
+    from nixoci.image.descriptor import Descriptor
+    from nixoci.layer.kept import is_kept
+    from nixoci.layer.reproducibility import require_no_other_contents
+    from nixoci.recipe.layer import LayerRecipe
+
+    recipes = Descriptor.from_json(read_input(options.descriptor)).recipes
+    require_no_other_contents(
+        find_nix(options),
+        [
+            recipe
+            for recipe in recipes
+            if isinstance(recipe, LayerRecipe) and not is_kept(options.kept_layers, recipe)
+        ],
+    )
+
+
+def previous_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "reference", help="repository:tag of an image with annotations of its layers"
+    )
+    add_registries(command)
+    add_output(command)
+
+
+def previous(options: argparse.Namespace) -> None:
+    from nixoci.image.reference import Reference
+    from nixoci.registry.published_layers import published_layers_json
+    from nixoci.registry.pull import fetch_manifest
+
+    reference = Reference.parse(options.reference)
+    manifest = fetch_manifest(reference, os.environ, registries(options))
+    document = published_layers_json(reference, manifest)
+    # Standard output gets a line end in any case.
+    write_output(options.output, document.rstrip() if options.output == "-" else document)
+
+
+COMMANDS = {
+    "write": (write_image_options, write_image),
+    "verify": (verify_options, verify),
+    "previous": (previous_options, previous),
+}

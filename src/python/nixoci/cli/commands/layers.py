@@ -1,0 +1,171 @@
+"""Commands for what a step of a build needs of one layer: digest, read-file and tools."""
+
+from __future__ import annotations
+
+import os
+
+from nixoci.cli.commands.files import read_input, write_output
+from nixoci.cli.commands.options import add_contents, add_output, find_compressors, find_nix
+from nixoci.errors import InvalidInputError
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+
+def digest_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("recipe", help="JSON file of a layer recipe (- for standard input)")
+    command.add_argument(
+        "--keep",
+        metavar="FILE",
+        help="write the layer itself too, compressed, since nobody could make it again",
+    )
+    command.add_argument(
+        "--kept-layers",
+        metavar="DIRECTORY",
+        help="files that `digest --keep` wrote: digest that of the recipe, without any store",
+    )
+    command.add_argument(
+        "--compression",
+        default="none",
+        metavar="FORMAT",
+        help="none, gzip or zstd (default: %(default)s)",
+    )
+    command.add_argument(
+        "--compression-level",
+        type=int,
+        metavar="NUMBER",
+        help="1 to 12 for gzip, 1 to 22 for zstd (default: 6 and 3)",
+    )
+    command.add_argument(
+        "--compressor",
+        metavar="VERSION",
+        help="name and version of the compressor that must be used (default: the one that this "
+        "nixoci is made for)",
+    )
+    add_contents(command)
+    add_output(command)
+
+
+def digest(options: argparse.Namespace) -> None:
+    from nixoci.layer.digest import digest_layer
+    from nixoci.recipe.layer import LayerRecipe
+    from nixoci.recipe.recipe import parse_recipe
+
+    recipe = parse_recipe(read_input(options.recipe))
+    compression = _compression(options)
+    # Databases and files are made of nothing that is in a Nix store.
+    if not isinstance(recipe, LayerRecipe):
+        layer = digest_layer(recipe, contents=options.contents, compression=compression)
+        write_output(options.output, layer.to_json())
+        return
+    if options.kept_layers is not None:
+        from nixoci.layer.kept import digest_kept_layer
+
+        layer = digest_kept_layer(options.kept_layers, recipe, compression)
+        write_output(options.output, layer.to_json())
+        return
+    from nixoci.layer.reproducibility import require_recorded_contents
+
+    nix = find_nix(options)
+    require_recorded_contents(nix, recipe)
+    if options.keep is None:
+        from nixoci.processes.processors import has_idle_processor
+
+        layer = digest_layer(
+            recipe,
+            store_root=nix.store_root,
+            overlap=has_idle_processor(),
+            compression=compression,
+        )
+    elif compression is not None:
+        raise InvalidInputError(
+            "--keep", options.keep, "keep the layer first, then compress it with --kept-layers"
+        )
+    else:
+        from nixoci.layer.kept import keep_layer
+
+        layer = keep_layer(recipe, options.keep, store_root=nix.store_root)
+    write_output(options.output, layer.to_json())
+
+
+def _compression(options: argparse.Namespace) -> Any:
+    from nixoci.compression.formats import NONE, Compression
+
+    if options.compression == NONE:
+        return None
+    find_compressors(options)
+    return Compression.create(options.compression, options.compression_level, options.compressor)
+
+
+def read_file_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("path", help="valid store path")
+    add_output(command)
+
+
+def read_file(options: argparse.Namespace) -> None:
+    from nixoci.store.path import StorePath
+
+    nix = find_nix(options)
+    path = StorePath.parse(options.path)
+    nix.require_valid([path])
+    write_output(options.output, read_input(nix.store_root + path))
+
+
+def tools_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("directory", help="directory to write to")
+    command.add_argument(
+        "--environment-name",
+        dest="environment_names",
+        action="append",
+        default=[],
+        help="name of one more environment variable that Nix needs",
+    )
+    command.add_argument(
+        "--setting",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="setting of nix.conf for every command of Nix",
+    )
+    command.add_argument(
+        "--compressor-python",
+        metavar="FILE",
+        help="interpreter for the steps that compress (default: none)",
+    )
+    command.add_argument(
+        "--compressor-directory",
+        dest="compressor_directories",
+        action="append",
+        default=[],
+        metavar="DIRECTORY",
+        help="where that interpreter finds the packages that compress",
+    )
+
+
+def tools(options: argparse.Namespace) -> None:
+    from nixoci.store.tools import write_tools
+
+    settings = []
+    for text in options.settings:
+        name, separator, value = text.partition("=")
+        if not separator or not name:
+            raise InvalidInputError("setting", text, "expected NAME=VALUE")
+        settings.append((name, value))
+    write_tools(options.directory, os.environ, options.environment_names, settings)
+    if options.compressor_python is not None:
+        from nixoci.store.tools import write_compressors
+
+        write_compressors(
+            options.directory, options.compressor_python, options.compressor_directories
+        )
+
+
+COMMANDS = {
+    "digest": (digest_options, digest),
+    "read-file": (read_file_options, read_file),
+    "tools": (tools_options, tools),
+}

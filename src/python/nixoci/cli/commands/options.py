@@ -1,0 +1,104 @@
+"""Options that several commands have, and what they stand for."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from nixoci.cli.commands.files import read_input
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+
+def add_output(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--output", default="-", help="file to write (default: standard output)")
+
+
+def find_nix(options: argparse.Namespace) -> Any:
+    """Returns the `Nix` that --tools names, or that of PATH."""
+    from nixoci.store.nix import Nix
+
+    if options.tools is None:
+        return Nix.find(os.environ)
+    from nixoci.store.tools import read_tools
+
+    return read_tools(options.tools)
+
+
+def add_kept_layers(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--kept-layers", metavar="DIRECTORY", help="files that `digest --keep` wrote"
+    )
+
+
+def add_contents(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--contents",
+        metavar="DIRECTORY",
+        help="contents of files that are in no Nix store: each as a file named by its SHA-256, or at its "
+        "place in the image",
+    )
+
+
+def add_origins(command: argparse.ArgumentParser) -> None:
+    """Adds what `layer_source` needs."""
+    command.add_argument(
+        "--origins",
+        metavar="FILE",
+        help="JSON file that says how store paths that are missing here are built; without it, "
+        "they must be there",
+    )
+    add_kept_layers(command)
+    add_contents(command)
+
+
+def layer_source(options: argparse.Namespace) -> Any:
+    """Returns the `LayerSource` of --origins, --kept-layers and --contents."""
+    from nixoci.layer.source import LayerSource, origins_from_json
+
+    find_compressors(options)
+    origins: Any = ()
+    if options.origins is not None:
+        directory = os.path.dirname(os.path.abspath(options.origins))
+        origins = origins_from_json(read_input(options.origins), directory)
+    return LayerSource(lambda: find_nix(options), origins, options.kept_layers, options.contents)
+
+
+def find_compressors(options: argparse.Namespace) -> None:
+    """Makes the compressors of the sandbox importable; elsewhere they are, or are not, anyway."""
+    if options.tools is not None:
+        from nixoci.store.tools import read_compressors
+
+        sys.path.extend(read_compressors(options.tools))
+
+
+def add_registries(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--registries", metavar="FILE", help="JSON file with settings of registries"
+    )
+
+
+def registries(options: argparse.Namespace) -> Any:
+    """Returns the `Registries` of --registries."""
+    from nixoci.registry.settings import Registries
+
+    if options.registries is None:
+        return Registries()
+    return Registries.from_json(read_input(options.registries))
+
+
+def add_log_requests(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--log-requests", action="store_true", help="print a line for every request of a client"
+    )
+
+
+def request_log(options: argparse.Namespace) -> Any:
+    """Returns what a registry calls with each line of its log."""
+    if not options.log_requests:
+        return lambda line: None
+    return lambda line: print(f"nixoci: {line}", file=sys.stderr, flush=True)

@@ -1,0 +1,116 @@
+"""Commands that bring images to others, as registries do: push and serve."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from nixoci.cli.commands.files import read_input, write_output
+from nixoci.cli.commands.options import (
+    add_log_requests,
+    add_origins,
+    add_registries,
+    layer_source,
+    registries,
+    request_log,
+)
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+
+def push_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("descriptor", help="file that `pants package` wrote")
+    command.add_argument(
+        "references",
+        nargs="*",
+        metavar="reference",
+        help="repository:tag to push to (default: those of the descriptor)",
+    )
+    add_origins(command)
+    add_registries(command)
+    command.add_argument(
+        "--mount-from",
+        action="append",
+        default=[],
+        metavar="REPOSITORY",
+        help="repository of the same registry that may have layers of the image already",
+    )
+    command.add_argument(
+        "--jobs", type=int, default=4, help="layers to upload at the same time (default: 4)"
+    )
+    command.add_argument(
+        "--result", metavar="FILE", help="JSON file to write that says what was pushed"
+    )
+
+
+def push(options: argparse.Namespace) -> None:
+    from nixoci.image.descriptor import Descriptor
+    from nixoci.image.reference import Reference
+    from nixoci.registry.progress import progress_for
+    from nixoci.registry.push import PushOptions, push
+
+    descriptor = Descriptor.from_json(read_input(options.descriptor))
+    result = push(
+        descriptor.image,
+        descriptor.recipes,
+        [Reference.parse(text) for text in options.references] or descriptor.references,
+        layer_source(options).write_layer,
+        os.environ,
+        PushOptions(registries(options), tuple(options.mount_from), options.jobs),
+        progress_for(sys.stderr),
+    )
+    if options.result is not None:
+        write_output(options.result, result.to_json())
+    if options.result != "-":
+        print(result.summary())
+
+
+def serve_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "descriptors", nargs="+", metavar="descriptor", help="file that `pants package` wrote"
+    )
+    add_origins(command)
+    command.add_argument(
+        "--listen",
+        default="127.0.0.1:0",
+        metavar="HOST:PORT",
+        help="where to listen, port 0 for a free one (default: %(default)s). Whoever can connect "
+        "may read the images",
+    )
+    add_log_requests(command)
+
+
+def serve(options: argparse.Namespace) -> None:
+    from nixoci.image.descriptor import Descriptor
+    from nixoci.registry.server.served_images import local_references, repository_path, serve_images
+    from nixoci.registry.server.server import ReadOnlyRegistry
+    from nixoci.registry.server.stop_signals import StopSignals
+
+    descriptors = [Descriptor.from_json(read_input(path)) for path in options.descriptors]
+    images = [(descriptor, local_references(descriptor)) for descriptor in descriptors]
+    repositories = serve_images(images, layer_source(options).write_layer)
+    server = ReadOnlyRegistry(
+        repositories,
+        listen=options.listen,
+        log=request_log(options),
+        failed=lambda error: print(f"nixoci: {error}", file=sys.stderr, flush=True),
+    )
+    with StopSignals() as stop, server:
+        # The same name may be meant for several registries; here it is one.
+        lines = {
+            f"{server.address}/{repository_path(reference)}:{reference.tag}"
+            f" {descriptor.image.digest}": None
+            for descriptor, references in images
+            for reference in references
+        }
+        print("\n".join(lines), flush=True)
+        stop.wait()
+
+
+COMMANDS = {
+    "push": (push_options, push),
+    "serve": (serve_options, serve),
+}

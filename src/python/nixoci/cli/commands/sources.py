@@ -1,0 +1,127 @@
+"""Commands from Nix sources to layers: evaluate, realise, closure, database and split."""
+
+from __future__ import annotations
+
+import os
+
+from nixoci.cli.commands.files import read_input, write_output
+from nixoci.cli.commands.options import add_output, find_nix
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+
+def evaluate_options(command: argparse.ArgumentParser) -> None:
+    _add_source(command, required=True)
+    add_output(command)
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    write_output(options.output, _evaluate_sources(options).to_json())
+
+
+def realise_options(command: argparse.ArgumentParser) -> None:
+    _add_source(command, required=False)
+    command.add_argument("--derivation", required=True, help="JSON file made by `evaluate`")
+    command.add_argument("--log", help="file that gets the build log, while it is written")
+    command.add_argument("outputs", nargs="*", help="names of outputs (default: the default one)")
+
+
+def realise(options: argparse.Namespace) -> None:
+    from nixoci.store.evaluate import Derivation
+    from nixoci.store.realise import realise
+
+    derivation = Derivation.from_json(read_input(options.derivation))
+    outputs = options.outputs or [derivation.default_output]
+    again = (lambda: _evaluate_sources(options)) if options.source else None
+    for path in realise(find_nix(options), derivation, outputs, again, options.log):
+        print(path)
+
+
+def _evaluate_sources(options: argparse.Namespace) -> Any:
+    from nixoci.store.evaluate import evaluate
+
+    return evaluate(
+        find_nix(options),
+        root=options.root,
+        source=options.source,
+        attr=options.attr,
+        system=options.system,
+        features=options.features,
+    )
+
+
+def _add_source(command: argparse.ArgumentParser, *, required: bool) -> None:
+    command.add_argument("--root", default=".", help="directory of all the sources")
+    command.add_argument("--source", required=required, help="Nix file, relative to the root")
+    command.add_argument("--attr", default="", help="attribute path")
+    command.add_argument("--system", default="x86_64-linux", help="Nix system to build for")
+    command.add_argument(
+        "--experimental-feature",
+        dest="features",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="experimental feature of Nix that the sources need",
+    )
+
+
+def closure_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("paths", nargs="+", help="valid store paths")
+    add_output(command)
+
+
+def closure(options: argparse.Namespace) -> None:
+    from nixoci.store.path import StorePath
+
+    roots = [StorePath.parse(path) for path in options.paths]
+    write_output(options.output, find_nix(options).closure(roots).to_json())
+
+
+def database_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("graph", help="JSON file made by `closure` (- for standard input)")
+    command.add_argument("--output", required=True, help="the SQLite file to make")
+
+
+def database(options: argparse.Namespace) -> None:
+    from nixoci.database.nix_database import write_database
+    from nixoci.store.closure import ClosureGraph
+    from nixoci.store.registration import registrations_of
+
+    graph = ClosureGraph.from_json(read_input(options.graph))
+    write_database(registrations_of(graph), os.path.abspath(options.output))
+
+
+def split_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "request",
+        nargs="?",
+        default="-",
+        help="JSON file with graph and max_layers, and, if you like, previous, weights, groups and "
+        "first_party (default: standard input)",
+    )
+    command.add_argument(
+        "--strategy",
+        default="expected_cost",
+        metavar="NAME",
+        help="expected_cost, explicit, popularity or size_first (default: %(default)s)",
+    )
+    add_output(command)
+
+
+def split(options: argparse.Namespace) -> None:
+    from nixoci.layering.document import split_document
+
+    write_output(options.output, split_document(read_input(options.request), options.strategy))
+
+
+COMMANDS = {
+    "evaluate": (evaluate_options, evaluate),
+    "realise": (realise_options, realise),
+    "closure": (closure_options, closure),
+    "database": (database_options, database),
+    "split": (split_options, split),
+}

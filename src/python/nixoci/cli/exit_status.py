@@ -1,0 +1,12 @@
+"""Exit statuses of `nixoci` for conditions that a caller can mend."""
+
+from __future__ import annotations
+
+#: Store paths that are needed are not valid (`EX_TEMPFAIL` of sysexits.h): realise them, try again.
+EXIT_NOT_VALID = 75
+
+#: The registry has no such image (`EX_NOINPUT` of sysexits.h).
+EXIT_NO_IMAGE = 66
+
+#: There is no Nix (or, in a Pants sandbox, no Python) where it was looked for.
+EXIT_NO_NIX = 76

@@ -1,0 +1,200 @@
+"""One request and its answer, on a connection to a registry or to a proxy. No retries here."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+from dataclasses import dataclass
+from email.message import Message
+from typing import Callable, Mapping, Optional, Union
+
+from nixoci.registry.address import Origin, Url
+from nixoci.registry.errors import WrongProtocolError
+from nixoci.registry.http.failures import connection_failure
+from nixoci.registry.http.proxy import Proxy
+from nixoci.registry.http.tls import speaks_tls
+
+_HANG_UP_TIME_LIMIT = 2.0
+
+
+@dataclass(frozen=True)
+class Body:
+    """What a request sends.
+
+    :param size: bytes.
+    :param stream: hands all of it over, piece by piece; can be called again.
+    """
+
+    size: int
+    stream: Callable[[Callable[[Union[bytes, memoryview]], None]], object]
+
+    @classmethod
+    def of_bytes(cls, content: bytes) -> Body:
+        return cls(len(content), lambda write: write(content))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back.
+
+    :param url: what was asked, after redirects: the base of a relative `Location`.
+    :param body: its first bytes, see `exchange_on`.
+    """
+
+    url: Url
+    status: int
+    reason: str
+    headers: Message
+    body: bytes
+
+
+class PlainConnection(http.client.HTTPConnection):
+    """A connection without encryption, perhaps to a proxy that passes each request on."""
+
+    proxy: Optional[Proxy] = None
+
+
+def exchange_on(
+    connection: http.client.HTTPConnection,
+    url: Url,
+    method: str,
+    headers: Mapping[str, str],
+    body: Optional[Body],
+    *,
+    silence_time_limit: float,
+    longest_answer: int,
+) -> Answer:
+    """Sends one request and returns the answer, whatever its status is.
+
+    After an error the connection is of no use any more.
+
+    :param connection: is opened if need be, and closed if it cannot take another request.
+    :param silence_time_limit: seconds until the registry takes or gives the next bytes.
+    :param longest_answer: bytes of the answer that are read.
+    :raises ConnectionFailedError: also for an answer that is not HTTP or is cut short.
+    :raises UntrustedCertificateError: and `WrongProtocolError`, see there.
+    """
+
+    def send_head() -> None:
+        if connection.sock is None:
+            connection.connect()
+            # A connection that stands has a socket; the library's types do not say so.
+            connection.sock.settimeout(silence_time_limit)  # type: ignore[attr-defined]
+        _send_head(connection, url, method, headers, body)
+
+    send_error = None
+    try:
+        _send(connection, send_head, body)
+    except _SendError as error:
+        # The registry may have answered without waiting for the rest.
+        send_error = error.error
+    except (OSError, http.client.HTTPException) as error:
+        # Of the head. The errors of what makes the bytes are no such ones.
+        raise connection_failure(url, error) from None
+    try:
+        response = connection.getresponse()
+        content = response.read(longest_answer)
+        if response.length and len(content) < longest_answer:
+            raise http.client.IncompleteRead(content, response.length)
+        complete = response.isclosed()
+    except (OSError, http.client.HTTPException) as error:
+        raise connection_failure(url, send_error or error) from None
+    answer = Answer(url, response.status, response.reason, response.headers, content)
+    # What a TLS server says of plain HTTP is in the body, and a HEAD has none.
+    if response.status == 400 and _is_tls_after_all(connection, url.origin):
+        raise WrongProtocolError(str(url.origin), speaks_tls=True)
+    if send_error is not None or not complete or response.will_close:
+        connection.close()
+    return answer
+
+
+def _send(
+    connection: http.client.HTTPConnection,
+    send_head: Callable[[], None],
+    body: Optional[Body],
+) -> None:
+    """Sends a request.
+
+    :raises _SendError: the socket took no more of the body, or of the head that goes before it.
+    """
+    started = False
+
+    def send(data: Union[bytes, memoryview]) -> None:
+        nonlocal started
+        try:
+            if not started:
+                started = True
+                send_head()
+            connection.send(data)
+        except (OSError, http.client.HTTPException) as error:
+            raise _SendError(error) from None
+
+    if body is not None:
+        # What makes the bytes may first have to build them, and a registry does not wait for so
+        # long: its connection is made use of when the first bytes are there.
+        try:
+            body.stream(send)
+        except _SendError:
+            raise
+        except BaseException:
+            _hang_up(connection)
+            raise
+    if not started:
+        send_head()
+
+
+def _send_head(
+    connection: http.client.HTTPConnection,
+    url: Url,
+    method: str,
+    headers: Mapping[str, str],
+    body: Optional[Body],
+) -> None:
+    target, headers = _through_proxy(connection, url, headers)
+    connection.putrequest(method, target, skip_accept_encoding=True)
+    for name, value in headers.items():
+        connection.putheader(name, value)
+    if body is not None or method in ("POST", "PUT"):
+        connection.putheader("Content-Length", str(body.size if body else 0))
+    connection.endheaders()
+
+
+def _is_tls_after_all(connection: http.client.HTTPConnection, origin: Origin) -> bool:
+    is_direct = isinstance(connection, PlainConnection) and connection.proxy is None
+    return is_direct and speaks_tls(origin)
+
+
+class _SendError(Exception):
+    """The socket took no more. It is no `OSError`, which packing would blame on the store."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        super().__init__(error)
+
+
+def _hang_up(connection: http.client.HTTPConnection) -> None:
+    """Ends a request in its midst, and waits until the registry took notice.
+
+    Otherwise the registry might still be storing the first part when it is told to delete it.
+    """
+    opened = connection.sock
+    if opened is None:
+        return
+    try:
+        opened.settimeout(_HANG_UP_TIME_LIMIT)
+        opened.shutdown(socket.SHUT_WR)
+        while opened.recv(4096):
+            # Whatever it says, the request has failed.
+            continue
+    except OSError:
+        # The connection is closed next in any case.
+        return
+
+
+def _through_proxy(
+    connection: http.client.HTTPConnection, url: Url, headers: Mapping[str, str]
+) -> tuple[str, Mapping[str, str]]:
+    """A proxy for plain HTTP gets the whole URL in the request line (RFC 9112, section 3.2.2)."""
+    if not isinstance(connection, PlainConnection) or connection.proxy is None:
+        return url.target, headers
+    return f"http://{url.origin}{url.target}", {**headers, **connection.proxy.headers}

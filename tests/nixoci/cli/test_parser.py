@@ -1,0 +1,79 @@
+"""Tests of `nixoci.cli.parser`: what of the commands is imported, and when."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import nixoci
+import pytest
+from nixoci.cli.commands import engines, images, layers, registries, sources
+from nixoci.cli.parser import make_parser
+
+_MODULES = (sources, layers, images, registries, engines)
+_COMMANDS = [name for module in _MODULES for name in module.COMMANDS]
+
+
+def _imported(*words: str) -> set[str]:
+    """Returns the modules with commands that a process imports to parse `words`."""
+    program = """
+import sys
+from nixoci.cli.parser import make_parser
+try:
+    make_parser().parse_args(sys.argv[1:])
+except SystemExit:
+    pass
+print(*(name for name in sys.modules if name.startswith("nixoci.cli.commands.")), file=sys.stderr)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", program, *words],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        cwd=Path(nixoci.__file__).parent.parent,
+    )
+    names = {name.rpartition(".")[2] for name in result.stderr.decode().splitlines()[-1].split()}
+    return names - {"files", "options"}
+
+
+@pytest.mark.parametrize(
+    ("words", "module"),
+    [
+        (("split", "--help"), "sources"),
+        (("--tools", "push", "--json-errors", "digest", "recipe"), "layers"),
+        (("verify",), "images"),
+        (("push", "descriptor", "--mount-from", "split"), "registries"),
+        (("run", "--bogus"), "engines"),
+    ],
+)
+def test_only_module_of_command_is_imported(words: tuple[str, ...], module: str) -> None:
+    assert {module} == _imported(*words)
+
+
+@pytest.mark.parametrize("words", [(), ("--help",), ("--help", "split"), ("bogus",)])
+def test_no_command_imports_nothing(words: tuple[str, ...]) -> None:
+    assert set() == _imported(*words)
+
+
+@pytest.mark.parametrize("name", _COMMANDS)
+def test_each_command_has_its_options(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        make_parser().parse_args([name, "--help"])
+    assert not caught.value.code
+    assert f"usage: nixoci {name} [" in capsys.readouterr().out
+
+
+def test_unknown_command_is_told_all(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        make_parser().parse_args(["bogus"])
+    assert 2 == caught.value.code
+    told = capsys.readouterr().err.partition("choose from ")[2].strip().rstrip(")")
+    assert _COMMANDS == [name.strip("'") for name in told.split(", ")]
+
+
+def test_parser_parses_again() -> None:
+    parser = make_parser()
+    first, second = (parser.parse_args(["closure", path]) for path in ("a", "b"))
+    assert (["a"], ["b"]) == (first.paths, second.paths)
+    assert first.run is second.run is sources.closure
