@@ -22,6 +22,7 @@ from pants_backend_nix.rules.assembly import (
 from pants_backend_nix.rules.core import place, run, session, step, tools, zipapp
 from pants_backend_nix.rules.delivery import (
     foreground,
+    lacking,
     origins,
     references,
     registries,
@@ -98,6 +99,7 @@ def rules():
         origins,
         registries,
         references,
+        lacking,
         foreground,
         # Goals.
         package,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nixoci.store.nix import ENVIRONMENT_NAMES
 from pants.core.goals.publish import (
     PublishFieldSet,
     PublishOutputData,
@@ -12,18 +11,23 @@ from pants.core.goals.publish import (
     PublishProcesses,
     PublishRequest,
 )
-from pants.engine.env_vars import EnvironmentVarsRequest
 from pants.engine.fs import FileContent
 from pants.engine.process import InteractiveProcess
 from pants.engine.rules import collect_rules
 
-from pants_backend_nix.engine import concurrently, environment_variables, implicitly, rule
+from pants_backend_nix.engine import concurrently, implicitly, rule
 from pants_backend_nix.options.images import NixImageSubsystem
 from pants_backend_nix.rules.assembly.image import BuiltImage
+from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.delivery.foreground import (
     Foreground,
     ForegroundRequest,
     prepare_foreground,
+)
+from pants_backend_nix.rules.delivery.lacking import (
+    LackingContents,
+    LackingContentsRequest,
+    find_lacking_contents,
 )
 from pants_backend_nix.rules.delivery.references import (
     ReferencesRequest,
@@ -31,40 +35,12 @@ from pants_backend_nix.rules.delivery.references import (
     name_image,
 )
 from pants_backend_nix.rules.delivery.registries import RegistryOptionsRequest, collect_registries
+from pants_backend_nix.rules.delivery.registry_environment import registry_environment
 from pants_backend_nix.rules.delivery.verified import VerifiedImageRequest, verify_image
 from pants_backend_nix.targets.fields.config import NixConfigField
 from pants_backend_nix.targets.fields.publish import NixRegistriesField, NixSkipPushField
 
-#: Where credentials, proxies and certificates are; what credential helpers need to be found and run.
-_ENVIRONMENT_NAMES = (
-    *ENVIRONMENT_NAMES,
-    "ALL_PROXY",
-    "DOCKER_CONFIG",
-    "HTTPS_PROXY",
-    "HTTP_PROXY",
-    "LANG",
-    "LC_ALL",
-    "NO_COLOR",
-    "NO_PROXY",
-    "PATH",
-    "REGISTRY_AUTH_FILE",
-    "SSL_CERT_DIR",
-    "TERM",
-    "XDG_RUNTIME_DIR",
-    "all_proxy",
-    "http_proxy",
-    "https_proxy",
-    "no_proxy",
-)
-
 _REGISTRIES = "registries.json"
-
-
-class _NotPrinted(str):
-    """A value that is not in Pants' log, which at the level debug has each process that is run."""
-
-    def __repr__(self) -> str:
-        return "'…'"
 
 
 class PublishNixImageRequest(PublishRequest):
@@ -100,11 +76,7 @@ async def publish_image(
     built = (await verify_image(VerifiedImageRequest(address), **implicitly())).image
     named = await name_image(ReferencesRequest(address, built.image.digest), **implicitly())
     known = await collect_registries(RegistryOptionsRequest(), **implicitly())
-    variables = await environment_variables(
-        EnvironmentVarsRequest(sorted({*_ENVIRONMENT_NAMES, *options.env_vars}))
-    )
-    # The address of a proxy has a password at times, and so has what a credential helper needs.
-    environment = {name: _NotPrinted(value) for name, value in variables.items()}
+    environment = await registry_environment(options.env_vars)
     settings = FileContent(_REGISTRIES, known.connection_settings().to_json())
     skipped = []
     pushed = []
@@ -118,6 +90,13 @@ async def publish_image(
             pushed.append(names)
     # A layer that one of them gets need not be sent to the next, if they are in one registry.
     likely = (*options.mount_from, *(names.repository for names in pushed))
+    session = await current_session(CurrentSessionRequest(), **implicitly())
+    lacking: tuple[LackingContents, ...] = await concurrently(
+        find_lacking_contents(
+            LackingContentsRequest(built, names.references, session.id), **implicitly()
+        )
+        for names in pushed
+    )
     commands: tuple[Foreground, ...] = await concurrently(
         prepare_foreground(
             ForegroundRequest(
@@ -129,11 +108,12 @@ async def publish_image(
                     *(f"--mount-from={other}" for other in likely if other != names.repository),
                 ),
                 (settings,),
+                contents.digest,
                 compresses=True,
             ),
             **implicitly(),
         )
-        for names in pushed
+        for names, contents in zip(pushed, lacking)
     )
     return PublishProcesses(
         [

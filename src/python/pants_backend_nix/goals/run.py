@@ -50,6 +50,7 @@ async def run_image(
                 *(f"--engine-option={option}" for option in options.run_args),
                 "--",
             ),
+            contents=built.contents,
         ),
         **implicitly(),
     )

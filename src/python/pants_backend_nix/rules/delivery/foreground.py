@@ -8,7 +8,7 @@ from typing import Mapping
 from nixoci.image.descriptor import descriptor_json
 from nixoci.image.reference import Reference
 from nixoci.store.tools import COMPRESSOR_PYTHON_LINK, PYTHON_LINK, TOOLS_FILE
-from pants.engine.fs import Digest, FileContent
+from pants.engine.fs import EMPTY_DIGEST, Digest, FileContent
 from pants.engine.rules import collect_rules
 
 from pants_backend_nix.engine import create, implicitly, merge, prefix, rule
@@ -45,6 +45,7 @@ class ForegroundRequest:
     :param arguments: that follow the descriptor and its origins.
     :param compresses: it makes layers as registries get them.
     :param files: to put into the sandbox; `{chroot}` stands for it in `arguments`.
+    :param contents: of files in layers, those that the command may have to read.
     """
 
     command: str
@@ -52,6 +53,7 @@ class ForegroundRequest:
     references: tuple[Reference, ...]
     arguments: tuple[str, ...] = ()
     files: tuple[FileContent, ...] = ()
+    contents: Digest = EMPTY_DIGEST
     compresses: bool = False
 
 
@@ -86,12 +88,12 @@ async def prepare_foreground(request: ForegroundRequest) -> Foreground:
             f"{{chroot}}/{_DESCRIPTOR}",
             f"--origins={{chroot}}/{ORIGINS_FILE}",
             f"--kept-layers={{chroot}}/{_KEPT}",
-            *contents_arguments(image.contents, "{chroot}/"),
+            *contents_arguments(request.contents, "{chroot}/"),
             *request.arguments,
         ),
         await merge((zipapp.digest, origins.digest, kept, files)),
         {tools.cache: TOOLS_CACHE},
-        contents_inputs(image.contents),
+        contents_inputs(request.contents),
     )
 
 
