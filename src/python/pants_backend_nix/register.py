@@ -31,6 +31,7 @@ from pants_backend_nix.rules.delivery import (
 from pants_backend_nix.rules.flow import (
     closure,
     compress,
+    copied_tree,
     database,
     digest,
     evaluate,
@@ -81,6 +82,7 @@ def rules():
         subtract,
         split,
         files,
+        copied_tree,
         digest,
         compress,
         database,

@@ -52,7 +52,7 @@ def test_directories_are_added_as_they_are_known() -> None:
     "path",
     [
         *("", "/", "a", "./a", "/a/", "/a//b", "/./a", "/a/..", "/..", "/a\0b", "/a/\udc80"),
-        *("/nix/store", "/nix/store/x", "/.wh.a", "/a/.wh..wh..opq", "/.wh.d/file"),
+        *("/nix", "/nix/store/x", "/.wh.a", "/a/.wh..wh..opq", "/.wh.d/file"),
     ],
 )
 def test_destinations_that_are_none(path: str) -> None:
@@ -60,7 +60,7 @@ def test_destinations_that_are_none(path: str) -> None:
         FileEntry(path, 0o644, text="")
 
 
-@pytest.mark.parametrize("path", ["/nix", "/nix/storeroom", "/a/.whale", "/a.wh.b", "/…"])
+@pytest.mark.parametrize("path", ["/nixos", "/a/nix/store", "/a/.whale", "/a.wh.b", "/…"])
 def test_destinations_that_are_some(path: str) -> None:
     assert FileEntry(path, 0o644, text="").path == path
 

@@ -57,6 +57,14 @@ def test_only_the_owner_can_read_the_file(tmp_path: Path) -> None:
     assert 0o600 == stat.S_IMODE((tmp_path / TOOLS_FILE).stat().st_mode)
 
 
+def test_python_is_enough_where_nothing_needs_nix(tmp_path: Path) -> None:
+    """What then needs Nix all the same hears that there is none, and not that a file is wrong."""
+    assert write_tools(str(tmp_path), environment(tmp_path), (), needs_nix=False) is None
+    assert (tmp_path / PYTHON_LINK).exists()
+    with pytest.raises(NixNotFoundError):
+        read_tools(str(tmp_path / TOOLS_FILE))
+
+
 def test_the_interpreter_is_this_one(tmp_path: Path) -> None:
     """The link starts the Python that wrote it."""
     write_tools(str(tmp_path), environment(tmp_path), ())

@@ -104,7 +104,7 @@ class FileEntry:
 def check_destination(path: str) -> None:
     """Checks that a path can be the place of something in an image.
 
-    :raises InvalidInputError: relative, not normal, `/` itself, in `/nix/store`, or a name that layers
+    :raises InvalidInputError: relative, not normal, `/` itself, in `/nix`, or a name that layers
         reserve.
     """
     names = path[1:].split("/")
@@ -114,10 +114,8 @@ def check_destination(path: str) -> None:
         path.encode()
     except UnicodeEncodeError:
         raise InvalidInputError("destination", path, "it is no Unicode text") from None
-    if names[:2] == ["nix", "store"]:
-        raise InvalidInputError(
-            "destination", path, "what is in /nix/store is there by store paths alone"
-        )
+    if names[0] == "nix":
+        raise InvalidInputError("destination", path, "/nix is for Nix: store paths bring what is there")
     reserved = [name for name in names if name.startswith(WHITEOUT)]
     if reserved:
         raise InvalidInputError(

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Mapping, Sequence
+from typing import Mapping, Optional, Sequence
 
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.store.nix import ENVIRONMENT_NAMES, Nix, NixNotFoundError
@@ -30,21 +30,31 @@ def write_tools(
     environ: Mapping[str, str],
     extra_names: Sequence[str] = (),
     settings: Sequence[tuple[str, str]] = (),
-) -> Nix:
+    *,
+    needs_nix: bool = True,
+) -> Optional[Nix]:
     """Finds Nix in `environ`, checks its version and describes both in `directory`.
 
     The interpreter that runs this is the one that steps will use. The file can be read by its owner
     only, as the user may have named variables in `extra_names` that are nobody else's business.
 
     :param settings: of `nix.conf`, for every command of Nix.
+    :param needs_nix: False where the interpreter is enough; whoever then needs Nix is told that there is
+        none.
     :raises NixNotFoundError: no Nix in `PATH`.
     :raises NixTooOldError: it is too old.
     """
-    nix = Nix.find(environ)
-    nix.version()
+    try:
+        nix: Optional[Nix] = Nix.find(environ)
+    except NixNotFoundError:
+        if needs_nix:
+            raise
+        nix = None
+    if nix is not None:
+        nix.version()
     names = {*ENVIRONMENT_NAMES, *extra_names, "PATH"}
     document = {
-        "nix": nix.directory,
+        "nix": None if nix is None else nix.directory,
         "settings": dict(settings),
         "environment": {name: environ[name] for name in sorted(names) if name in environ},
     }
@@ -105,7 +115,9 @@ def read_tools(path: str) -> Nix:
             document = parse_object("tools file", file.read())
     except FileNotFoundError:
         raise NixNotFoundError(os.path.dirname(path)) from None
-    directory = get_field(document, "nix", str)
+    directory = get_field(document, "nix", str, default=None)
+    if directory is None:
+        raise NixNotFoundError(os.path.dirname(path))
     if not os.path.exists(os.path.join(directory, "nix")):
         raise NixNotFoundError(directory)
     settings = get_field(document, "settings", dict)

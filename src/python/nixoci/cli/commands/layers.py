@@ -1,4 +1,4 @@
-"""Commands for what a step of a build needs of one layer: digest, read-file and tools."""
+"""Commands for what a step of a build needs of one layer: digest, copied-tree, read-file and tools."""
 
 from __future__ import annotations
 
@@ -100,6 +100,21 @@ def _compression(options: argparse.Namespace) -> Any:
     return Compression.create(options.compression, options.compression_level, options.compressor)
 
 
+def copied_tree_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("recipe", help="JSON file of a layer recipe (- for standard input)")
+    add_output(command)
+
+
+def list_copied_tree(options: argparse.Namespace) -> None:
+    from nixoci.layer.copied_tree import copied_tree, tree_to_json
+    from nixoci.recipe.layer import LayerRecipe
+
+    recipe = LayerRecipe.from_json(read_input(options.recipe))
+    nix = find_nix(options)
+    nix.require_valid(recipe.paths)
+    write_output(options.output, tree_to_json(copied_tree(recipe, nix.store_root)))
+
+
 def read_file_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("path", help="valid store path")
     add_output(command)
@@ -122,6 +137,11 @@ def tools_options(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="name of one more environment variable that Nix needs",
+    )
+    command.add_argument(
+        "--python-only",
+        action="store_true",
+        help="write down this Python also if there is no Nix",
     )
     command.add_argument(
         "--setting",
@@ -155,7 +175,13 @@ def tools(options: argparse.Namespace) -> None:
         if not separator or not name:
             raise InvalidInputError("setting", text, "expected NAME=VALUE")
         settings.append((name, value))
-    write_tools(options.directory, os.environ, options.environment_names, settings)
+    write_tools(
+        options.directory,
+        os.environ,
+        options.environment_names,
+        settings,
+        needs_nix=not options.python_only,
+    )
     if options.compressor_python is not None:
         from nixoci.store.tools import write_compressors
 
@@ -166,6 +192,7 @@ def tools(options: argparse.Namespace) -> None:
 
 COMMANDS = {
     "digest": (digest_options, digest),
+    "copied-tree": (copied_tree_options, list_copied_tree),
     "read-file": (read_file_options, read_file),
     "tools": (tools_options, tools),
 }

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Optional
 from nixoci.compression.formats import Compression
 from nixoci.image.image import History
 from nixoci.layer.layer import Layer
+from nixoci.layering.files import FileCollisionError, require_no_collision_with_tree
+from nixoci.recipe.files import FilesRecipe
 from nixoci.recipe.layer import LayerRecipe
 from pants.engine.addresses import Address, Addresses
 from pants.engine.fs import EMPTY_DIGEST, Digest
@@ -35,6 +37,7 @@ from pants_backend_nix.rules.assembly.layers import (
 from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.core.view import StoreView
 from pants_backend_nix.rules.flow.compress import CompressKeptRequest, compress_kept
+from pants_backend_nix.rules.flow.copied_tree import CopiedTreeRequest, list_copied_tree
 from pants_backend_nix.rules.flow.database import RegisterRequest, register_paths
 from pants_backend_nix.rules.flow.digest import DigestedLayer, DigestRequest, digest_recipe
 from pants_backend_nix.targets.fields.compression import compression_of
@@ -105,6 +108,33 @@ async def _file_layers(target: Target) -> tuple[PlannedLayer, ...]:
     )
 
 
+async def _require_no_collision(
+    target: Target,
+    stores: tuple[PlannedLayer, ...],
+    files: tuple[PlannedLayer, ...],
+    view: StoreView,
+) -> None:
+    """Checks files against what is copied to the root of the image, which is in other layers."""
+    recipes = [layer.recipe for layer in files if isinstance(layer.recipe, FilesRecipe)]
+    if not recipes:
+        return
+    trees = await concurrently(
+        list_copied_tree(
+            CopiedTreeRequest(layer.recipe, layer.packages, view.place(layer.environment)),
+            **implicitly(),
+        )
+        for layer in stores
+        if isinstance(layer.recipe, LayerRecipe)
+    )
+    for tree in trees:
+        try:
+            require_no_collision_with_tree(recipes, tree.paths, "the field `copy_to_root`")
+        except FileCollisionError as error:
+            raise NixImageError(
+                f"{target.address}: {error} Take it out of one of them, or give it another place."
+            ) from None
+
+
 async def _compress_kept(
     compression: Optional[Compression],
     planned: tuple[PlannedLayer, ...],
@@ -138,6 +168,7 @@ async def _digest(
     files = await _file_layers(target)
     # What changes most often is on top.
     layers = (*planned.layers, *database, *files)
+    await _require_no_collision(target, planned.layers, files, view)
     digested = await concurrently(
         digest_recipe(
             DigestRequest(

@@ -12,6 +12,7 @@ from nixoci.image.config_values import ARCHITECTURE_OF
 from nixoci.image.image import Image, LayerInImage, assemble
 from nixoci.image.store_path_annotation import store_path_annotation
 from nixoci.layering.split import MAX_LAYERS
+from nixoci.recipe.layer import LayerRecipe
 from pants.engine.addresses import Address, Addresses
 from pants.engine.fs import Digest
 from pants.engine.rules import collect_rules
@@ -58,6 +59,11 @@ class BuiltImage:
     kept: Digest
     contents: Digest
     plan: PlannedLayers
+
+    @property
+    def has_store_paths(self) -> bool:
+        """Whether making its layers again may take Nix."""
+        return any(isinstance(recipe, LayerRecipe) for recipe in self.recipes)
 
 
 async def _read_config(target: Target, package: Optional[NixPackage]) -> ImageConfig:

@@ -130,7 +130,7 @@ async def _run_here(request: CoreRun, digest: Digest, place: Place) -> FallibleP
     result = await run_fallible(_process(request, digest, tools), place.environment)
     if result.exit_code == EXIT_NO_NIX:
         session = await current_session(CurrentSessionRequest(), **implicitly())
-        await set_up_tools(SetUpTools(tools, session.id), **implicitly())
+        await set_up_tools(SetUpTools(tools, session.id, request.needs_nix), **implicitly())
         result = await run_fallible(
             _process(request, digest, tools, retry=True), place.environment
         )

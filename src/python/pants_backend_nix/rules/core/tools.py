@@ -81,10 +81,12 @@ class SetUpTools:
     """Asks for Python and Nix to be found and written to the append-only cache of `tools`.
 
     :param session: in which they are missed, see `current_session`.
+    :param needs_nix: False if Python is enough: images without store paths need no Nix at all.
     """
 
     tools: Tools
     session: int
+    needs_nix: bool = True
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,10 @@ async def set_up_tools(request: SetUpTools) -> ToolsSetUp:
     place = await find_place(PlaceRequest(), **implicitly())
     result = await run_fallible(
         Process(
-            ("/bin/sh", "-c", FIND_PYTHON, "sh", *request.tools.arguments),
+            (
+                *("/bin/sh", "-c", FIND_PYTHON, "sh", *request.tools.arguments),
+                *(() if request.needs_nix else ("--python-only",)),
+            ),
             description="Find Nix",
             input_digest=zipapp.digest,
             env={**request.tools.environment, **session_environment(request.session)},

@@ -74,7 +74,7 @@ async def prepare_foreground(request: ForegroundRequest) -> Foreground:
     tools = await describe_tools(ToolsRequest(), **implicitly())
     # Nobody could look for them while the command runs.
     session = await current_session(CurrentSessionRequest(), **implicitly())
-    await set_up_tools(SetUpTools(tools, session.id), **implicitly())
+    await set_up_tools(SetUpTools(tools, session.id, image.has_store_paths), **implicitly())
     origins = await collect_origins(OriginsRequest(image.packages), **implicitly())
     descriptor = descriptor_json(image.image, image.recipes, references=request.references)
     kept = await prefix(image.kept, _KEPT)

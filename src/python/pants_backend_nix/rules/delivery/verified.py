@@ -42,6 +42,8 @@ async def verify_image(request: VerifiedImageRequest) -> VerifiedImage:
     another result, the recorded layers cannot be made here, so the image is made of what is here.
     """
     built = await build_image(ImageRequest(request.address), **implicitly())
+    if not built.has_store_paths:
+        return VerifiedImage(built)
     session = await current_session(CurrentSessionRequest(), **implicitly())
     descriptor = FileContent("image.json", descriptor_json(built.image, built.recipes))
     step = await run_store_step(

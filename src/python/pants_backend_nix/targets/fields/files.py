@@ -19,7 +19,7 @@ _MODE = re.compile("[0-7]{3,4}")
 _NAME = re.compile(r"[a-z_][a-z0-9_-]{0,30}\$?")
 _MOST_ID = 8**7 - 1
 
-_DESTINATION = "an absolute path in the image, without `.` and `..`, and not in `/nix/store`"
+_DESTINATION = "an absolute path in the image, without `.` and `..`, and not in `/nix`"
 
 
 @dataclass(frozen=True)
