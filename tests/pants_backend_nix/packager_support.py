@@ -8,6 +8,7 @@ import textwrap
 from typing import Any, Mapping
 
 import pytest
+from pants.core.goals import package
 from pants.core.goals.package import BuiltPackage
 from pants.core.util_rules import distdir
 from pants.engine.addresses import Address
@@ -32,6 +33,7 @@ class Packager:
         self.runner = RuleRunner(
             rules=[
                 *register.rules(),
+                *package.rules(),
                 *distdir.rules(),
                 QueryRule(BuiltPackage, [NixImagePackageFieldSet]),
                 QueryRule(DigestContents, [Digest]),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pants.core.goals import package
 from pants.core.util_rules import distdir
 from pants.engine.internals.scheduler import ExecutionError
 from pants.testutil.rule_runner import GoalRuleResult, RuleRunner
@@ -29,7 +30,7 @@ nix_image(name="other", packages=[":a"])
 @pytest.fixture(scope="module")
 def runner() -> RuleRunner:
     made = RuleRunner(
-        rules=[*register.rules(), *distdir.rules()],
+        rules=[*register.rules(), *distdir.rules(), *package.rules()],
         target_types=register.target_types(),
     )
     directory = Path(made.build_root) / "app"

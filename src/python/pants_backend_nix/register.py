@@ -29,6 +29,7 @@ from pants_backend_nix.rules.delivery import (
     verified,
 )
 from pants_backend_nix.rules.flow import (
+    certificates,
     closure,
     compress,
     copied_tree,
@@ -82,6 +83,7 @@ def rules():
         subtract,
         split,
         files,
+        certificates,
         copied_tree,
         digest,
         compress,

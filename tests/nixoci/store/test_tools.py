@@ -59,7 +59,7 @@ def test_only_the_owner_can_read_the_file(tmp_path: Path) -> None:
 
 def test_python_is_enough_where_nothing_needs_nix(tmp_path: Path) -> None:
     """What then needs Nix all the same hears that there is none, and not that a file is wrong."""
-    assert write_tools(str(tmp_path), environment(tmp_path), (), needs_nix=False) is None
+    assert write_tools(str(tmp_path), {"PATH": str(tmp_path)}, (), needs_nix=False) is None
     assert (tmp_path / PYTHON_LINK).exists()
     with pytest.raises(NixNotFoundError):
         read_tools(str(tmp_path / TOOLS_FILE))

@@ -96,6 +96,7 @@ _COMMANDS = {
     "split": ("Split the paths of a closure graph over layers.", _sources),
     "digest": ("Digest the layer that a recipe makes.", _layers),
     "copied-tree": ("List what a recipe copies to the root of the image, as JSON.", _layers),
+    "certificates": ("Bundle the certificates of files and store paths.", _sources),
     "read-file": ("Print the contents of a store path that is a file.", _layers),
     "tools": ("Find Nix, and write down for later steps where it is.", _layers),
     "write": ("Write an image, streamed from the store, to a file.", _images),

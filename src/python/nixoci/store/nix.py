@@ -8,7 +8,7 @@ import subprocess
 import time
 from dataclasses import dataclass, replace
 
-from nixoci.errors import NixOciError
+from nixoci.errors import InvalidInputError, NixOciError
 from nixoci.store.path import StorePath
 
 # A digest asks Nix one question; what other questions need is imported where they are asked.
@@ -45,6 +45,9 @@ ENVIRONMENT_NAMES = (
 
 #: Store paths given to one command; a path has at most 255 bytes and ARG_MAX is 1 MiB on macOS.
 _PATHS_PER_COMMAND = 2000
+
+#: As the kernel: more symbolic links than that go round in circles.
+_MOST_LINKS = 40
 
 
 #: Nix fails so where several processes make a new store at the same time (NixOS/nix#7998; 2.8 does
@@ -114,6 +117,32 @@ class Nix:
         if program is None:
             raise NixNotFoundError(search_path)
         return cls(os.path.dirname(os.path.abspath(program)), environ)
+
+    def location(self, file: str) -> str:
+        """Returns where a file in a store path is on this machine, through symbolic links.
+
+        In a chroot store, links to other store paths do not lead there by themselves.
+
+        :param file: `/nix/store/…/file`.
+        :raises InvalidInputError: not in a store path, or its links have no end.
+        """
+        for _ in range(_MOST_LINKS):
+            file = os.path.normpath(file)
+            if not file.startswith("/nix/store/"):
+                break
+            parts = file.split("/")
+            # The first part that is a link decides how to go on.
+            for end in range(4, len(parts) + 1):
+                place = "/".join(parts[:end])
+                try:
+                    target = os.readlink(self.store_root + place)
+                except OSError:
+                    continue
+                file = os.path.join(os.path.dirname(place), target, *parts[end:])
+                break
+            else:
+                return self.store_root + file
+        raise InvalidInputError("file in a store path", file, "it is in no store path")
 
     @property
     def store_root(self) -> str:

@@ -28,7 +28,8 @@ from pants.engine.unions import UnionRule
 from pants_backend_nix.engine import create, implicitly, merge, prefix, rule
 from pants_backend_nix.rules.assembly.digested import DigestedLayersRequest, digest_layers
 from pants_backend_nix.rules.assembly.image import BuiltImage, ImageRequest, build_image
-from pants_backend_nix.rules.core.run import CoreRun, contents_arguments
+from pants_backend_nix.rules.core.contents import contents_arguments
+from pants_backend_nix.rules.core.run import CoreRun
 from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.core.step import StoreStep, run_store_step
 from pants_backend_nix.rules.delivery.references import ReferencesRequest, name_image

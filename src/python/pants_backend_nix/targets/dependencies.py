@@ -30,7 +30,11 @@ from pants_backend_nix.targets.fields.closures import (
     NixPackagesField,
 )
 from pants_backend_nix.targets.fields.config import NixConfigField
-from pants_backend_nix.targets.fields.files import NixContents, NixContentsField
+from pants_backend_nix.targets.fields.files import (
+    NixCaCertificatesField,
+    NixContents,
+    NixContentsField,
+)
 from pants_backend_nix.targets.layer_plan import NixLayerPlanField, NixPlannedImagesField
 
 
@@ -47,6 +51,7 @@ class LayerDependenciesFieldSet(FieldSet):
     config: NixConfigField
     plan: NixLayerPlanField
     contents: NixContentsField
+    ca_certificates: NixCaCertificatesField
 
 
 class InferLayerDependencies(InferDependenciesRequest):
@@ -71,6 +76,7 @@ async def infer_layer_dependencies(request: InferLayerDependencies) -> InferredD
         field_set.config,
         field_set.plan,
         field_set.contents,
+        field_set.ca_certificates,
     ):
         values = _addresses(field.value)
         if values:

@@ -6,6 +6,7 @@ import os
 
 from nixoci.cli.commands.files import read_input, write_output
 from nixoci.cli.commands.options import add_output, find_nix
+from nixoci.errors import InvalidInputError
 
 # As in `nixoci.cli.main`.
 TYPE_CHECKING = False
@@ -118,7 +119,52 @@ def split(options: argparse.Namespace) -> None:
     write_output(options.output, split_document(read_input(options.request), options.strategy))
 
 
+def certificates_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("files", nargs="*", help="files with certificates (PEM)")
+    command.add_argument(
+        "--recipe",
+        metavar="FILE",
+        help="JSON file of a layer recipe: its store paths are bundles, or have one as cacert of nixpkgs "
+        "does; they come before the files",
+    )
+    command.add_argument("--bundle", required=True, metavar="FILE", help="file to write the bundle to")
+    add_output(command)
+
+
+def bundle(options: argparse.Namespace) -> None:
+    import hashlib
+
+    from nixoci.json_output import canonical_json
+    from nixoci.recipe.certificates import BUNDLES_IN_PACKAGES, bundle_certificates
+
+    files = []
+    if options.recipe is not None:
+        from nixoci.layer.reproducibility import require_recorded_contents
+        from nixoci.recipe.layer import LayerRecipe
+
+        recipe = LayerRecipe.from_json(read_input(options.recipe))
+        nix = find_nix(options)
+        nix.require_valid(recipe.paths)
+        require_recorded_contents(nix, recipe)
+        for path in recipe.paths:
+            for place in BUNDLES_IN_PACKAGES:
+                location = nix.location(path + place)
+                if os.path.isfile(location):
+                    files.append((path + place, read_input(location)))
+                    break
+            else:
+                raise InvalidInputError(
+                    "package of certificates", path, f"it has no {BUNDLES_IN_PACKAGES[1][1:]}"
+                )
+    files += [(path, read_input(path)) for path in options.files]
+    content = bundle_certificates(files)
+    write_output(options.bundle, content)
+    facts = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    write_output(options.output, canonical_json("bundle", facts))
+
+
 COMMANDS = {
+    "certificates": (certificates_options, bundle),
     "evaluate": (evaluate_options, evaluate),
     "realise": (realise_options, realise),
     "closure": (closure_options, closure),

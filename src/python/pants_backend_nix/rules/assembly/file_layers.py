@@ -11,24 +11,35 @@ from nixoci.recipe.accounts import NO_SHELL, Accounts, Group, User, owner_of
 from nixoci.recipe.files import FileEntry as Entry
 from nixoci.recipe.files import FilesRecipe
 from nixoci.recipe.layer import Owner
-from pants.engine.addresses import Address, UnparsedAddressInputs
+from pants.engine.addresses import Address, Addresses, UnparsedAddressInputs
 from pants.engine.fs import Digest, FileDigest, FileEntry
 from pants.engine.rules import collect_rules
 from pants.engine.target import Target
 from pants.util.strutil import bullet_list
 
-from pants_backend_nix.engine import addresses_of, concurrently, create, implicitly, rule
+from pants_backend_nix.engine import (
+    EnvironmentNameRequest,
+    addresses_of,
+    concurrently,
+    create,
+    implicitly,
+    rule,
+    targets_of,
+)
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.rules.assembly.layer_targets import (
     LayerTargetsRequest,
     resolve_layer_targets,
 )
+from pants_backend_nix.rules.flow.certificates import CertificatesRequest, bundle_certificates
+from pants_backend_nix.rules.flow.evaluate import NixPackageRequest, evaluate_package
 from pants_backend_nix.rules.flow.files import (
     TargetFiles,
     TargetFilesRequest,
     collect_target_files,
 )
 from pants_backend_nix.targets.fields.files import (
+    NixCaCertificatesField,
     NixContents,
     NixContentsField,
     NixDirectoriesField,
@@ -36,6 +47,7 @@ from pants_backend_nix.targets.fields.files import (
     NixUsersField,
     contents_layer_count,
 )
+from pants_backend_nix.targets.package import NixPackageSourceField
 
 _ACCOUNT_FIELDS = (NixUsersField, NixGroupsField)
 
@@ -100,6 +112,51 @@ async def _field_groups(target: Target, accounts: Accounts) -> list[FileGroup]:
     ]
 
 
+async def _certificates(address: Address, targets: Sequence[Target]) -> tuple[Entry, ...]:
+    """Returns the bundle of what all targets name in the field `ca_certificates`."""
+    origins = {
+        value: (target, f"the field `ca_certificates` of {target.address}")
+        for target in targets
+        for value in target[NixCaCertificatesField].value or ()
+    }
+    if not origins:
+        return ()
+    addresses = await concurrently(
+        addresses_of(
+            UnparsedAddressInputs(
+                [value], owning_address=target.address, description_of_origin=origin
+            )
+        )
+        for value, (target, origin) in origins.items()
+    )
+    named = await concurrently(targets_of(Addresses(one)) for one in addresses)
+    pairs = [
+        (target, origin[0].upper() + origin[1:])
+        for found, (_, origin) in zip(named, origins.values())
+        for target in found
+    ]
+    packages = await concurrently(
+        evaluate_package(NixPackageRequest(target.address, origin), **implicitly())
+        for target, origin in pairs
+        if target.has_field(NixPackageSourceField)
+    )
+    files = await concurrently(
+        collect_target_files(TargetFilesRequest(target.address, origin), **implicitly())
+        for target, origin in pairs
+        if not target.has_field(NixPackageSourceField)
+    )
+    bundle = await bundle_certificates(
+        CertificatesRequest(
+            packages,
+            tuple(file for one in files for file in one.files if file.content is not None),
+            f"{address}",
+            EnvironmentNameRequest.from_target(targets[-1]),
+        ),
+        **implicitly(),
+    )
+    return bundle.entries
+
+
 async def _contents_of(recipe: FilesRecipe) -> Digest:
     return await create(
         [FileEntry(sha256, FileDigest(sha256, size)) for sha256, size in recipe.sizes.items()]
@@ -119,6 +176,8 @@ async def plan_file_layers(request: FileLayersRequest) -> FileLayers:
         system.append(FileGroup(f"the field `symlinks` of {address}", links))
     if any(target[field].value for target in targets for field in _ACCOUNT_FIELDS):
         system.append(FileGroup("the fields `users` and `groups`", accounts.files()))
+    certificates = await _certificates(request.address, targets)
+    system.append(FileGroup("the field `ca_certificates`", certificates))
     owners = [request.address]
     contents = []
     for target in targets:

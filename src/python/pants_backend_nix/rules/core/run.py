@@ -26,7 +26,6 @@ from pants.util.frozendict import FrozenDict
 from pants_backend_nix.engine import (
     THIS_MACHINE,
     EnvironmentNameRequest,
-    contents,
     create,
     entries,
     implicitly,
@@ -34,8 +33,12 @@ from pants_backend_nix.engine import (
     rule,
     run_fallible,
 )
+from pants_backend_nix.engine import (
+    contents as contents_of,
+)
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.options.nix import USUAL_PLACES
+from pants_backend_nix.rules.core.contents import contents_inputs
 from pants_backend_nix.rules.core.place import Place, PlaceRequest, find_place
 from pants_backend_nix.rules.core.report import reported_error
 from pants_backend_nix.rules.core.session import (
@@ -61,10 +64,6 @@ from pants_backend_nix.rules.core.zipapp import pack_zipapp
 #: Milliseconds for which a remote cache is asked before a step is started here as well. A lookup that
 #: misses does not wait it out; a step that ends at once with "not valid" must not win against a hit.
 _SPECULATION_DELAY = 15_000
-
-
-#: The directory of the contents of files, in the sandbox.
-CONTENTS_DIRECTORY = "contents"
 
 
 @dataclass(frozen=True)
@@ -96,19 +95,6 @@ class CoreRun:
     compresses: bool = False
     environment: EnvironmentNameRequest = THIS_MACHINE
     needs_nix: bool = True
-
-
-def contents_inputs(contents: Digest) -> Mapping[str, Digest]:
-    """Returns the immutable inputs of a process that reads contents of files."""
-    return {} if contents == EMPTY_DIGEST else {CONTENTS_DIRECTORY: contents}
-
-
-def contents_arguments(contents: Digest, sandbox: str = "") -> tuple[str, ...]:
-    """Returns the options of `nixoci` that say where these contents are.
-
-    :param sandbox: for a command that does not start there: its path, with a slash at its end.
-    """
-    return () if contents == EMPTY_DIGEST else (f"--contents={sandbox}{CONTENTS_DIRECTORY}",)
 
 
 @dataclass(frozen=True)
@@ -173,7 +159,7 @@ async def run_core(request: CoreRun) -> CoreResult:
             by_path = {entry.path: entry for entry in await entries(written)}
             written = await create([by_path[request.output]])
             kept = await create([by_path[request.kept]])
-        (file,) = await contents(written)
+        (file,) = await contents_of(written)
         output = file.content
     return CoreResult(
         result.exit_code,

@@ -13,7 +13,7 @@ from pants.engine.rules import collect_rules
 
 from pants_backend_nix.engine import create, implicitly, merge, prefix, rule
 from pants_backend_nix.rules.assembly.image import BuiltImage
-from pants_backend_nix.rules.core.run import contents_arguments, contents_inputs
+from pants_backend_nix.rules.core.contents import contents_arguments, contents_inputs
 from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.core.start import TOOLS_CACHE
 from pants_backend_nix.rules.core.tools import (

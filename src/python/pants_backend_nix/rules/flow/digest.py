@@ -19,7 +19,8 @@ from pants_backend_nix.engine import (
     implicitly,
     rule,
 )
-from pants_backend_nix.rules.core.run import CoreRun, contents_arguments
+from pants_backend_nix.rules.core.contents import contents_arguments
+from pants_backend_nix.rules.core.run import CoreRun
 from pants_backend_nix.rules.core.step import StoreStep, run_store_step
 from pants_backend_nix.rules.flow.compress import compression_arguments
 from pants_backend_nix.targets.evaluated import NixPackage

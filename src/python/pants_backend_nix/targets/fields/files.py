@@ -9,7 +9,13 @@ from typing import Any, Iterable, Mapping, Optional, Union
 from nixoci.errors import InvalidInputError
 from nixoci.recipe.files import check_destination
 from pants.engine.addresses import Address
-from pants.engine.target import Field, InvalidFieldException, InvalidFieldTypeException, Target
+from pants.engine.target import (
+    Field,
+    InvalidFieldException,
+    InvalidFieldTypeException,
+    StringSequenceField,
+    Target,
+)
 from pants.util.frozendict import FrozenDict
 from pants.util.strutil import help_text
 
@@ -260,6 +266,21 @@ class NixSymlinksField(Field):
         return FrozenDict(value)
 
 
+class NixCaCertificatesField(StringSequenceField):
+    alias = "ca_certificates"
+    help = help_text(
+        """
+        The authorities that programs in the image trust: `[":cacert", "//certs:team"]`.
+
+        Names `nix_package` targets with a bundle (`cacert` of nixpkgs, or a package that is the file), and
+        targets with files of certificates in PEM form. All certificates are put into
+        `/etc/ssl/certs/ca-certificates.crt`, which has the names `ca-bundle.crt` beside it,
+        `/etc/ssl/cert.pem` and `/etc/pki/tls/certs/ca-bundle.crt` too. The packages themselves do not become
+        part of the image.
+        """
+    )
+
+
 #: All of them: what a target with layers may have besides store paths.
 FILE_FIELDS = (
     NixContentsField,
@@ -267,6 +288,7 @@ FILE_FIELDS = (
     NixUsersField,
     NixGroupsField,
     NixSymlinksField,
+    NixCaCertificatesField,
 )
 
 
