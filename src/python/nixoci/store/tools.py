@@ -115,9 +115,9 @@ def read_tools(path: str) -> Nix:
             document = parse_object("tools file", file.read())
     except FileNotFoundError:
         raise NixNotFoundError(os.path.dirname(path)) from None
-    directory = get_field(document, "nix", str, default=None)
-    if directory is None:
+    if document.get("nix", "") is None:
         raise NixNotFoundError(os.path.dirname(path))
+    directory = get_field(document, "nix", str)
     if not os.path.exists(os.path.join(directory, "nix")):
         raise NixNotFoundError(directory)
     settings = get_field(document, "settings", dict)

@@ -164,10 +164,10 @@ def bundle(options: argparse.Namespace) -> None:
 
 
 COMMANDS = {
-    "certificates": (certificates_options, bundle),
     "evaluate": (evaluate_options, evaluate),
     "realise": (realise_options, realise),
     "closure": (closure_options, closure),
     "database": (database_options, database),
     "split": (split_options, split),
+    "certificates": (certificates_options, bundle),
 }
