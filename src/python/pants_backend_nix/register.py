@@ -23,6 +23,7 @@ from pants_backend_nix.rules.core import place, run, session, step, tools, zipap
 from pants_backend_nix.rules.delivery import (
     foreground,
     lacking,
+    loaded,
     origins,
     references,
     registries,
@@ -104,6 +105,7 @@ def rules():
         registries,
         references,
         lacking,
+        loaded,
         foreground,
         # Goals.
         package,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Mapping, Optional, Sequence
 
 from nixoci.engine.errors import EngineFailedError, EngineNotFoundError, EngineNotRunningError
@@ -27,10 +27,12 @@ class Engine:
 
     :param name: one of `ENGINE_NAMES`.
     :param program: absolute path of its client.
+    :param environment: that it gets with a question; None for that of this process.
     """
 
     name: str
     program: str
+    environment: Optional[Mapping[str, str]] = field(default=None, repr=False, compare=False)
 
     def ask(self, what: str, *words: str) -> str:
         """Runs one short command of the engine and returns its standard output.
@@ -38,7 +40,7 @@ class Engine:
         :param what: what it is asked for, for the error.
         :raises EngineFailedError: it failed.
         """
-        result = _run([self.program, *words])
+        result = self._run(*words)
         if result.returncode:
             raise EngineFailedError(self.program, what, quote_output(result.stderr))
         return result.stdout.decode(errors="replace")
@@ -50,7 +52,7 @@ class Engine:
             which docker does whose images containerd keeps.
         """
         for digest in digests:
-            result = _run([self.program, "image", "inspect", "--format", "{{.Id}}", digest])
+            result = self._run("image", "inspect", "--format", "{{.Id}}", digest)
             identifier = result.stdout.decode(errors="replace").strip()
             # Podman leaves the name of the algorithm away.
             if result.returncode == 0 and identifier.rpartition(":")[2] in (
@@ -58,6 +60,18 @@ class Engine:
             ):
                 return identifier
         return None
+
+    def _run(
+        self, *words: str, timeout: Optional[float] = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [self.program, *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=timeout,
+            env=self.environment,
+        )
 
 
 def find_engine(chosen: Optional[str], environ: Mapping[str, str]) -> Engine:
@@ -76,11 +90,13 @@ def find_engine(chosen: Optional[str], environ: Mapping[str, str]) -> Engine:
         program = shutil.which(name, path=search_path)
         if program is None:
             continue
-        engine = Engine(name, os.path.abspath(program))
+        # What is this process's own environment stays so, whatever changes in it later.
+        own = environ is os.environ
+        engine = Engine(name, os.path.abspath(program), None if own else dict(environ))
         # The answer of docker comes from its daemon, that of podman from its machine if it has one.
         question = "{{.Server.Version}}" if name == "docker" else "{{.Client.Version}}"
         try:
-            result = _run([engine.program, "version", "--format", question], _ANSWER_TIMEOUT)
+            result = engine._run("version", "--format", question, timeout=_ANSWER_TIMEOUT)
         except subprocess.TimeoutExpired:
             answers.append((engine.program, f"nothing in {_ANSWER_TIMEOUT} seconds"))
             continue
@@ -96,9 +112,3 @@ def quote_output(output: bytes) -> str:
     """Returns the end of what an engine printed, in one line that a terminal can show."""
     text = output.decode(errors="replace").strip()
     return printable(text[-_QUOTED_CHARACTERS:], _QUOTED_CHARACTERS)
-
-
-def _run(words: Sequence[str], timeout: Optional[float] = None) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        words, stdin=subprocess.DEVNULL, capture_output=True, check=False, timeout=timeout
-    )

@@ -11,7 +11,12 @@ from pants.util.logging import LogLevel
 
 from pants_backend_nix.engine import implicitly, rule
 from pants_backend_nix.options.images import NixImageSubsystem
+from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.delivery.foreground import ForegroundRequest, prepare_foreground
+from pants_backend_nix.rules.delivery.loaded import (
+    UnloadedContentsRequest,
+    find_unloaded_contents,
+)
 from pants_backend_nix.rules.delivery.references import ReferencesRequest, name_image
 from pants_backend_nix.rules.delivery.verified import VerifiedImageRequest, verify_image
 from pants_backend_nix.targets.fields.config import NixConfigField
@@ -33,6 +38,10 @@ async def run_image(
     named = await name_image(
         ReferencesRequest(field_set.address, built.image.digest), **implicitly()
     )
+    session = await current_session(CurrentSessionRequest(), **implicitly())
+    contents = await find_unloaded_contents(
+        UnloadedContentsRequest(built, session.id), **implicitly()
+    )
     engine = () if options.engine is None else (f"--engine={options.engine.value}",)
     verbose = global_options.level in (LogLevel.DEBUG, LogLevel.TRACE)
     log = ("--log-requests",) if verbose else ()
@@ -50,7 +59,7 @@ async def run_image(
                 *(f"--engine-option={option}" for option in options.run_args),
                 "--",
             ),
-            contents=built.contents,
+            contents=contents.digest,
         ),
         **implicitly(),
     )
