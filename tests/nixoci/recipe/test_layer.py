@@ -34,6 +34,7 @@ PERMISSIONS = st.builds(
     gid=NUMBER,
     uname=USER,
     gname=USER,
+    capabilities=st.lists(st.sampled_from(["cap_kill", "cap_bpf", "cap_net_raw"])).map(tuple),
 )
 OWNERS = st.just(Owner()) | st.builds(
     Owner, *[NUMBER.filter(lambda n: n is not None)] * 2, *[USER.filter(lambda n: n)] * 2
@@ -195,6 +196,10 @@ def test_another_version_is_refused(version: Any) -> None:
         {"permissions": [{"path": "/a", "uid": 8**7}]},
         {"permissions": [{"path": "/a", "uid": 0.5}]},
         {"permissions": [{"path": "/a", "uname": 1}]},
+        {"permissions": [{"path": "/a", "capabilities": None}]},
+        {"permissions": [{"path": "/a", "capabilities": "cap_kill"}]},
+        {"permissions": [{"path": "/a", "capabilities": ["cap_kill", 1]}]},
+        {"permissions": [{"path": "/a", "capabilities": ["cap_nothing"]}]},
         {"dialect": "docker"},
         {"dialect": 1},
         {"entries": [GOOD["entries"][0], {**GOOD["entries"][0], "narHash": "sha256-y"}]},

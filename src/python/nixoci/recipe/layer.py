@@ -13,6 +13,7 @@ from functools import cached_property
 
 from nixoci.errors import InvalidInputError
 from nixoci.json_input import get_field, get_list, parse_object
+from nixoci.recipe.capabilities import capability_names
 from nixoci.store.path import StorePath
 
 TYPE_CHECKING = False
@@ -58,13 +59,15 @@ class Owner:
 
 @dataclass(frozen=True)
 class Permission:
-    """Changes mode or owner of what a regular expression matches.
+    """Changes mode, owner or capabilities of what a regular expression matches.
 
     :param path: a Python regular expression that must match a whole absolute path in the image,
         e.g. `/etc/shadow` or `/nix/store/[^/]+/bin/.*`.
     :param mode: permission bits (0 to 0o7777), or None to keep those of the store. Symbolic links
         keep theirs in the dialect `oci`.
     :param uid: numeric user, or None to keep the layer's. `gid`, `uname`, `gname` likewise.
+    :param capabilities: those that regular files have, see `capability_names`; empty to keep them as
+        they are. Nix stores none. Directories and symbolic links have none either.
     """
 
     path: str
@@ -73,6 +76,7 @@ class Permission:
     gid: Optional[int] = None
     uname: Optional[str] = None
     gname: Optional[str] = None
+    capabilities: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         try:
@@ -99,6 +103,7 @@ class Permission:
                 raise InvalidInputError(
                     f"permission {name}", text, "expected 1 to 31 letters, digits, _ . or -"
                 )
+        object.__setattr__(self, "capabilities", capability_names(self.capabilities))
 
     @cached_property
     def _literal_prefix(self) -> str:
@@ -197,7 +202,11 @@ class LayerRecipe:
         }
         if self.permissions:
             document["permissions"] = [
-                {name: value for name, value in vars(p).items() if value is not None and name[0] != "_"}
+                {
+                    name: value
+                    for name, value in vars(p).items()
+                    if value not in (None, ()) and name[0] != "_"
+                }
                 for p in self.permissions
             ]
         if self.owner != Owner():
