@@ -6,8 +6,9 @@ The byte layout (a change of it is a new `recipe.RECIPE_VERSION`):
   names, whatever store path they come from. So they do not depend on the order of the recipe.
 - ustar (POSIX.1-1988); pax extended headers (POSIX.1-2001) only for what ustar cannot say: names
   that fit neither the name field (100 bytes) nor prefix and name (155 and 100 bytes, split at the
-  last possible slash), link targets over 100 bytes, files of 8 GiB and more. The records stand in
-  the order path, linkpath, size. Names are the raw bytes of the file system, UTF-8 or not, in both.
+  last possible slash), link targets over 100 bytes, files of 8 GiB and more, capabilities. The
+  records stand in the order path, linkpath, size, SCHILY.xattr.security.capability. Names are the
+  raw bytes of the file system, UTF-8 or not, in both.
 - Names are relative and start with no `./`, so that scanners see `etc/passwd`; those of directories
   end in a slash.
 - If any entry goes to the store, there are `nix/` and `nix/store/`, each once, mode 0755.
@@ -19,7 +20,8 @@ The byte layout (a change of it is a new `recipe.RECIPE_VERSION`):
   both bring to one place is a `DuplicateDestinationError`.
 - Everything else as in the store: modes are the twelve permission bits, symbolic links 0777. Time 1
   (second), uid 0, gid 0, `root`, `root` unless permissions say otherwise or, for `/nix` and what is
-  below it, the recipe's owner.
+  below it, the recipe's owner. No extended attributes, but for the capabilities that permissions give
+  to regular files; `nixoci.tar.capabilities` has their value.
   Hard links are full files, since link counts change when a store is optimised.
 - Two blocks of zeros at the end, and no padding after them.
 
@@ -27,7 +29,8 @@ That is the dialect `oci`. In the dialect `nix2container`, a layer has the bytes
 nix2container gives to the same contents (its `nix/tar.go` and `nix/graph.go`):
 
 - Names are absolute, and those of directories do not end in a slash. `/` is an entry too, with mode
-  0755, unless the layer is empty. Pax headers are those of Go, see `tar_nix2container`.
+  0755, unless the layer is empty. Pax headers are those of Go, their records sorted by keyword (which
+  has that of capabilities first), see `tar_nix2container`.
 - What is copied to the root (there: `copyToRoot`) keeps its modes. A directory that a copied tree
   brings has the mode that it has there, also if it is `/nix` or `/nix/store`.
 - The mode of a permission applies to symbolic links too.
