@@ -311,6 +311,23 @@ nix_image(
     assert found["user"][0]["mode"] == 0o500 and found["user"][0]["uid"] == 7
 
 
+def test_capabilities_are_part_of_the_recipe(packager: Packager) -> None:
+    """In the spelling that all recipes have, whatever the BUILD file says."""
+    image = _image(
+        packager,
+        """
+nix_image(
+    name="image",
+    packages=[":base"],
+    permissions=[{"path": "{base}", "capabilities": ["CAP_SETUID", "net_raw"]}],
+)
+""",
+    )
+    (layer,) = image["layers"]
+    (permission,) = layer["recipe"]["permissions"]
+    assert permission["capabilities"] == ["cap_net_raw", "cap_setuid"]
+
+
 def test_dialect(packager: Packager) -> None:
     """Layers as nix2container writes them are other layers."""
     text = 'nix_image(name="image", packages=[":base"])'
