@@ -14,6 +14,7 @@ from functools import cached_property
 from nixoci.errors import InvalidInputError
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.recipe.capabilities import capability_names
+from nixoci.recipe.globs import check_glob
 from nixoci.store.path import StorePath
 
 TYPE_CHECKING = False
@@ -158,13 +159,16 @@ class LayerRecipe:
     :param owner: of `/nix` and all that is below it, where no permission says otherwise: the user
         that runs Nix inside. Everything else belongs to root.
     :param dialect: one of `DIALECTS`.
-    :raises InvalidInputError: another dialect, or two NAR hashes for one path.
+    :param excludes: globs of paths below each store path that stay out of the layer, see
+        `glob_expression`; a directory with all that it contains. The store path itself never does.
+    :raises InvalidInputError: another dialect, two NAR hashes for one path, or no such glob.
     """
 
     entries: tuple[RecipeEntry, ...]
     permissions: tuple[Permission, ...] = ()
     owner: Owner = Owner()
     dialect: str = DIALECTS[0]
+    excludes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.dialect not in DIALECTS:
@@ -177,6 +181,9 @@ class LayerRecipe:
                 raise InvalidInputError("layer recipe", entry.path, "it has two NAR hashes")
         entries = sorted(set(self.entries), key=lambda entry: (entry.destination, entry.path))
         object.__setattr__(self, "entries", tuple(entries))
+        for pattern in self.excludes:
+            check_glob("exclude", pattern)
+        object.__setattr__(self, "excludes", tuple(sorted(set(self.excludes))))
 
     @property
     def paths(self) -> tuple[StorePath, ...]:
@@ -213,6 +220,8 @@ class LayerRecipe:
             document["owner"] = vars(self.owner)
         if self.dialect != DIALECTS[0]:
             document["dialect"] = self.dialect
+        if self.excludes:
+            document["excludes"] = self.excludes
         return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
     @classmethod
@@ -240,4 +249,5 @@ class LayerRecipe:
             raise InvalidInputError("layer recipe", document, str(error)) from None
         owner = Owner.from_document(get_field(document, "owner", dict, default={}))
         dialect = get_field(document, "dialect", str, default=DIALECTS[0])
-        return cls(tuple(entries), permissions, owner, dialect)
+        excludes = get_list(document, "excludes", str, default=[])
+        return cls(tuple(entries), permissions, owner, dialect, tuple(excludes))
