@@ -204,6 +204,21 @@ def test_bad_permission_mode(errors: Packager) -> None:
 
 
 @pytest.mark.parametrize(
+    "pattern, why",
+    [
+        ("", "it is empty"),
+        ("/share/man", "it must be relative"),
+        ("share/../man", "`.` and `..` match nothing"),
+        ("share/**.1", "`**` stands for whole directories"),
+    ],
+)
+def test_bad_excludes(errors: Packager, pattern: str, why: str) -> None:
+    text = errors.error(_image('source="default.nix", attr="good"', f'excludes=["a", "{pattern}"]'))
+    assert "The field `excludes` of DIR:image has a pattern that matches nothing" in text
+    assert f"{pattern!r} is not valid: {why}" in text and "`ignore`" in text
+
+
+@pytest.mark.parametrize(
     "value, words",
     [
         ('"cap_net_raw"', "`capabilities` must be a list of at least one name"),

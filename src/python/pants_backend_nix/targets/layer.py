@@ -16,6 +16,7 @@ from pants_backend_nix.targets.fields.closures import (
     NixPackagesField,
 )
 from pants_backend_nix.targets.fields.environment import NixEnvironmentField
+from pants_backend_nix.targets.fields.excludes import NixExcludesField
 from pants_backend_nix.targets.fields.history import (
     NixAuthorField,
     NixCommentField,
@@ -40,6 +41,7 @@ CONTENTS_FIELDS = (
     NixChangeRatesField,
     NixPreviousField,
     PermissionsField,
+    NixExcludesField,
     NixCreatedByField,
     NixAuthorField,
     NixCommentField,
