@@ -24,12 +24,13 @@ let text = name: attributes: script: derivation (attributes // {
   base = text "base" { } "echo base > $out";
   user = text "user" { inherit base; } "echo $base > $out";
   tree = text "tree" { inherit base; } "/bin/mkdir -p $out/etc; echo $base > $out/etc/base";
+  alone = text "alone" { } "/bin/mkdir -p $out/etc; echo alone > $out/etc/base; echo > $out/x";
 }
 """
 
 _PACKAGES = "".join(
     f'nix_package(name="{name}", source="default.nix", attr="{name}")\n'
-    for name in ("base", "user", "tree")
+    for name in ("base", "user", "tree", "alone")
 )
 
 
@@ -132,3 +133,30 @@ def test_a_path_that_has_to_be_registered_cannot_be_ignored(
     assert "DIR:image: the field `ignore`" in text
     assert f"{name} in the image references it" in text
     assert f"{name} -> /nix/store/" in text and text.endswith("-base")
+
+
+def test_a_registered_path_must_be_whole(packager: Packager) -> None:
+    """The error names the target with the excludes, be it the image or a layer; and comes first.
+
+    The two packages at the root cannot be together, which shows when they are digested.
+    """
+    fields = 'packages=[":user"], copy_to_root=[":tree", ":alone"], nix_database=True'
+    assert "differ in the same file" in _error(packager, fields)
+    text = _error(packager, f'{fields}, excludes=["share"]')
+    assert text.startswith("DIR:image: with `nix_database`, all store paths of the image are")
+    assert "the field `excludes` of DIR:image applies to /nix/store/" in text
+    assert "Take `excludes` out of DIR:image" in text
+    layer = 'nix_layer(name="layer", packages=[":user"], excludes=["share"])\n'
+    image = 'nix_image(name="image", layers=[":layer"], nix_database=True)'
+    text = packager.error(_PACKAGES + layer + image)
+    assert text.startswith("DIR:image: ")
+    assert "the field `excludes` of DIR:layer applies to /nix/store/" in text
+
+
+def test_what_is_only_at_the_root_may_be_excluded(packager: Packager) -> None:
+    """It is not registered; so neither is a layer that only copies."""
+    layer = 'nix_layer(name="layer", copy_to_root=[":alone"], excludes=["etc"])\n'
+    image = 'nix_image(name="image", packages=[":user"], layers=[":layer"], nix_database=True)'
+    descriptor = packager.descriptor(_PACKAGES + layer + image)
+    names = set(_headers(descriptor))
+    assert "x" in names and "etc" not in names and "nix/var/nix/db/db.sqlite" in names

@@ -203,6 +203,38 @@ def test_bad_permission_mode(errors: Packager) -> None:
     assert "the mode '9' is no octal number" in text
 
 
+@pytest.mark.parametrize(
+    "pattern, why",
+    [
+        ("", "it is empty"),
+        ("/share/man", "it must be relative"),
+        ("share/../man", "`.` and `..` match nothing"),
+        ("share/**.1", "`**` stands for whole directories"),
+    ],
+)
+def test_bad_excludes(errors: Packager, pattern: str, why: str) -> None:
+    text = errors.error(_image('source="default.nix", attr="good"', f'excludes=["a", "{pattern}"]'))
+    assert "The field `excludes` of DIR:image has a pattern that matches nothing" in text
+    assert f"{pattern!r} is not valid: {why}" in text and "`ignore`" in text
+
+
+@pytest.mark.parametrize(
+    "value, words",
+    [
+        ('"cap_net_raw"', "`capabilities` must be a list of at least one name"),
+        ("[]", "`capabilities` must be a list of at least one name"),
+        ("[1]", "capability 1 is not valid: expected one of cap_chown, "),
+        ('["cap_ping"]', "capability 'cap_ping' is not valid: expected one of cap_chown, "),
+    ],
+)
+def test_bad_capabilities(errors: Packager, value: str, words: str) -> None:
+    permissions = f'permissions=[{{"path": "/a", "capabilities": {value}}}]'
+    text = errors.error(_image('source="default.nix", attr="good"', permissions))
+    assert "`permissions` of DIR:image is not valid" in text
+    assert words in text
+    assert "`capabilities`: list of names of Linux capabilities" in text
+
+
 @pytest.mark.parametrize("number", (0, -1, 126))
 def test_bad_max_layers(errors: Packager, number: int) -> None:
     text = errors.error(_image('source="default.nix", attr="good"', f"max_layers={number}"))

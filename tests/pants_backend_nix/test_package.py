@@ -311,6 +311,49 @@ nix_image(
     assert found["user"][0]["mode"] == 0o500 and found["user"][0]["uid"] == 7
 
 
+def test_capabilities_are_part_of_the_recipe(packager: Packager) -> None:
+    """In the spelling that all recipes have, whatever the BUILD file says."""
+    image = _image(
+        packager,
+        """
+nix_image(
+    name="image",
+    packages=[":base"],
+    permissions=[{"path": "{base}", "capabilities": ["CAP_SETUID", "net_raw"]}],
+)
+""",
+    )
+    (layer,) = image["layers"]
+    (permission,) = layer["recipe"]["permissions"]
+    assert permission["capabilities"] == ["cap_net_raw", "cap_setuid"]
+
+
+def test_excludes_are_those_of_the_target(packager: Packager) -> None:
+    """Of an image they say nothing of the layers below, nor the other way round."""
+    text = """
+nix_layer(name="below", packages=[":base"]%s)
+nix_image(name="image", packages=[":user"], layers=[":below"]%s)
+"""
+    plain = _image(packager, text % ("", ""))
+    below = _image(packager, text % (', excludes=["x"]', ""))
+    image = _image(packager, text % ("", ', excludes=["b/**", "a"]'))
+    assert [
+        [layer["recipe"].get("excludes") for layer in made["layers"]]
+        for made in (plain, below, image)
+    ] == [[None, None], [["x"], None], [None, ["a", "b/**"]]]
+    assert below["layers"][1] == plain["layers"][1] and image["layers"][0] == plain["layers"][0]
+
+
+def test_excluded_files_are_in_no_layer(packager: Packager) -> None:
+    """A pattern that matches nothing leaves the bytes as they are; another one does not."""
+    text = 'nix_image(name="image", copy_to_root=[":tree"], max_layers=1%s)'
+    digests = [
+        _image(packager, text % excludes)["layers"][0]["digest"]
+        for excludes in ("", ', excludes=["nothing"]', ', excludes=["**"]')
+    ]
+    assert digests[0] == digests[1] != digests[2]
+
+
 def test_dialect(packager: Packager) -> None:
     """Layers as nix2container writes them are other layers."""
     text = 'nix_image(name="image", packages=[":base"])'

@@ -298,6 +298,15 @@ def test_the_dialect_is_in_every_recipe() -> None:
         split_recipes(contents, max_layers=2, dialect="docker")
 
 
+def test_the_excludes_are_in_every_recipe() -> None:
+    """Of what is copied to the root as well; sorted."""
+    known = graph({"a": "", "b": "", "c": ""})
+    contents = _subtract(known, Request([store_path("a"), store_path("b")], [store_path("c")], []))
+    made = split_recipes(contents, max_layers=3, excludes=["x/**", "a"])
+    assert [("a", "x/**")] * 3 == [recipe.excludes for recipe in made]
+    assert [()] * 3 == [recipe.excludes for recipe in split_recipes(contents, max_layers=3)]
+
+
 def test_nothing_makes_no_layer() -> None:
     """Contents that are empty have no recipe."""
     assert () == split_recipes(Contents(ClosureGraph()), max_layers=1)

@@ -34,6 +34,7 @@ PERMISSIONS = st.builds(
     gid=NUMBER,
     uname=USER,
     gname=USER,
+    capabilities=st.lists(st.sampled_from(["cap_kill", "cap_bpf", "cap_net_raw"])).map(tuple),
 )
 OWNERS = st.just(Owner()) | st.builds(
     Owner, *[NUMBER.filter(lambda n: n is not None)] * 2, *[USER.filter(lambda n: n)] * 2
@@ -49,7 +50,10 @@ def recipes(draw: Any) -> LayerRecipe:
         entries.append(RecipeEntry(facts.path, facts.nar_hash, destination))
     permissions = draw(st.lists(PERMISSIONS, max_size=3))
     dialect = draw(st.sampled_from(DIALECTS))
-    return LayerRecipe(tuple(entries), tuple(permissions), draw(OWNERS), dialect)
+    excludes = draw(st.lists(st.sampled_from(["a/**", "**/é", "?"]), max_size=2))
+    return LayerRecipe(
+        tuple(entries), tuple(permissions), draw(OWNERS), dialect, tuple(excludes)
+    )
 
 
 def _entry(name: str, destination: str = "") -> RecipeEntry:
@@ -95,14 +99,15 @@ def test_the_key_holds_what_decides_the_bytes_and_nothing_else() -> None:
 
 
 def test_the_key_holds_all_that_is_unusual() -> None:
-    """A destination, facts of permissions that are set, other owners than root, the dialect."""
+    """A destination, facts of permissions that are set, other owners than root, dialect, excludes."""
     permissions = (Permission("/x", mode=0o600, gname="g"),)
-    recipe = LayerRecipe((_entry("a", ROOT),), permissions, Owner(uid=7), "nix2container")
+    recipe = LayerRecipe((_entry("a", ROOT),), permissions, Owner(uid=7), "nix2container", ("b", "a"))
     document = json.loads(recipe.to_json())
     assert [{"path": "/x", "mode": 0o600, "gname": "g"}] == document["permissions"]
     assert {"uid": 7, "gid": 0, "uname": "root", "gname": "root"} == document["owner"]
     assert ROOT == document["entries"][0]["destination"]
     assert "nix2container" == document["dialect"]
+    assert ["a", "b"] == document["excludes"]
 
 
 @given(recipes(), st.randoms())
@@ -195,8 +200,15 @@ def test_another_version_is_refused(version: Any) -> None:
         {"permissions": [{"path": "/a", "uid": 8**7}]},
         {"permissions": [{"path": "/a", "uid": 0.5}]},
         {"permissions": [{"path": "/a", "uname": 1}]},
+        {"permissions": [{"path": "/a", "capabilities": None}]},
+        {"permissions": [{"path": "/a", "capabilities": "cap_kill"}]},
+        {"permissions": [{"path": "/a", "capabilities": ["cap_kill", 1]}]},
+        {"permissions": [{"path": "/a", "capabilities": ["cap_nothing"]}]},
         {"dialect": "docker"},
         {"dialect": 1},
+        {"excludes": "a"},
+        {"excludes": [1]},
+        {"excludes": ["/a"]},
         {"entries": [GOOD["entries"][0], {**GOOD["entries"][0], "narHash": "sha256-y"}]},
         {"owner": []},
         {"owner": {"name": "x"}},

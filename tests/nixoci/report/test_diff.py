@@ -149,7 +149,7 @@ def test_the_same_path_with_other_contents() -> None:
                 [[store_path(name) for name in part.split()] for part in PARTS[:2]],
                 [recipe_of(OLD, [store_path("app-1")], permissions=(Permission("/.*", mode=1),))],
             ),
-            "the same store paths with other permissions, owners or form of the tar",
+            "the same store paths with other permissions, owners, excludes or form of the tar",
         ),
         (
             built(OLD, *PARTS, more=[DatabaseRecipe(registrations_of(OLD))]),

@@ -104,6 +104,7 @@ def recipes(
     permissions: Sequence[Permission] = (),
     owner: Owner = Owner(),
     dialect: str = DIALECTS[0],
+    excludes: Sequence[str] = (),
 ) -> tuple[LayerRecipe, ...]:
     """Returns the layer recipes of contents, bottom first.
 
@@ -112,8 +113,8 @@ def recipes(
 
     :param parts: a split of what is `divisible`. Other paths get a layer of their own above it.
     :param max_layers: as for `divisible`.
-    :param dialect: of all of them, see `nixoci.recipe.layer.LayerRecipe`.
-    :raises InvalidInputError: an unknown dialect.
+    :param dialect: of all of them, see `nixoci.recipe.layer.LayerRecipe`. So are the `excludes`.
+    :raises InvalidInputError: an unknown dialect, or no glob.
     """
     alone = bool(contents.copied) and max_layers > 1
     set_apart = sorted(contents.graph.keys() - {path for part in parts for path in part})
@@ -131,6 +132,7 @@ def recipes(
             tuple(p for p in permissions if any(p.may_match(e.destination) for e in part)),
             owner,
             dialect,
+            tuple(excludes),
         )
         for part in entries
     )

@@ -13,6 +13,8 @@ from functools import cached_property
 
 from nixoci.errors import InvalidInputError
 from nixoci.json_input import get_field, get_list, parse_object
+from nixoci.recipe.capabilities import capability_names
+from nixoci.recipe.globs import check_glob
 from nixoci.store.path import StorePath
 
 TYPE_CHECKING = False
@@ -58,13 +60,15 @@ class Owner:
 
 @dataclass(frozen=True)
 class Permission:
-    """Changes mode or owner of what a regular expression matches.
+    """Changes mode, owner or capabilities of what a regular expression matches.
 
     :param path: a Python regular expression that must match a whole absolute path in the image,
         e.g. `/etc/shadow` or `/nix/store/[^/]+/bin/.*`.
     :param mode: permission bits (0 to 0o7777), or None to keep those of the store. Symbolic links
         keep theirs in the dialect `oci`.
     :param uid: numeric user, or None to keep the layer's. `gid`, `uname`, `gname` likewise.
+    :param capabilities: those that regular files have, see `capability_names`; empty to keep them as
+        they are. Nix stores none. Directories and symbolic links have none either.
     """
 
     path: str
@@ -73,6 +77,7 @@ class Permission:
     gid: Optional[int] = None
     uname: Optional[str] = None
     gname: Optional[str] = None
+    capabilities: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         try:
@@ -99,6 +104,7 @@ class Permission:
                 raise InvalidInputError(
                     f"permission {name}", text, "expected 1 to 31 letters, digits, _ . or -"
                 )
+        object.__setattr__(self, "capabilities", capability_names(self.capabilities))
 
     @cached_property
     def _literal_prefix(self) -> str:
@@ -153,13 +159,16 @@ class LayerRecipe:
     :param owner: of `/nix` and all that is below it, where no permission says otherwise: the user
         that runs Nix inside. Everything else belongs to root.
     :param dialect: one of `DIALECTS`.
-    :raises InvalidInputError: another dialect, or two NAR hashes for one path.
+    :param excludes: globs of paths below each store path that stay out of the layer, see
+        `glob_expression`; a directory with all that it contains. The store path itself never does.
+    :raises InvalidInputError: another dialect, two NAR hashes for one path, or no such glob.
     """
 
     entries: tuple[RecipeEntry, ...]
     permissions: tuple[Permission, ...] = ()
     owner: Owner = Owner()
     dialect: str = DIALECTS[0]
+    excludes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.dialect not in DIALECTS:
@@ -172,6 +181,9 @@ class LayerRecipe:
                 raise InvalidInputError("layer recipe", entry.path, "it has two NAR hashes")
         entries = sorted(set(self.entries), key=lambda entry: (entry.destination, entry.path))
         object.__setattr__(self, "entries", tuple(entries))
+        for pattern in self.excludes:
+            check_glob("exclude", pattern)
+        object.__setattr__(self, "excludes", tuple(sorted(set(self.excludes))))
 
     @property
     def paths(self) -> tuple[StorePath, ...]:
@@ -197,13 +209,19 @@ class LayerRecipe:
         }
         if self.permissions:
             document["permissions"] = [
-                {name: value for name, value in vars(p).items() if value is not None and name[0] != "_"}
+                {
+                    name: value
+                    for name, value in vars(p).items()
+                    if value not in (None, ()) and name[0] != "_"
+                }
                 for p in self.permissions
             ]
         if self.owner != Owner():
             document["owner"] = vars(self.owner)
         if self.dialect != DIALECTS[0]:
             document["dialect"] = self.dialect
+        if self.excludes:
+            document["excludes"] = self.excludes
         return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
     @classmethod
@@ -231,4 +249,5 @@ class LayerRecipe:
             raise InvalidInputError("layer recipe", document, str(error)) from None
         owner = Owner.from_document(get_field(document, "owner", dict, default={}))
         dialect = get_field(document, "dialect", str, default=DIALECTS[0])
-        return cls(tuple(entries), permissions, owner, dialect)
+        excludes = get_list(document, "excludes", str, default=[])
+        return cls(tuple(entries), permissions, owner, dialect, tuple(excludes))

@@ -308,7 +308,7 @@ class _Explanation:
         changed = [self._changes[path.path] for path in layer.paths if path.path in self._changes]
         if not changed:
             if recipe.entries in self._entries:
-                return "the same store paths with other permissions, owners or form of the tar"
+                return "the same store paths with other permissions, owners, excludes or form of the tar"
             numbers = sorted({self._numbers[path] for path in recipe.paths})
             many = len(numbers) > _NAMES
             where = ", ".join(map(str, numbers[:_NAMES])) + (", …" if many else "")

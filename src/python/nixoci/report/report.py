@@ -182,6 +182,7 @@ def _layer_report(
         f"the layer target {facts.target}" if facts.target else "",
         "kept, as its builds are not reproducible" if facts.kept else "",
         _copied(recipe),
+        "less what is excluded" if recipe.excludes else "",
         reason(list(members), dependencies, image_size),
     ]
     return LayerReport(

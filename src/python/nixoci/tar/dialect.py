@@ -26,7 +26,7 @@ class Dialect:
     :param links_have_modes: whether the mode of a permission applies to symbolic links too.
     """
 
-    encode_header: Callable[[bytes, bytes, int, int, bytes, tuple[bytes, bytes]], bytes]
+    encode_header: Callable[..., bytes]
     root: bytes
     copied_directory_mode: Optional[int]
     links_have_modes: bool

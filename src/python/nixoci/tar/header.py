@@ -59,7 +59,14 @@ def owner_fields(owner: Owner) -> tuple[bytes, bytes]:
 
 
 def encode_header(
-    path: bytes, kind: bytes, mode: int, size: int, link: bytes, fields: tuple[bytes, bytes]
+    path: bytes,
+    kind: bytes,
+    mode: int,
+    size: int,
+    link: bytes,
+    fields: tuple[bytes, bytes],
+    *,
+    attributes: tuple[tuple[bytes, bytes], ...] = (),
 ) -> bytes:
     """Returns everything that precedes the contents of one entry, in whole blocks.
 
@@ -69,9 +76,10 @@ def encode_header(
     :param size: bytes of contents; 0 unless regular.
     :param link: the target of a symbolic link, else empty.
     :param fields: from `owner_fields`.
+    :param attributes: keywords and values of further pax records; the values are any bytes.
     """
     split = split_path(path)
-    if split and len(link) <= LINK_SIZE and size < USTAR_SIZE_LIMIT:
+    if split and len(link) <= LINK_SIZE and size < USTAR_SIZE_LIMIT and not attributes:
         return ustar_block(*split, kind, mode, size, link, fields)
     records = b""
     if not split:
@@ -80,6 +88,8 @@ def encode_header(
         records += pax_record(b"linkpath", link)
     if size >= USTAR_SIZE_LIMIT:
         records += pax_record(b"size", b"%d" % size)
+    for keyword, value in attributes:
+        records += pax_record(keyword, value)
     # Readers that know pax ignore this name; for those that do not, it is a place to look at.
     pax_name = b"PaxHeaders/" + path.rstrip(b"/").rpartition(b"/")[2]
     pax_fields = owner_fields(_PAX_OWNER)

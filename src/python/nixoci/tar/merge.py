@@ -90,7 +90,7 @@ class Found:
         return SYMLINK, 0o777, 0, link
 
     def children(self, descriptors: list[int]) -> Iterable[tuple[bytes, Source]]:
-        """Returns what is in a directory.
+        """Returns what is in a directory and goes into the image.
 
         :param descriptors: gets those that must be open while the children are used.
         """
@@ -98,7 +98,10 @@ class Found:
         descriptor = attempt(file, os.open, self.source, OPEN_DIRECTORY, dir_fd=self.parent)
         descriptors.append(descriptor)
         below = f"{file}/" if file else ""
+        excluded = self.walker.excluded
         for name in attempt(file, os.listdir, descriptor):
+            if excluded is not None and excluded(below + name):
+                continue
             yield os.fsencode(name), Found(self.walker, name, descriptor, below + name)
 
     def pack(self, name: bytes) -> None:

@@ -26,7 +26,14 @@ _NOT_ASCII = bytes(range(0x80, 0x100))
 
 
 def encode_header(
-    path: bytes, kind: bytes, mode: int, size: int, link: bytes, fields: tuple[bytes, bytes]
+    path: bytes,
+    kind: bytes,
+    mode: int,
+    size: int,
+    link: bytes,
+    fields: tuple[bytes, bytes],
+    *,
+    attributes: tuple[tuple[bytes, bytes], ...] = (),
 ) -> bytes:
     """As `tar_header.encode_header`, in the layout of nix2container.
 
@@ -37,16 +44,17 @@ def encode_header(
     # The name and prefix fields hold ASCII only, whatever its length.
     split = split_path(path) if path.isascii() else None
     plain_link = len(link) <= LINK_SIZE and link.isascii()
-    if split and plain_link and size < USTAR_SIZE_LIMIT:
+    if split and plain_link and size < USTAR_SIZE_LIMIT and not attributes:
         return ustar_block(*split, kind, mode, size, link, fields)
-    records = b""
+    values = dict(attributes)
     if not plain_link:
-        records += pax_record(b"linkpath", link)
+        values[b"linkpath"] = link
     # Also if the name could be split: the prefix field is never used beside a pax header.
     if len(path) > NAME_SIZE or not path.isascii():
-        records += pax_record(b"path", path)
+        values[b"path"] = path
     if size >= USTAR_SIZE_LIMIT:
-        records += pax_record(b"size", b"%d" % size)
+        values[b"size"] = b"%d" % size
+    records = b"".join(pax_record(keyword, values[keyword]) for keyword in sorted(values))
     directory, _, base = path.rpartition(b"/")
     pax_name = _ascii(directory + b"/PaxHeaders.0/" + base)[:NAME_SIZE].rstrip(b"/")
     return b"".join(

@@ -6,8 +6,9 @@ The byte layout (a change of it is a new `recipe.RECIPE_VERSION`):
   names, whatever store path they come from. So they do not depend on the order of the recipe.
 - ustar (POSIX.1-1988); pax extended headers (POSIX.1-2001) only for what ustar cannot say: names
   that fit neither the name field (100 bytes) nor prefix and name (155 and 100 bytes, split at the
-  last possible slash), link targets over 100 bytes, files of 8 GiB and more. The records stand in
-  the order path, linkpath, size. Names are the raw bytes of the file system, UTF-8 or not, in both.
+  last possible slash), link targets over 100 bytes, files of 8 GiB and more, capabilities. The
+  records stand in the order path, linkpath, size, SCHILY.xattr.security.capability. Names are the
+  raw bytes of the file system, UTF-8 or not, in both.
 - Names are relative and start with no `./`, so that scanners see `etc/passwd`; those of directories
   end in a slash.
 - If any entry goes to the store, there are `nix/` and `nix/store/`, each once, mode 0755.
@@ -17,9 +18,12 @@ The byte layout (a change of it is a new `recipe.RECIPE_VERSION`):
 - Where several entries meet, what they agree on is emitted once: directories of the same mode,
   files of the same mode and bytes, symbolic links of the same target. Anything else that they
   both bring to one place is a `DuplicateDestinationError`.
+- What the recipe's excludes match, relative to a store path, is left out, as if it were not in the
+  store: at the root as in the store. A directory of which everything is left out is an empty one.
 - Everything else as in the store: modes are the twelve permission bits, symbolic links 0777. Time 1
   (second), uid 0, gid 0, `root`, `root` unless permissions say otherwise or, for `/nix` and what is
-  below it, the recipe's owner.
+  below it, the recipe's owner. No extended attributes, but for the capabilities that permissions give
+  to regular files; `nixoci.tar.capabilities` has their value.
   Hard links are full files, since link counts change when a store is optimised.
 - Two blocks of zeros at the end, and no padding after them.
 
@@ -27,7 +31,8 @@ That is the dialect `oci`. In the dialect `nix2container`, a layer has the bytes
 nix2container gives to the same contents (its `nix/tar.go` and `nix/graph.go`):
 
 - Names are absolute, and those of directories do not end in a slash. `/` is an entry too, with mode
-  0755, unless the layer is empty. Pax headers are those of Go, see `tar_nix2container`.
+  0755, unless the layer is empty. Pax headers are those of Go, their records sorted by keyword (which
+  has that of capabilities first), see `tar_nix2container`.
 - What is copied to the root (there: `copyToRoot`) keeps its modes. A directory that a copied tree
   brings has the mode that it has there, also if it is `/nix` or `/nix/store`.
 - The mode of a permission applies to symbolic links too.
@@ -47,6 +52,7 @@ from nixoci.recipe.layer import ROOT, LayerRecipe
 from nixoci.store.path import StorePath
 from nixoci.tar.dialect import DIALECTS
 from nixoci.tar.errors import CopiedStoreError
+from nixoci.tar.excludes import excluded_by
 from nixoci.tar.header import BLOCK_SIZE
 from nixoci.tar.merge import Found, Implied, Merger
 from nixoci.tar.output import BUFFER_SIZE, Flush, Output
@@ -55,6 +61,9 @@ from nixoci.tar.walk import Walker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Optional
+
+    from nixoci.tar.excludes import Excluded
     from nixoci.tar.merge import Source
 
 
@@ -92,19 +101,21 @@ def write_all(write: Callable[[memoryview], object], part: memoryview) -> None:
         written = write(part)
 
 
-def _require_no_store(path: StorePath, location: str) -> None:
+def _require_no_store(path: StorePath, location: str, excluded: Optional[Excluded]) -> None:
     """Checks that a tree that is copied to the root has nothing in its `nix/store`.
 
     :raises CopiedStoreError: it has.
     """
-    directory = location
-    for part in ("nix", "store"):
-        directory = f"{directory}/{part}"
+    for part in ("nix", "nix/store"):
+        directory = f"{location}/{part}"
         # What is no directory there is another error, if there is a store in the layer.
         if os.path.islink(directory) or not os.path.isdir(directory):
             return
-    for name in sorted(os.listdir(directory))[:1]:
-        raise CopiedStoreError(path, name)
+        if excluded is not None and excluded(part):
+            return
+    for name in sorted(os.listdir(directory)):
+        if excluded is None or not excluded(f"nix/store/{name}"):
+            raise CopiedStoreError(path, name)
 
 
 def pack(
@@ -125,6 +136,7 @@ def pack(
     output = Output(buffer, flush)
     dialect = DIALECTS[recipe.dialect]
     headers = Headers(dialect, recipe.owner, recipe.permissions)
+    excluded = excluded_by(recipe.excludes)
     copied: list[Source] = []
     in_store: dict[bytes, Source] = {}
     for entry in recipe.entries:
@@ -133,11 +145,12 @@ def pack(
         fields = headers.fields if fast and plain else None
         location = store_root + entry.path
         if entry.destination == ROOT:
-            _require_no_store(entry.path, location)
-            walker = Walker(output, entry.path, encode, fields, dialect.copied_directory_mode)
+            _require_no_store(entry.path, location, excluded)
+            mode = dialect.copied_directory_mode
+            walker = Walker(output, entry.path, encode, fields, mode, excluded)
             copied.append(Found(walker, location))
         else:
-            walker = Walker(output, entry.path, encode, fields)
+            walker = Walker(output, entry.path, encode, fields, excluded=excluded)
             in_store[entry.path.base_name.encode()] = Found(walker, location)
     if in_store:
         path = next(iter(in_store.values())).path

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 from nixoci.recipe.layer import ROOT, Owner
-from nixoci.tar.header import SYMLINK, owner_fields
+from nixoci.tar.capabilities import CAPABILITY_KEYWORD, capability_value
+from nixoci.tar.header import REGULAR, SYMLINK, owner_fields
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Headers:
         self._permissions = [(re.compile(p.path), p) for p in permissions]
 
     def may_change(self, destination: str) -> bool:
-        """Whether `destination` or anything below it may not have the mode and owner of the store's.
+        """Whether `destination` or anything below it may have another header than from the store.
 
         What is copied to the root may be below `/nix` or not.
         """
@@ -48,12 +49,18 @@ class Headers:
         destination = destination_of(name)
         in_nix = destination == "/nix" or destination.startswith("/nix/")
         owner = self._owner if in_nix else Owner()
+        capabilities: tuple[str, ...] = ()
         for pattern, permission in self._permissions:
             if pattern.fullmatch(destination):
                 if permission.mode is not None and (kind != SYMLINK or self._links_have_modes):
                     mode = permission.mode
                 owner = _changed_owner(owner, permission)
-        return self._encode_header(name, kind, mode, size, link, owner_fields(owner))
+                capabilities = permission.capabilities or capabilities
+        fields = owner_fields(owner)
+        if kind != REGULAR or not capabilities:
+            return self._encode_header(name, kind, mode, size, link, fields)
+        attributes = ((CAPABILITY_KEYWORD, capability_value(capabilities)),)
+        return self._encode_header(name, kind, mode, size, link, fields, attributes=attributes)
 
 
 def destination_of(name: bytes) -> str:

@@ -36,6 +36,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Optional
 
+    from nixoci.tar.excludes import Excluded
+
 #: Path, kind, mode, size, link target → what precedes the contents; see `tar_header.encode_header`.
 EncodeHeader = Callable[[bytes, bytes, int, int, bytes], bytes]
 
@@ -62,6 +64,7 @@ class Walker:
     :param fast_fields: of `tar_header.owner_fields`, if headers of ordinary files may be put
         together without `encode`, which would give the same bytes; None: all go through `encode`.
     :param directory_mode: permission bits of all directories, or None to keep those of the store.
+    :param excluded: whether something below the store path stays out; None if all goes in.
     """
 
     def __init__(
@@ -71,9 +74,11 @@ class Walker:
         encode: EncodeHeader,
         fast_fields: Optional[tuple[bytes, bytes]] = None,
         directory_mode: Optional[int] = None,
+        excluded: Optional[Excluded] = None,
     ) -> None:
         self.path = path
         self.directory_mode = directory_mode
+        self.excluded = excluded
         self._output = output
         self._encode = encode
         self._fast_fields = fast_fields
@@ -165,6 +170,9 @@ class Walker:
             self._output.append(self._encode(directory, DIRECTORY, mode, 0, b""))
             with os.scandir(descriptor) as scan:
                 entries = list(scan)
+            excluded = self.excluded
+            if excluded is not None:
+                entries = [entry for entry in entries if not excluded(below + entry.name)]
             if directory.isascii() and "".join(map(_name_of, entries)).isascii():
                 # For ASCII text the order of characters is that of bytes.
                 entries.sort(key=_name_of)

@@ -16,6 +16,7 @@ from pants_backend_nix.targets.fields.closures import (
     NixPackagesField,
 )
 from pants_backend_nix.targets.fields.environment import NixEnvironmentField
+from pants_backend_nix.targets.fields.excludes import NixExcludesField
 from pants_backend_nix.targets.fields.files import FILE_FIELDS
 from pants_backend_nix.targets.fields.history import (
     NixAuthorField,
@@ -41,6 +42,7 @@ CONTENTS_FIELDS = (
     NixChangeRatesField,
     NixPreviousField,
     PermissionsField,
+    NixExcludesField,
     NixCreatedByField,
     NixAuthorField,
     NixCommentField,

@@ -83,6 +83,7 @@ class DigestedLayers:
 async def _database_layer(target: Target, planned: PlannedLayers) -> tuple[PlannedLayer, ...]:
     if not target.get(NixDatabaseField).value:
         return ()
+    planned.require_whole_paths(target.address)
     graph = planned.graph
     if not target[NixDatabaseSignaturesField].value:
         graph = graph.unsigned()

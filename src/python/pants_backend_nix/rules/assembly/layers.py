@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Iterable, Mapping, Optional
 from nixoci.image.image import History
 from nixoci.layering.contents import Contents, recipes, require_closed
 from nixoci.layering.preferences import Preferences
-from nixoci.recipe.layer import LayerRecipe, Permission
+from nixoci.recipe.layer import ROOT, LayerRecipe, Permission
 from nixoci.store.closure import ClosureGraph, NotClosedError
 from pants.engine.addresses import Address
 from pants.engine.fs import EMPTY_DIGEST, Digest
@@ -29,6 +29,7 @@ from pants_backend_nix.rules.assembly.stack import StackRequest, stack_contents
 from pants_backend_nix.rules.core.view import StoreView
 from pants_backend_nix.targets.evaluated import NixPackage
 from pants_backend_nix.targets.fields.database import owner_of_nix
+from pants_backend_nix.targets.fields.excludes import NixExcludesField
 from pants_backend_nix.targets.fields.history import (
     NixAuthorField,
     NixCommentField,
@@ -104,6 +105,27 @@ class PlannedLayers:
             ) from None
 
 
+    def require_whole_paths(self, address: Address) -> None:
+        """Checks that what is in the store of an image with a Nix database is all of it.
+
+        :raises NixImageError: a layer target has `excludes`.
+        """
+        for layer in self.layers:
+            recipe = layer.recipe
+            if not isinstance(recipe, LayerRecipe) or not recipe.excludes:
+                continue
+            for entry in recipe.entries:
+                if entry.destination != ROOT:
+                    raise NixImageError(
+                        f"{address}: with `nix_database`, all store paths of the image are registered "
+                        "with the hashes of their contents, which those with files left out do not "
+                        f"have: the field `excludes` of {layer.target} applies to {entry.path}. Take "
+                        f"`excludes` out of {layer.target} (and have Nix build packages without these "
+                        "files), keep it for packages that are only in `copy_to_root`, or set "
+                        "`nix_database=False`."
+                    )
+
+
 @rule(desc="Plan layers")
 async def plan_layers(request: LayersRequest, nix_image: NixImageSubsystem) -> PlannedLayers:
     stack = await stack_contents(StackRequest(request.address, request.view), **implicitly())
@@ -124,6 +146,7 @@ async def plan_layers(request: LayersRequest, nix_image: NixImageSubsystem) -> P
             permissions=_permissions(target, floor.packages),
             owner=owner,
             dialect=nix_image.tar_dialect.value,
+            excludes=target[NixExcludesField].value or (),
         ):
             # The same recipe twice would be the same bytes twice.
             keep = not (target.get(NixReproducibleField).value and apart.isdisjoint(recipe.paths))

@@ -11,7 +11,7 @@ from pants.engine.target import Field, InvalidFieldException, InvalidFieldTypeEx
 from pants.util.frozendict import FrozenDict
 from pants.util.strutil import bullet_list, help_text
 
-_KEYS = ("path", "mode", "uid", "gid", "uname", "gname")
+_KEYS = ("path", "mode", "uid", "gid", "uname", "gname", "capabilities")
 
 
 class PermissionsField(Field):
@@ -27,11 +27,14 @@ class PermissionsField(Field):
                 {"path": "/etc/shadow", "mode": "0600"},
                 {"path": "{app}/bin/.*", "mode": "0755"},
                 {"path": "/data(/.*)?", "uid": 1000, "gid": 1000, "uname": "app", "gname": "app"},
+                {"path": "{ping}/bin/ping", "capabilities": ["cap_net_raw"]},
             ]
 
         `path` is a Python regular expression that must match a whole absolute path in the image, in
         which `{name}` stands for the store path of a package. `mode` is an octal number in a string.
-        The last entry that matches and sets a value wins.
+        `capabilities` are those that a program has whoever runs it, as `setcap cap_net_raw+ep` gives
+        them; only regular files get any, whatever else `path` matches. The last entry that matches and
+        sets a value wins.
         """
     )
 
@@ -46,9 +49,12 @@ class PermissionsField(Field):
             raise InvalidFieldTypeException(
                 address, cls.alias, value, expected_type="a list of dictionaries"
             )
+        entries = []
         for entry in value:
-            to_permission(entry, address, {})
-        return tuple(FrozenDict(entry) for entry in value)
+            capabilities = to_permission(entry, address, {}).capabilities
+            changes = {"capabilities": capabilities} if capabilities else {}
+            entries.append(FrozenDict({**entry, **changes}))
+        return tuple(entries)
 
 
 def to_permission(
@@ -68,6 +74,7 @@ def to_permission(
                     "`path`: regular expression that matches a whole absolute path in the image",
                     '`mode`: octal number in a string, "0000" to "7777"',
                     "`uid`, `gid`: number; `uname`, `gname`: name",
+                    '`capabilities`: list of names of Linux capabilities, `["cap_net_raw"]`',
                 )
             )
         )
@@ -87,8 +94,12 @@ def to_permission(
     for key, kind in (("uid", int), ("gid", int), ("uname", str), ("gname", str)):
         if values.get(key) is not None and type(values[key]) is not kind:
             raise invalid(f"`{key}` must be {'a number' if kind is int else 'a string'}.")
+    if "capabilities" in values:
+        names = values["capabilities"]
+        if not isinstance(names, (list, tuple)) or not names:
+            raise invalid("`capabilities` must be a list of at least one name.")
     if not set(values) - {"path"}:
-        raise invalid("it changes nothing; give a mode or an owner.")
+        raise invalid("it changes nothing; give a mode, an owner or capabilities.")
     try:
         return Permission(**values)  # type: ignore[arg-type]
     except InvalidInputError as error:
