@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from nixoci.layer.source import LayerSource
 from nixoci.layer.write import write_layer
 from nixoci.recipe.files import FileEntry, FilesRecipe, with_directories
 from nixoci.recipe.layer import Owner
+from nixoci.tar.capabilities import capability_value
 from nixoci.tar.files import ContentsMissingError, ContentsReadError
 
 APP = Owner(1000, 50, "app", "")
@@ -73,6 +75,20 @@ def test_tar_has_what_the_recipe_says(contents: str) -> None:
                 found = tar.extractfile(member)
                 expected = CONTENTS[entry.sha256] if entry.sha256 else (entry.text or "").encode()
                 assert found is not None and found.read() == expected
+
+
+def test_capabilities_are_an_attribute(contents: str) -> None:
+    """The one in which the kernel looks for them; all else of the file is as without."""
+    plain = file("/ping", CODE, 0o555)
+    able = replace(plain, capabilities=("cap_net_raw",))
+    found = []
+    for entry in (plain, able):
+        with tarfile.open(fileobj=io.BytesIO(tar_of(contents, FilesRecipe((entry,))))) as tar:
+            (member,) = tar.getmembers()
+            found.append((member.pax_headers, member.mode, member.size))
+    value = capability_value(("cap_net_raw",)).decode("utf-8", "surrogateescape")
+    assert found[0] == ({}, 0o555, len(CODE))
+    assert found[1] == ({"SCHILY.xattr.security.capability": value}, 0o555, len(CODE))
 
 
 def test_contents_may_be_at_their_places(contents: str, tmp_path: Path) -> None:

@@ -15,6 +15,13 @@ NAMES = st.sampled_from(["a", "a.b", "a-b", "b", "ü", "a b", "Z"])
 PATHS = st.lists(NAMES, min_size=1, max_size=4).map(lambda names: "/" + "/".join(names))
 LEAVES = st.one_of(
     st.builds(FileEntry, PATHS, st.just(0o644), sha256=st.just("0" * 64), size=st.integers(0, 9)),
+    st.builds(
+        FileEntry,
+        PATHS,
+        st.just(0o755),
+        sha256=st.just("1" * 64),
+        capabilities=st.sampled_from([(), ("cap_chown",), ("cap_net_raw", "cap_chown")]),
+    ),
     st.builds(FileEntry, PATHS, st.just(0o600), text=st.text(max_size=3)),
     st.builds(FileEntry, PATHS, st.just(0o777), target=st.just("../x")),
     st.builds(FileEntry, PATHS, st.just(0o1777), st.builds(Owner, st.integers(0, 9))),
@@ -78,6 +85,8 @@ def test_destinations_that_are_some(path: str) -> None:
         {"path": "/a", "mode": "0644", "sha256": "0" * 64, "size": 1, "text": ""},
         {"path": "/a", "mode": "0777", "target": ""},
         {"path": "/a", "mode": "0755", "owner": {"name": "x"}},
+        {"path": "/a", "mode": "0644", "text": "", "capabilities": ["cap_chown"]},
+        {"path": "/a", "mode": "0644", "sha256": "0" * 64, "capabilities": ["cap_fly"]},
         {"path": "/a/b", "mode": "0755"},
     ],
 )

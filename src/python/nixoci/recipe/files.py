@@ -13,6 +13,7 @@ from typing import Any, Iterable, Mapping, Optional
 from nixoci.errors import InvalidInputError
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json
+from nixoci.recipe.capabilities import capability_names
 from nixoci.recipe.layer import RECIPE_VERSION, Owner
 from nixoci.store.path import StorePath
 
@@ -37,6 +38,7 @@ class FileEntry:
     :param size: bytes of these contents.
     :param text: the contents of a file that no store has.
     :param target: of a symbolic link, as it is written.
+    :param capabilities: of a file with `sha256`, see `nixoci.recipe.capabilities`.
     """
 
     path: str
@@ -46,6 +48,7 @@ class FileEntry:
     size: int = 0
     text: Optional[str] = None
     target: Optional[str] = None
+    capabilities: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_destination(self.path)
@@ -59,6 +62,11 @@ class FileEntry:
             raise InvalidInputError(f"size of {self.path}", self.size, "it is negative")
         if self.target is not None and (not self.target or "\0" in self.target):
             raise InvalidInputError(f"target of {self.path}", self.target, "it is no path")
+        object.__setattr__(self, "capabilities", capability_names(self.capabilities))
+        if self.capabilities and self.sha256 is None:
+            raise InvalidInputError(
+                f"capabilities of {self.path}", self.capabilities, "only files have some"
+            )
 
     @property
     def is_directory(self) -> bool:
@@ -79,6 +87,8 @@ class FileEntry:
         for name in ("text", "target"):
             if getattr(self, name) is not None:
                 document[name] = getattr(self, name)
+        if self.capabilities:
+            document["capabilities"] = list(self.capabilities)
         return document
 
     @classmethod
@@ -98,6 +108,7 @@ class FileEntry:
             get_field(document, "size", int, default=0),
             get_field(document, "text", str, default=None),
             get_field(document, "target", str, default=None),
+            tuple(get_list(document, "capabilities", str, default=[])),
         )
 
 

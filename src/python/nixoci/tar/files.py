@@ -6,6 +6,7 @@ import os
 
 from nixoci.errors import NixOciError
 from nixoci.recipe.files import FileEntry, FilesRecipe
+from nixoci.tar.capabilities import CAPABILITY_KEYWORD, capability_value
 from nixoci.tar.header import (
     BLOCK_SIZE,
     DIRECTORY,
@@ -74,7 +75,16 @@ def pack_files(
         elif entry.sha256 is None:
             output.append(encode_header(name + b"/", DIRECTORY, entry.mode, 0, b"", fields))
         else:
-            output.append(encode_header(name, REGULAR, entry.mode, entry.size, b"", fields))
+            attributes = (
+                ((CAPABILITY_KEYWORD, capability_value(entry.capabilities)),)
+                if entry.capabilities
+                else ()
+            )
+            output.append(
+                encode_header(
+                    name, REGULAR, entry.mode, entry.size, b"", fields, attributes=attributes
+                )
+            )
             _copy(output, entry, entry.sha256, contents)
     output.append(bytes(2 * BLOCK_SIZE))
     return output.flushed + output.position, output.view[: output.position]

@@ -287,7 +287,16 @@ def _entries(
         try:
             if file.content is not None:
                 sha256, size = file.content.fingerprint, file.content.serialized_bytes_length
-                entries.append(Entry(path, mode, owner, sha256=sha256, size=size))
+                entries.append(
+                    Entry(
+                        path,
+                        mode,
+                        owner,
+                        sha256=sha256,
+                        size=size,
+                        capabilities=item.capabilities,
+                    )
+                )
             elif file.target is not None:
                 entries.append(Entry(path, 0o777, owner, target=file.target))
             else:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Iterable, Mapping, Optional, Union
 
 from nixoci.errors import InvalidInputError
+from nixoci.recipe.capabilities import capability_names
 from nixoci.recipe.files import check_destination
 from pants.engine.addresses import Address
 from pants.engine.target import (
@@ -37,6 +38,7 @@ class NixContents:
     :param owner: `uid`, `uid:gid`, a user's name, or `user:group`.
     :param mode: octal digits, of all files; None to keep what is executable.
     :param strip_prefix: a directory that is taken off the paths of the files.
+    :param capabilities: of all files, such as `cap_net_bind_service`.
     """
 
     address: str
@@ -44,6 +46,7 @@ class NixContents:
     owner: Optional[str] = None
     mode: Optional[str] = None
     strip_prefix: str = ""
+    capabilities: tuple[str, ...] = ()
 
     @property
     def is_directory(self) -> bool:
@@ -73,7 +76,7 @@ class NixContentsField(Field):
         file that the target has.
 
         Files keep whether they are executable, belong to root, and nobody may write to them (0444 or
-        0555), as in the Nix store; `owner` and `mode` of `nix_contents` say otherwise. Each entry has an
+        0555), as in the Nix store; `owner`, `mode` and `capabilities` of `nix_contents` say otherwise. Each entry has an
         OCI layer of its own, above all store paths, as far as `max_layers` allows.
         """
     )
@@ -96,7 +99,12 @@ class NixContentsField(Field):
             raise InvalidFieldTypeException(address, cls.alias, value, expected_type=expected)
         for item in value:
             _check_contents(item, cls.alias, address)
-        return tuple(value)
+        return tuple(map(_frozen, value))
+
+
+def _frozen(item: NixContents) -> NixContents:
+    """Returns an entry whose lists are tuples: the value of a field is hashed."""
+    return replace(item, capabilities=tuple(item.capabilities))
 
 
 def _check_contents(item: NixContents, field: str, address: Address) -> None:
@@ -117,6 +125,10 @@ def _check_contents(item: NixContents, field: str, address: Address) -> None:
         isinstance(item.mode, str) and _MODE.fullmatch(item.mode)
     ):
         raise invalid(f'the mode {item.mode!r} is no octal number in a string, such as "0555".')
+    try:
+        capability_names(item.capabilities)
+    except InvalidInputError as error:
+        raise invalid(str(error)) from None
     if item.owner is not None and not (isinstance(item.owner, str) and item.owner):
         raise invalid(f'the owner {item.owner!r} is none: write "1000:1000" or the name of a user.')
 
