@@ -54,7 +54,9 @@ class Accounts:
     @classmethod
     def create(cls, users: Sequence[User], groups: Sequence[Group]) -> Accounts:
         """Returns the accounts with those that nobody names: root, and a group for each user."""
-        all_users = tuple(dict.fromkeys((ROOT_USER, *users)))
+        # Who names root says what its home and shell are.
+        root = [user for user in users if (user.name, user.uid) == (ROOT_USER.name, 0)]
+        all_users = tuple(dict.fromkeys((*(root or [ROOT_USER]), *users)))
         named = {ROOT_GROUP.gid: ROOT_GROUP, **{group.gid: group for group in groups}}
         own = (Group(user.name, user.gid) for user in all_users if user.gid not in named)
         every = dict.fromkeys((ROOT_GROUP, *groups, *{g.gid: g for g in own}.values()))

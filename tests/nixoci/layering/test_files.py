@@ -1,0 +1,139 @@
+"""Tests of `nixoci.layering.files`."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nixoci.layering.files import (
+    FileCollisionError,
+    FileGroup,
+    layers_of_files,
+    require_no_collision_with_tree,
+)
+from nixoci.recipe.files import FileEntry, FilesRecipe
+from nixoci.recipe.layer import Owner
+
+SHA256 = "0" * 64
+
+
+def directory(path: str, mode: int = 0o755, uid: int = 0) -> FileEntry:
+    return FileEntry(path, mode, Owner(uid, 0, "" if uid else "root"))
+
+
+def text(path: str, content: str = "") -> FileEntry:
+    return FileEntry(path, 0o444, text=content)
+
+
+def group(*entries: FileEntry) -> FileGroup:
+    return FileGroup("somebody", entries)
+
+
+PATHS = st.lists(st.sampled_from("abc"), min_size=1, max_size=3).map(lambda n: "/" + "/".join(n))
+ENTRIES = st.one_of(
+    st.builds(directory, PATHS, st.sampled_from([0o755, 0o1777]), st.sampled_from([0, 7])),
+    st.builds(text, PATHS, st.sampled_from(["", "x"])),
+    st.builds(FileEntry, PATHS, st.just(0o777), target=st.just("x")),
+)
+GROUPS = st.lists(ENTRIES, max_size=3).map(lambda entries: group(*entries))
+
+
+def unpacked(recipes: tuple[Optional[FilesRecipe], ...]) -> dict[str, FileEntry]:
+    """What an engine has after it unpacked the layers in order."""
+    tree: dict[str, FileEntry] = {}
+    for recipe in recipes:
+        for entry in recipe.entries if recipe else ():
+            tree[entry.path] = entry
+    return tree
+
+
+@given(GROUPS, st.lists(GROUPS, max_size=3))
+def test_layers_make_one_tree(system: FileGroup, contents: list[FileGroup]) -> None:
+    """What is asked for is there, each thing in one layer; whoever writes a directory writes the same."""
+    try:
+        recipes = layers_of_files([system], [[one] for one in contents])
+    except FileCollisionError:
+        return
+    tree = unpacked(recipes)
+    leaves: list[str] = []
+    for recipe in recipes:
+        for entry in recipe.entries if recipe else ():
+            assert tree[entry.path] == entry
+            if not entry.is_directory:
+                leaves.append(entry.path)
+    assert len(leaves) == len(set(leaves))
+    asked = [entry for one in (system, *contents) for entry in one.entries]
+    assert {entry.path for entry in asked} <= set(tree)
+    assert all(tree[entry.path] == entry for entry in asked if not entry.is_directory)
+    first = {}
+    for entry in asked:
+        if entry.is_directory:
+            first.setdefault(entry.path, entry)
+    # The first one that says what a directory is like is right.
+    assert all(tree[path] == entry for path, entry in first.items())
+    # Nobody asked for the others: they are the directories of what is below.
+    assert all(
+        tree[path] == directory(path) for path in set(tree) - {entry.path for entry in asked}
+    )
+
+
+def test_a_layer_without_anything_new_is_none() -> None:
+    """The places of layers stay, so that their targets are known."""
+    same = group(text("/a"))
+    assert [recipe is None for recipe in layers_of_files([], [[same], [same]])] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    "one, other, path",
+    [
+        (text("/a"), text("/a", "x"), "/a"),
+        (text("/a"), FileEntry("/a", 0o644, text=""), "/a"),
+        (text("/a"), FileEntry("/a", 0o777, target="x"), "/a"),
+        (text("/a"), directory("/a"), "/a"),
+        (text("/a"), text("/a/b"), "/a"),
+        (text("/a"), text("/a/b/c"), "/a"),
+        (FileEntry("/a", 0o777, target="b"), text("/a/b"), "/a"),
+        (FileEntry("/a", 0o777, target="b"), directory("/a/b"), "/a"),
+    ],
+)
+def test_collisions(one: FileEntry, other: FileEntry, path: str) -> None:
+    """Of two groups, in one layer or in two, in either order; the error names both."""
+    groups = FileGroup("the one", (one,)), FileGroup("the other", (other,))
+    for system, contents in (
+        (groups, []),
+        (groups[:1], [groups[1:]]),
+        ([], [groups[1:], groups[:1]]),
+    ):
+        with pytest.raises(FileCollisionError) as caught:
+            layers_of_files(system, contents)
+        assert caught.value.path == path
+        assert set(caught.value.origins) == {"the one", "the other"}
+
+
+TREE = {"/etc": True, "/etc/motd": False, "/bin": False, "/var": True, "/var/lib": True}
+
+
+@pytest.mark.parametrize(
+    "entry, collides",
+    [
+        (text("/etc/file"), False),
+        (directory("/etc", 0o700), False),
+        (directory("/var/lib/app"), False),
+        (text("/etc/motd"), True),
+        (directory("/etc/motd"), True),
+        (text("/etc/motd/file"), True),
+        (text("/etc"), True),
+        (text("/bin/sh"), True),
+        (FileEntry("/var/lib", 0o777, target="x"), True),
+    ],
+)
+def test_collisions_with_a_tree_below(entry: FileEntry, collides: bool) -> None:
+    """Directories meet; nothing else may be at one place, and nothing below a file or link."""
+    recipes = [recipe for recipe in layers_of_files([], [[group(entry)]]) if recipe]
+    if not collides:
+        require_no_collision_with_tree(recipes, TREE, "the tree")
+        return
+    with pytest.raises(FileCollisionError, match="the tree"):
+        require_no_collision_with_tree(recipes, TREE, "the tree")
