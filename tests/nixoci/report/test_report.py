@@ -88,6 +88,13 @@ def test_what_targets_and_fields_say_comes_first() -> None:
     assert [path.at_root for path in third.paths] == [False, True]
 
 
+def test_excludes_are_named() -> None:
+    """The sizes of paths are those of the store, so what is less than that is said."""
+    recipe = recipe_of(LARGE, [store_path("libc-2")], excludes=("share/**",))
+    (layer,) = report_layers("app:image", [LayerFacts(layer_of(recipe, MB), recipe)], LARGE).layers
+    assert layer.why == "less what is excluded: libc alone"
+
+
 def test_the_database_changes_with_everything() -> None:
     recipe = DatabaseRecipe(registrations_of(KNOWN))
     layer = built(KNOWN, *(path.name for path in KNOWN), more=[recipe]).report.layers[-1]
