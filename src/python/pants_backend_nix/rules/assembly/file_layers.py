@@ -303,7 +303,26 @@ def _entries(
                 entries.append(Entry(path, 0o755, owner))
         except InvalidInputError as error:
             raise NixImageError(f"{where}: {error} Take the file out of the target.") from None
-    return tuple(entries)
+    return (*_own_directories(item, entries, owner), *entries)
+
+
+def _own_directories(
+    item: NixContents, entries: Sequence[Entry], owner: Owner
+) -> tuple[Entry, ...]:
+    """Returns the directories that come with the files, if those do not belong to root.
+
+    The place itself may be one that others use, such as `/etc`; it stays as it is.
+    """
+    if owner == Owner():
+        return ()
+    place = item.to.rstrip("/") + "/"
+    found: dict[str, None] = {}
+    for entry in entries:
+        path = entry.parent
+        while path.startswith(place):
+            found[path] = None
+            path = path.rpartition("/")[0]
+    return tuple(Entry(path, 0o755, owner) for path in sorted(found))
 
 
 def _without_prefix(path: str, prefix: str) -> Optional[str]:
