@@ -27,7 +27,12 @@ derivation {
 _BUILD = """\
 file(name="file", source="file.txt")
 nix_package(name="tree", source="tree.nix")
-nix_image(name="fits", copy_to_root=[":tree"], contents={":file": "/etc/file"})
+nix_image(
+    name="fits",
+    copy_to_root=[":tree"],
+    permissions=[{"path": "/etc/sub", "mode": "0700", "uid": 7, "uname": "seven"}],
+    contents={":file": "/etc/sub/file"},
+)
 nix_image(name="over-file", copy_to_root=[":tree"], contents={":file": "/etc/motd"})
 nix_layer(name="layer", copy_to_root=[":tree"])
 nix_image(name="over-layer", layers=[":layer"], symlinks={"/etc/motd": "/x"})
@@ -95,10 +100,12 @@ def repository(tmp_path_factory: pytest.TempPathFactory, machine_nix: Nix) -> Mo
 
 
 def test_files_beside_what_is_copied(repository: Monorepo) -> None:
-    """A directory that both have is no collision."""
+    """A directory that both have is no collision, and keeps the mode and owner that it has below."""
     repository.pants("package", "app:fits")
     recipes = [layer["recipe"] for layer in repository.descriptor("app/fits.image.json")["layers"]]
     assert ["entries" in recipe for recipe in recipes] == [True, False]
+    modes = {file["path"]: file["mode"] for file in recipes[1]["files"]}
+    assert modes == {"/etc": "0755", "/etc/sub": "0700", "/etc/sub/file": "0444"}
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from nixoci.layering.files import (
     FileCollisionError,
     FileGroup,
+    copied_directories,
     layers_of_files,
+    over_directories,
     require_no_collision_with_tree,
 )
 from nixoci.recipe.files import FileEntry, FilesRecipe
-from nixoci.recipe.layer import Owner
+from nixoci.recipe.layer import LayerRecipe, Owner, Permission
 
 SHA256 = "0" * 64
 
@@ -137,3 +139,25 @@ def test_collisions_with_a_tree_below(entry: FileEntry, collides: bool) -> None:
         return
     with pytest.raises(FileCollisionError, match="the tree"):
         require_no_collision_with_tree(recipes, TREE, "the tree")
+
+
+@pytest.mark.parametrize("dialect, mode", [("oci", 0o755), ("nix2container", 0o555)])
+def test_directories_stay_as_they_are_copied(dialect: str, mode: int) -> None:
+    """What a file is put into keeps mode and owner of the layer below, unless `directories` has others."""
+    tree = {"/home": True, "/home/u": True, "/data": True, "/etc": True, "/etc/motd": False}
+    permissions = (
+        Permission("/home/u", mode=0o700, uid=7, uname="u"),
+        Permission("/data", mode=0o1777),
+        Permission("/etc/motd", mode=0o600),
+    )
+    recipe = LayerRecipe((), permissions, dialect=dialect)
+    given_directory = directory("/data", 0o750)
+    layers = layers_of_files([group(given_directory)], [[group(text("/home/u/x"), text("/opt/x"))]])
+    wanted = [entry.path for layer in layers if layer for entry in layer.entries]
+    below = copied_directories(recipe, tree, wanted)
+    assert sorted(below) == ["/data", "/home", "/home/u"]
+    tree_of_image = unpacked(tuple(over_directories(one, below) for one in layers if one))
+    assert tree_of_image["/home"].mode == mode
+    assert tree_of_image["/home/u"] == FileEntry("/home/u", 0o700, Owner(7, 0, "u", "root"))
+    assert tree_of_image["/data"] == given_directory
+    assert tree_of_image["/opt"] == directory("/opt")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Iterable, Mapping, Optional, Sequence
 
 from nixoci.errors import NixOciError
 from nixoci.recipe.files import FileEntry, FilesRecipe, with_directories
+from nixoci.recipe.layer import LayerRecipe, Owner
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,38 @@ def _require_no_collision(groups: Iterable[FileGroup]) -> None:
                     above, (found[above][1], origin), f"no directory, but {path} is below it"
                 )
             above = above.rpartition("/")[0] or "/"
+
+
+def copied_directories(
+    recipe: LayerRecipe, tree: Mapping[str, bool], paths: Iterable[str]
+) -> dict[str, FileEntry]:
+    """Returns those of `paths` that a layer copies to the root as directories, as they are in it.
+
+    :param tree: what the recipe copies, by absolute path, whether it is a directory.
+    """
+    found = {}
+    for path in paths:
+        if tree.get(path):
+            mode, owner = recipe.mode_of_copied_directory, Owner()
+            for permission in recipe.permissions:
+                if re.fullmatch(permission.path, path):
+                    mode = mode if permission.mode is None else permission.mode
+                    owner = permission.change(owner)
+            found[path] = FileEntry(path, mode, owner)
+    return found
+
+
+def over_directories(recipe: FilesRecipe, below: Mapping[str, FileEntry]) -> FilesRecipe:
+    """Returns a recipe that writes directories of lower layers as they are there.
+
+    Only what nobody has said anything of is changed: directories with mode 0755 that belong to root.
+    """
+    return FilesRecipe(
+        tuple(
+            below.get(entry.path, entry) if entry == FileEntry(entry.path, 0o755) else entry
+            for entry in recipe.entries
+        )
+    )
 
 
 def require_no_collision_with_tree(

@@ -135,6 +135,16 @@ class Permission:
         return base.startswith(prefix) or prefix == base or prefix.startswith(base + "/")
 
 
+    def change(self, owner: Owner) -> Owner:
+        """Returns the owner of what matches, if it would be `owner` otherwise."""
+        return Owner(
+            owner.uid if self.uid is None else self.uid,
+            owner.gid if self.gid is None else self.gid,
+            owner.uname if self.uname is None else self.uname,
+            owner.gname if self.gname is None else self.gname,
+        )
+
+
 @dataclass(frozen=True)
 class RecipeEntry:
     """One store path of a layer.
@@ -188,6 +198,11 @@ class LayerRecipe:
     @property
     def paths(self) -> tuple[StorePath, ...]:
         return tuple(entry.path for entry in self.entries)
+
+    @property
+    def mode_of_copied_directory(self) -> int:
+        """Permission bits of directories that are copied to the root, where no permission says others."""
+        return 0o755 if self.dialect == DIALECTS[0] else 0o555
 
     @property
     def summary(self) -> str:

@@ -54,7 +54,7 @@ class Headers:
             if pattern.fullmatch(destination):
                 if permission.mode is not None and (kind != SYMLINK or self._links_have_modes):
                     mode = permission.mode
-                owner = _changed_owner(owner, permission)
+                owner = permission.change(owner)
                 capabilities = permission.capabilities or capabilities
         fields = owner_fields(owner)
         if kind != REGULAR or not capabilities:
@@ -66,12 +66,3 @@ class Headers:
 def destination_of(name: bytes) -> str:
     """The absolute path in the image of a name in the tar, whatever its dialect."""
     return "/" + name.strip(b"/").decode("utf-8", "surrogateescape")
-
-
-def _changed_owner(owner: Owner, permission: Permission) -> Owner:
-    return Owner(
-        owner.uid if permission.uid is None else permission.uid,
-        owner.gid if permission.gid is None else permission.gid,
-        owner.uname if permission.uname is None else permission.uname,
-        owner.gname if permission.gname is None else permission.gname,
-    )

@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING, Optional
 from nixoci.compression.formats import Compression
 from nixoci.image.image import History
 from nixoci.layer.layer import Layer
-from nixoci.layering.files import FileCollisionError, require_no_collision_with_tree
-from nixoci.recipe.files import FilesRecipe
+from nixoci.layering.files import (
+    FileCollisionError,
+    copied_directories,
+    over_directories,
+    require_no_collision_with_tree,
+)
+from nixoci.recipe.files import FileEntry, FilesRecipe
 from nixoci.recipe.layer import LayerRecipe
 from pants.engine.addresses import Address, Addresses
 from pants.engine.fs import EMPTY_DIGEST, Digest
@@ -109,16 +114,20 @@ async def _file_layers(target: Target) -> tuple[PlannedLayer, ...]:
     )
 
 
-async def _require_no_collision(
+async def _over_stores(
     target: Target,
     stores: tuple[PlannedLayer, ...],
     files: tuple[PlannedLayer, ...],
     view: StoreView,
-) -> None:
-    """Checks files against what is copied to the root of the image, which is in other layers."""
+) -> tuple[PlannedLayer, ...]:
+    """Returns layers of files that fit what other layers copy to the root of the image.
+
+    :raises NixImageError: both put something to one place.
+    """
     recipes = [layer.recipe for layer in files if isinstance(layer.recipe, FilesRecipe)]
     if not recipes:
-        return
+        return files
+    copying = [layer.recipe for layer in stores if isinstance(layer.recipe, LayerRecipe)]
     trees = await concurrently(
         list_copied_tree(
             CopiedTreeRequest(layer.recipe, layer.packages, view.place(layer.environment)),
@@ -127,13 +136,20 @@ async def _require_no_collision(
         for layer in stores
         if isinstance(layer.recipe, LayerRecipe)
     )
-    for tree in trees:
+    below: dict[str, FileEntry] = {}
+    for recipe, tree in zip(copying, trees):
         try:
             require_no_collision_with_tree(recipes, tree.paths, "the field `copy_to_root`")
         except FileCollisionError as error:
             raise NixImageError(
                 f"{target.address}: {error} Take it out of one of them, or give it another place."
             ) from None
+        wanted = {entry.path for one in recipes for entry in one.entries if entry.is_directory}
+        below.update(copied_directories(recipe, tree.paths, wanted))
+    return tuple(
+        replace(layer, recipe=over_directories(recipe, below))
+        for layer, recipe in zip(files, recipes)
+    )
 
 
 async def _compress_kept(
@@ -166,10 +182,9 @@ async def _digest(
         # A layer may leave out what another one has, an image may not.
         planned.require_closed(target.address)
     database = await _database_layer(target, planned)
-    files = await _file_layers(target)
+    files = await _over_stores(target, planned.layers, await _file_layers(target), view)
     # What changes most often is on top.
     layers = (*planned.layers, *database, *files)
-    await _require_no_collision(target, planned.layers, files, view)
     digested = await concurrently(
         digest_recipe(
             DigestRequest(
