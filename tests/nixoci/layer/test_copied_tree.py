@@ -43,6 +43,19 @@ def test_places_and_kinds_of_what_is_copied(store: str) -> None:
     assert tree_from_json(tree_to_json(tree)) == tree
 
 
+def test_what_is_excluded_is_not_there(store: str) -> None:
+    """A directory that is excluded is, with all that is in it."""
+    excludes = ("etc/**", "bin")
+    assert copied_tree(LayerRecipe(RECIPE.entries, excludes=excludes), store) == {
+        "/etc": True,
+        "/up": False,
+    }
+    assert copied_tree(LayerRecipe(RECIPE.entries, excludes=("etc",)), store) == {
+        "/bin": False,
+        "/up": False,
+    }
+
+
 def test_store_path_that_is_a_file_copies_nothing(tmp_path: Path) -> None:
     path = tmp_path / ONE[1:]
     path.parent.mkdir(parents=True)

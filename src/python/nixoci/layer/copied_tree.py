@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from typing import Mapping
 
 from nixoci.json_input import get_list, parse_object
+from nixoci.recipe.globs import glob_expression
 from nixoci.recipe.layer import ROOT, LayerRecipe
 from nixoci.tar.errors import StorePathMissingError, StorePathUnreadableError
 
@@ -14,8 +16,11 @@ from nixoci.tar.errors import StorePathMissingError, StorePathUnreadableError
 def copied_tree(recipe: LayerRecipe, store_root: str = "") -> dict[str, bool]:
     """Returns for each path in the image that the recipe copies there whether it is a directory.
 
+    What it excludes is not there.
+
     :raises StorePathMissingError: a store path is not there. `StorePathUnreadableError` likewise.
     """
+    excluded = re.compile(glob_expression(recipe.excludes)) if recipe.excludes else None
     tree: dict[str, bool] = {}
     for entry in recipe.entries:
         if entry.destination != ROOT:
@@ -28,6 +33,8 @@ def copied_tree(recipe: LayerRecipe, store_root: str = "") -> dict[str, bool]:
                 with os.scandir(location) as found:
                     for item in found:
                         path = f"{directory}/{item.name}"
+                        if excluded is not None and excluded.fullmatch(path[1:]):
+                            continue
                         is_directory = item.is_dir(follow_symlinks=False)
                         tree[path] = is_directory
                         if is_directory:

@@ -40,7 +40,7 @@ async def list_copied_tree(request: CopiedTreeRequest) -> CopiedTree:
     if not copied:
         return CopiedTree(FrozenDict())
     # Nothing else of the recipe is in the key.
-    recipe = LayerRecipe(copied)
+    recipe = LayerRecipe(copied, excludes=request.recipe.excludes)
     step = await run_store_step(
         StoreStep(
             CoreRun(
