@@ -205,11 +205,11 @@ def test_a_layer_is_the_same_in_all_images(packager: Packager) -> None:
     """It is below what the image itself has, and other contents of the image leave its digest alone."""
     build = (
         _TARGETS
-        + 'nix_layer(name="below", contents={":archive": "/all.tar"})\n'
+        + 'nix_layer(name="below", contents={":c": "/c"})\n'
         + 'nix_image(name="image", layers=[":below"], contents={":%s": "/x"})'
     )
     one, two = (packager.descriptor(build % name) for name in ("a", "b"))
-    assert _leaves(_layers(packager, one)) == [["/all.tar"], ["/x"]]
+    assert _leaves(_layers(packager, one)) == [["/c"], ["/x"]]
     assert one["layers"][0]["digest"] == two["layers"][0]["digest"]
     assert one["layers"][1]["digest"] != two["layers"][1]["digest"]
 
@@ -350,7 +350,9 @@ nix_image(
 def test_a_home_may_be_the_root(packager: Packager) -> None:
     """Which is what it is by default."""
     digests = [
-        packager.descriptor(f'nix_image(name="image", users=[{{"name": "a", "uid": 1{home}}}])')["digest"]
+        packager.descriptor(f'nix_image(name="image", users=[{{"name": "a", "uid": 1{home}}}])')[
+            "digest"
+        ]
         for home in ("", ', "home": "/"')
     ]
     assert digests[0] == digests[1]

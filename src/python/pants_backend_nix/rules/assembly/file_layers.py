@@ -114,11 +114,11 @@ async def _field_groups(target: Target, accounts: Accounts) -> list[FileGroup]:
 
 async def _certificates(address: Address, targets: Sequence[Target]) -> tuple[Entry, ...]:
     """Returns the bundle of what all targets name in the field `ca_certificates`."""
-    origins = {
-        value: (target, f"the field `ca_certificates` of {target.address}")
+    origins = [
+        (value, target, f"the field `ca_certificates` of {target.address}")
         for target in targets
         for value in target[NixCaCertificatesField].value or ()
-    }
+    ]
     if not origins:
         return ()
     addresses = await concurrently(
@@ -127,22 +127,22 @@ async def _certificates(address: Address, targets: Sequence[Target]) -> tuple[En
                 [value], owning_address=target.address, description_of_origin=origin
             )
         )
-        for value, (target, origin) in origins.items()
+        for value, target, origin in origins
     )
     named = await concurrently(targets_of(Addresses(one)) for one in addresses)
-    pairs = [
-        (target, origin[0].upper() + origin[1:])
-        for found, (_, origin) in zip(named, origins.values())
-        for target in found
-    ]
+    found = {
+        one: origin[0].upper() + origin[1:]
+        for some, (_, _, origin) in zip(named, origins)
+        for one in some
+    }
     packages = await concurrently(
         evaluate_package(NixPackageRequest(target.address, origin), **implicitly())
-        for target, origin in pairs
+        for target, origin in found.items()
         if target.has_field(NixPackageSourceField)
     )
     files = await concurrently(
         collect_target_files(TargetFilesRequest(target.address, origin), **implicitly())
-        for target, origin in pairs
+        for target, origin in found.items()
         if not target.has_field(NixPackageSourceField)
     )
     bundle = await bundle_certificates(
