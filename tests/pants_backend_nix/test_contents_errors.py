@@ -96,10 +96,10 @@ def test_bad_entries_of_contents(errors: Packager, arguments: str, words: list[s
 @pytest.mark.parametrize(
     "owner, words",
     [
-        ("app", ["'app'", "there is no user 'app'", "(there are: root, web)", '"1000:1000"']),
-        ("web:staff", ["'web:staff'", "there is no group 'staff'", "field `groups`", "root, web"]),
+        ("app", ["'app'", "no user 'app'", "`users` (there are: root, web)", '"1000:1000"']),
+        ("web:staff", ["no group 'staff'", "`groups` (there are: root, web)"]),
         ("-1", ["there is no user '-1'"]),
-        ("2097152", ["'2097152'"]),
+        ("2097152", ["'2097152'", "numbers up to 2097151"]),
         ("7:", ["'7:'"]),
     ],
 )
@@ -287,7 +287,7 @@ shell_command(
         ("users", '{"name": "a:b", "uid": 7}', ["`name` must be lower-case letters"]),
         ("users", '{"name": "app", "uid": 7, "home": "h"}', ["'h'", "Set `home` to an absolute"]),
         ("users", '{"name": "app", "uid": 7, "home": "/h:"}', ["`home` has a colon", "/etc/passwd"]),
-        ("users", '{"name": "app", "uid": 7, "shell": "/s\\\\n"}', ["`shell` has a colon or a line"]),
+        ("users", '{"name": "app", "uid": 7, "shell": "/s\\n"}', ["`shell` has a colon or a line"]),
         ("users", '{"name": "app", "uid": 7, "mode": "0755"}', ["there is no key 'mode'"]),
         ("users", '{"name": "app", "uid": -7}', ["`uid` must be from 0 to 2097151"]),
         ("groups", '{"gid": 7}', ["`name` is missing"]),

@@ -25,7 +25,9 @@ from pants_backend_nix.targets.fields.closures import NixMaxLayersField
 
 _MODE = re.compile("[0-7]{3,4}")
 _NAME = re.compile(r"[a-z_][a-z0-9_-]{0,30}\$?")
-_MOST_ID = 8**7 - 1
+
+#: The most that the header of a tar has room for.
+MOST_ID = 8**7 - 1
 
 _DESTINATION = "an absolute path in the image, without `.` and `..`, and not in `/nix`"
 
@@ -200,8 +202,8 @@ class _ListOfDictionariesField(Field):
                 kind = "number" if cls.keys[key] is int else "string"
                 return f"`{key}` must be a {kind}."
         for key in ("uid", "gid"):
-            if not 0 <= entry.get(key, 0) <= _MOST_ID:
-                return f"`{key}` must be from 0 to {_MOST_ID}."
+            if not 0 <= entry.get(key, 0) <= MOST_ID:
+                return f"`{key}` must be from 0 to {MOST_ID}."
         if "mode" in entry and not _MODE.fullmatch(entry["mode"]):
             return f'the mode {entry["mode"]!r} is no octal number in a string, such as "1777".'
         required = next(iter(cls.keys))
