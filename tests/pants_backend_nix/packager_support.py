@@ -5,15 +5,25 @@ from __future__ import annotations
 import json
 import os
 import textwrap
-from typing import Any, Mapping
+from typing import Any, Mapping, Optional
 
 import pytest
+from pants.backend.shell import register as shell
+from pants.core import target_types
 from pants.core.goals import package
 from pants.core.goals.package import BuiltPackage
-from pants.core.util_rules import distdir
-from pants.engine.addresses import Address
+from pants.core.target_types import (
+    ArchiveTarget,
+    FilesGeneratorTarget,
+    FileTarget,
+    GenericTarget,
+    RelocatedFiles,
+)
+from pants.core.util_rules import archive, distdir, system_binaries
+from pants.engine.addresses import Address, Addresses
 from pants.engine.fs import Digest, DigestContents
 from pants.engine.internals.scheduler import ExecutionError
+from pants.engine.target import Dependencies, DependenciesRequest
 from pants.testutil.rule_runner import QueryRule, RuleRunner
 
 from pants_backend_nix import register
@@ -22,12 +32,13 @@ from tests.integration.support.nix import Nix
 
 
 class Packager:
-    """A Pants with the plugin.
+    """A Pants with the plugin, the targets of its core that have files, and the shell backend.
 
-    :param files: written beside each BUILD file, by name.
+    :param nix: None for images without a Nix package.
+    :param files: written beside each BUILD file, by name. Those that begin with `#!` are executable.
     """
 
-    def __init__(self, nix: Nix, files: Mapping[str, str]) -> None:
+    def __init__(self, nix: Optional[Nix], files: Mapping[str, str]) -> None:
         self.nix = nix
         self.files = dict(files)
         self.runner = RuleRunner(
@@ -35,29 +46,67 @@ class Packager:
                 *register.rules(),
                 *package.rules(),
                 *distdir.rules(),
+                *archive.rules(),
+                *system_binaries.rules(),
+                *target_types.rules(),
+                *shell.rules(),
                 QueryRule(BuiltPackage, [NixImagePackageFieldSet]),
                 QueryRule(DigestContents, [Digest]),
+                QueryRule(Addresses, [DependenciesRequest]),
             ],
-            target_types=register.target_types(),
+            target_types=[
+                *register.target_types(),
+                *shell.target_types(),
+                ArchiveTarget,
+                FileTarget,
+                FilesGeneratorTarget,
+                GenericTarget,
+                RelocatedFiles,
+            ],
+            objects=dict(register.build_file_aliases().objects),
             preserve_tmpdirs=False,
         )
         self.number = 0
 
-    def _built(
+    def _start(
         self, build: str, environment: Mapping[str, str], options: tuple[str, ...]
-    ) -> BuiltPackage:
-        variables = {**self.nix.environment(), "HOME": os.environ["HOME"], **environment}
+    ) -> None:
+        """Writes a directory with a BUILD file, in which the target `image` is looked for."""
+        of_nix = os.environ if self.nix is None else self.nix.environment()
+        variables = {**of_nix, "HOME": os.environ["HOME"], **environment}
         self.runner.set_options(options, env=variables)
         # Each case has an own directory: what another case did is not looked at again.
         self.number += 1
-        directory = f"case{self.number}"
-        files = {"BUILD": textwrap.dedent(build), **self.files}
-        self.runner.write_files({f"{directory}/{name}": text for name, text in files.items()})
-        target = self.runner.get_target(Address(directory, target_name="image"))
+        files = {"BUILD": textwrap.dedent(build).replace("DIR", self.directory), **self.files}
+        self.runner.write_files({f"{self.directory}/{name}": text for name, text in files.items()})
+        for name, text in files.items():
+            if text.startswith("#!"):
+                os.chmod(os.path.join(self.runner.build_root, self.directory, name), 0o755)
+
+    @property
+    def directory(self) -> str:
+        """Where the BUILD file of the last case is."""
+        return f"case{self.number}"
+
+    def _built(
+        self, build: str, environment: Mapping[str, str], options: tuple[str, ...]
+    ) -> BuiltPackage:
+        self._start(build, environment, options)
+        target = self.runner.get_target(Address(self.directory, target_name="image"))
         return self.runner.request(BuiltPackage, [NixImagePackageFieldSet.create(target)])
 
+    def dependencies(self, build: str) -> set[str]:
+        """Returns what the target `image` depends on, as `:name`."""
+        self._start(build, {}, ())
+        target = self.runner.get_target(Address(self.directory, target_name="image"))
+        found = self.runner.request(Addresses, [DependenciesRequest(target.get(Dependencies))])
+        return {address.spec.replace(self.directory, "") for address in found}
+
     def descriptor(self, build: str, *, options: tuple[str, ...] = ()) -> dict[str, Any]:
-        """Packages the target `image` of a BUILD file and returns its descriptor."""
+        """Packages the target `image` of a BUILD file and returns its descriptor.
+
+        :param build: in which `DIR` is the directory of the file.
+        """
         built = self._built(build, {}, options)
         (file,) = self.runner.request(DigestContents, [built.digest])
         return json.loads(file.content)
@@ -72,4 +121,4 @@ class Packager:
         text = " ".join(str(error).split())
         # What Pants prints is the message: a traceback of Nix's or the core's must not be in it.
         assert "Traceback" not in text
-        return text.replace(f"case{self.number}", "DIR")
+        return text.replace(self.directory, "DIR")

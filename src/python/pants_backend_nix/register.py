@@ -43,7 +43,7 @@ from pants_backend_nix.rules.flow import (
 )
 from pants_backend_nix.targets import dependencies
 from pants_backend_nix.targets.fields import environment
-from pants_backend_nix.targets.fields.files import NixContents
+from pants_backend_nix.targets.fields.files import nix_contents
 from pants_backend_nix.targets.image import NixImageTarget
 from pants_backend_nix.targets.layer import NixLayerTarget
 from pants_backend_nix.targets.layer_plan import NixLayerPlanTarget
@@ -51,7 +51,7 @@ from pants_backend_nix.targets.package import NixPackageTarget, NixSourcesTarget
 
 
 def build_file_aliases():
-    return BuildFileAliases(objects={"nix_contents": NixContents})
+    return BuildFileAliases(objects={"nix_contents": nix_contents})
 
 
 def target_types():

@@ -37,8 +37,10 @@ from pants_backend_nix.rules.flow.files import (
     TargetFiles,
     TargetFilesRequest,
     collect_target_files,
+    require_link_inside,
 )
 from pants_backend_nix.targets.fields.files import (
+    MOST_ID,
     NixCaCertificatesField,
     NixContents,
     NixContentsField,
@@ -80,10 +82,14 @@ class FileLayers:
     layers: tuple[FileLayer, ...]
 
 
-async def _field_groups(target: Target, accounts: Accounts) -> list[FileGroup]:
+async def _field_groups(
+    target: Target, accounts: Accounts, request: FileLayersRequest
+) -> list[FileGroup]:
     """Returns what the field `contents` brings, one group for each entry.
 
     What is only copied comes first, what Pants builds last: it changes more often.
+
+    :param request: in which the target takes part. What it asks for cannot be in itself.
     """
     field = target[NixContentsField]
     items = field.value or ()
@@ -98,6 +104,11 @@ async def _field_groups(target: Target, accounts: Accounts) -> list[FileGroup]:
         )
         for item in items
     )
+    for (address,) in addresses:
+        if address in (target.address, request.address):
+            raise NixImageError(
+                f"{origin} names {address}, which would be in itself. Take it out of the field."
+            )
     found: tuple[TargetFiles, ...] = await concurrently(
         collect_target_files(TargetFilesRequest(address, origin), **implicitly())
         for (address,) in addresses
@@ -114,11 +125,11 @@ async def _field_groups(target: Target, accounts: Accounts) -> list[FileGroup]:
 
 async def _certificates(address: Address, targets: Sequence[Target]) -> tuple[Entry, ...]:
     """Returns the bundle of what all targets name in the field `ca_certificates`."""
-    origins = {
-        value: (target, f"the field `ca_certificates` of {target.address}")
+    origins = [
+        (value, target, f"the field `ca_certificates` of {target.address}")
         for target in targets
         for value in target[NixCaCertificatesField].value or ()
-    }
+    ]
     if not origins:
         return ()
     addresses = await concurrently(
@@ -127,22 +138,22 @@ async def _certificates(address: Address, targets: Sequence[Target]) -> tuple[En
                 [value], owning_address=target.address, description_of_origin=origin
             )
         )
-        for value, (target, origin) in origins.items()
+        for value, target, origin in origins
     )
     named = await concurrently(targets_of(Addresses(one)) for one in addresses)
-    pairs = [
-        (target, origin[0].upper() + origin[1:])
-        for found, (_, origin) in zip(named, origins.values())
-        for target in found
-    ]
+    found = {
+        one: origin[0].upper() + origin[1:]
+        for some, (_, _, origin) in zip(named, origins)
+        for one in some
+    }
     packages = await concurrently(
         evaluate_package(NixPackageRequest(target.address, origin), **implicitly())
-        for target, origin in pairs
+        for target, origin in found.items()
         if target.has_field(NixPackageSourceField)
     )
     files = await concurrently(
         collect_target_files(TargetFilesRequest(target.address, origin), **implicitly())
-        for target, origin in pairs
+        for target, origin in found.items()
         if not target.has_field(NixPackageSourceField)
     )
     bundle = await bundle_certificates(
@@ -168,10 +179,13 @@ async def plan_file_layers(request: FileLayersRequest) -> FileLayers:
     resolved = await resolve_layer_targets(LayerTargetsRequest(request.address), **implicitly())
     targets = [layer.target for layer in resolved.targets]
     accounts = _accounts(request.address, targets)
-    system = []
+    declared = [
+        FileGroup(f"the field `directories` of {target.address}", _directories(target))
+        for target in targets
+    ]
+    system = list(declared)
     for layer in resolved.targets:
         address = layer.target.address
-        system.append(FileGroup(f"the field `directories` of {address}", _directories(layer.target)))
         links = tuple(Entry(path, 0o777, target=to) for path, to in layer.symlinks)
         system.append(FileGroup(f"the field `symlinks` of {address}", links))
     if any(target[field].value for target in targets for field in _ACCOUNT_FIELDS):
@@ -182,11 +196,12 @@ async def plan_file_layers(request: FileLayersRequest) -> FileLayers:
     contents = []
     for target in targets:
         for groups in _merged(
-            await _field_groups(target, accounts), contents_layer_count(target)
+            await _field_groups(target, accounts, request), contents_layer_count(target)
         ):
             owners.append(target.address)
             contents.append(groups)
     try:
+        _require_agreement(declared)
         recipes = layers_of_files(system, contents)
     except FileCollisionError as error:
         raise NixImageError(
@@ -240,6 +255,21 @@ def _directories(target: Target) -> tuple[Entry, ...]:
     )
 
 
+def _require_agreement(declared: Sequence[FileGroup]) -> None:
+    """Checks that nothing is declared in two ways.
+
+    :raises FileCollisionError: it is. Of directories that contents merely have, none is said.
+    """
+    found: dict[str, tuple[Entry, str]] = {}
+    for group in declared:
+        for entry in group.entries:
+            other, origin = found.setdefault(entry.path, (entry, group.origin))
+            if other != entry:
+                raise FileCollisionError(
+                    entry.path, (origin, group.origin), "brought by two, differently"
+                )
+
+
 def _merged(groups: Sequence[FileGroup], count: int) -> list[list[FileGroup]]:
     """Returns a layer for each group; the lowest share one if there are more than `count`."""
     shared = max(0, len(groups) - count) + 1
@@ -258,10 +288,11 @@ def _entries(
     try:
         owner = Owner() if item.owner is None else accounts.owner(item.owner)
     except InvalidInputError as error:
-        known = ", ".join(user.name for user in accounts.users)
+        users = ", ".join(user.name for user in accounts.users)
+        groups = ", ".join(group.name for group in accounts.groups)
         raise NixImageError(
-            f"{where}: {error} Add it to the field `users` (there are: {known}), or write numbers: "
-            '"1000:1000".'
+            f"{where}: {error} Add it to the field `users` (there are: {users}) or `groups` (there are: "
+            f'{groups}), or write numbers up to {MOST_ID}, such as "1000:1000".'
         ) from None
     if not item.is_directory and len(files.files) > 1:
         some = bullet_list([file.path for file in files.files], max_elements=5)
@@ -280,6 +311,8 @@ def _entries(
                     "directory. Correct or shorten it."
                 )
             path += relative
+            if file.target is not None:
+                require_link_inside(file.path, file.target, where, relative)
         if item.mode is not None:
             mode = int(item.mode, 8)
         else:

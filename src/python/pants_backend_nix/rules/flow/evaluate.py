@@ -75,7 +75,7 @@ async def evaluate_package(request: NixPackageRequest, nix: NixSubsystem) -> Nix
     if not target.has_field(NixPackageSourceField):
         raise NixImageError(
             f"{request.origin} names {address}, which is a `{target.alias}`. Name a `nix_package`; what "
-                "Pants builds, and files, go into `contents`."
+            "Pants builds, and files, go into `contents`."
         )
     source = target[NixPackageSourceField]
     store_path = target[NixStorePathField].value

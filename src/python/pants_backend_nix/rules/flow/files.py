@@ -81,18 +81,28 @@ async def _sources(targets: Iterable[Target]) -> Digest:
     return await merge(one.snapshot.digest for one in sources)
 
 
+def require_link_inside(path: str, target: str, origin: str, relative: str = "") -> None:
+    """Checks a symbolic link.
+
+    :param path: of the link, from the build root.
+    :param relative: its path from the directory that it must not leave, if that is another one.
+    :raises NixImageError: it leads out.
+    """
+    reached = posixpath.normpath(posixpath.join(posixpath.dirname(relative or path), target))
+    if target.startswith("/") or reached.split("/")[0] == "..":
+        raise NixImageError(
+            f"{origin} has a symbolic link that leads out of it: {path} -> {target}. In the image it would "
+            "lead to something else. Take it out of the target, or put what it leads to there; a link that "
+            "is meant so goes into the field `symlinks`."
+        )
+
+
 def _target_file(entry: _Entry, origin: str) -> TargetFile:
     if isinstance(entry, Directory):
         return TargetFile(entry.path)
     if isinstance(entry, FileEntry):
         return TargetFile(entry.path, entry.file_digest, entry.is_executable)
-    reached = posixpath.normpath(posixpath.join(posixpath.dirname(entry.path), entry.target))
-    if entry.target.startswith("/") or reached.split("/")[0] == "..":
-        raise NixImageError(
-            f"{origin} has a symbolic link that leads out of it: {entry.path} -> {entry.target}. In the "
-            "image it would lead to something else. Take it out of the target, or put what it leads to "
-            "there; a link that is meant so goes into the field `symlinks`."
-        )
+    require_link_inside(entry.path, entry.target, origin)
     return TargetFile(entry.path, target=entry.target)
 
 

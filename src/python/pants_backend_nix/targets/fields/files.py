@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from dataclasses import dataclass, replace
 from typing import Any, Iterable, Mapping, Optional, Union
@@ -24,7 +25,9 @@ from pants_backend_nix.targets.fields.closures import NixMaxLayersField
 
 _MODE = re.compile("[0-7]{3,4}")
 _NAME = re.compile(r"[a-z_][a-z0-9_-]{0,30}\$?")
-_MOST_ID = 8**7 - 1
+
+#: The most that the header of a tar has room for.
+MOST_ID = 8**7 - 1
 
 _DESTINATION = "an absolute path in the image, without `.` and `..`, and not in `/nix`"
 
@@ -51,6 +54,25 @@ class NixContents:
     @property
     def is_directory(self) -> bool:
         return self.to.endswith("/")
+
+
+@dataclass(frozen=True)
+class WrongNixContents:
+    """A call of `nix_contents` that cannot be: the field says so, as it knows the target."""
+
+    call: str
+    why: str
+
+
+def nix_contents(*arguments: Any, **keywords: Any) -> Union[NixContents, WrongNixContents]:
+    """Returns what `nix_contents(…)` in a BUILD file stands for."""
+    signature = inspect.signature(NixContents)
+    try:
+        signature.bind(*arguments, **keywords)
+    except TypeError as error:
+        words = [*map(repr, arguments), *(f"{name}={value!r}" for name, value in keywords.items())]
+        return WrongNixContents(f"nix_contents({', '.join(words)})", str(error))
+    return NixContents(*arguments, **keywords)
 
 
 class NixContentsField(Field):
@@ -93,9 +115,16 @@ class NixContentsField(Field):
             if not all(isinstance(part, str) for pair in value.items() for part in pair):
                 raise InvalidFieldTypeException(address, cls.alias, value, expected_type=expected)
             value = [NixContents(target, to) for target, to in value.items()]
-        if not isinstance(value, (list, tuple)) or not all(
-            isinstance(item, NixContents) for item in value
-        ):
+        if not isinstance(value, (list, tuple)):
+            raise InvalidFieldTypeException(address, cls.alias, value, expected_type=expected)
+        for item in value:
+            if isinstance(item, WrongNixContents):
+                raise InvalidFieldException(
+                    f"The entry `{item.call}` in the field `{cls.alias}` of {address} is not valid: "
+                    f"{item.why}. Its arguments are {', '.join(inspect.signature(NixContents).parameters)}; "
+                    "the first two are required."
+                )
+        if not all(isinstance(item, NixContents) for item in value):
             raise InvalidFieldTypeException(address, cls.alias, value, expected_type=expected)
         for item in value:
             _check_contents(item, cls.alias, address)
@@ -118,9 +147,14 @@ def _check_contents(item: NixContents, field: str, address: Address) -> None:
             raise invalid(f"`{name}` must be a string.")
     if item.to != "/":
         try:
-            check_destination(item.to.rstrip("/") if item.is_directory else item.to)
+            check_destination(item.to[:-1] if item.is_directory else item.to)
         except InvalidInputError as error:
             raise invalid(f"{error} Set `to` to {_DESTINATION}.") from None
+    if item.strip_prefix and not item.is_directory:
+        raise invalid(
+            f"`strip_prefix` shortens the paths of files in a directory, and {item.to} is the place of one "
+            "file. End `to` with a slash, or leave `strip_prefix` out."
+        )
     if item.mode is not None and not (
         isinstance(item.mode, str) and _MODE.fullmatch(item.mode)
     ):
@@ -168,24 +202,25 @@ class _ListOfDictionariesField(Field):
                 kind = "number" if cls.keys[key] is int else "string"
                 return f"`{key}` must be a {kind}."
         for key in ("uid", "gid"):
-            if not 0 <= entry.get(key, 0) <= _MOST_ID:
-                return f"`{key}` must be from 0 to {_MOST_ID}."
+            if not 0 <= entry.get(key, 0) <= MOST_ID:
+                return f"`{key}` must be from 0 to {MOST_ID}."
         if "mode" in entry and not _MODE.fullmatch(entry["mode"]):
             return f'the mode {entry["mode"]!r} is no octal number in a string, such as "1777".'
         required = next(iter(cls.keys))
         if required not in entry:
             return f"`{required}` is missing."
         for key in ("path", "home"):
-            if key in entry:
+            # A home at the root is none.
+            if key in entry and (key, entry[key]) != ("home", "/"):
                 try:
                     check_destination(entry[key])
                 except InvalidInputError as error:
                     return f"{error} Set `{key}` to {_DESTINATION}."
         if "name" in entry and not _NAME.fullmatch(entry["name"]):
             return "`name` must be lower-case letters, digits, `_` and `-`, at most 31."
-        for text in entry.values():
-            if isinstance(text, str) and re.search("[\n:]", text):
-                return f"{text!r} has a colon or a line end."
+        for key in ("home", "shell"):
+            if re.search("[\n:]", entry.get(key, "")):
+                return f"`{key}` has a colon or a line end, and is part of a line of `/etc/passwd`."
         return ""
 
 
@@ -265,15 +300,14 @@ class NixSymlinksField(Field):
                 address, cls.alias, value, expected_type="a dictionary of paths to targets of links"
             )
         for path, target in value.items():
-            why: Union[InvalidInputError, str, None] = None if target else "the link is empty."
+            why = "" if target else "the link is empty. Set its value to where it leads."
             try:
                 check_destination(path)
             except InvalidInputError as error:
-                why = error
+                why = f"{error} Set its key to {_DESTINATION}."
             if why:
                 raise InvalidFieldException(
-                    f"The entry {path!r} in the field `{cls.alias}` of {address} is not valid: {why} Set "
-                    f"its key to {_DESTINATION}."
+                    f"The entry {path!r} in the field `{cls.alias}` of {address} is not valid: {why}"
                 )
         return FrozenDict(value)
 
@@ -304,13 +338,19 @@ FILE_FIELDS = (
 )
 
 
+def _system_layer_count(target: Target) -> int:
+    """Returns 1 if some field other than `contents` brings files, which share a layer."""
+    return any(target[field].value for field in FILE_FIELDS if field is not NixContentsField)
+
+
 def contents_layer_count(target: Target) -> int:
     """Returns how many OCI layers the field `contents` takes: one for each entry, if there is room."""
     contents = target[NixContentsField].value or ()
-    return min(len(contents), max(1, target[NixMaxLayersField].value - 1))
+    others = 1 + _system_layer_count(target)
+    return min(len(contents), max(1, target[NixMaxLayersField].value - others))
 
 
 def store_layer_count(target: Target) -> int:
     """Returns how many of `max_layers` are left for store paths. There is always one."""
-    system = any(target[field].value for field in FILE_FIELDS if field is not NixContentsField)
-    return max(1, target[NixMaxLayersField].value - contents_layer_count(target) - system)
+    others = contents_layer_count(target) + _system_layer_count(target)
+    return max(1, target[NixMaxLayersField].value - others)
