@@ -11,6 +11,7 @@ from pants_backend_nix.goals import run as run_goal
 from pants_backend_nix.rules.assembly import (
     digested,
     file_layers,
+    file_system,
     image,
     image_fields,
     layer_plan,
@@ -43,7 +44,7 @@ from pants_backend_nix.rules.flow import (
 )
 from pants_backend_nix.targets import dependencies
 from pants_backend_nix.targets.fields import environment
-from pants_backend_nix.targets.fields.files import nix_contents
+from pants_backend_nix.targets.fields.contents import nix_contents
 from pants_backend_nix.targets.image import NixImageTarget
 from pants_backend_nix.targets.layer import NixLayerTarget
 from pants_backend_nix.targets.layer_plan import NixLayerPlanTarget
@@ -96,6 +97,7 @@ def rules():
         layer_plan,
         layering,
         layers,
+        file_system,
         file_layers,
         digested,
         image,

@@ -51,7 +51,10 @@ def layers_of_files(
     groups = [group for layer in layers for group in layer]
     _require_no_collision(groups)
     known = {
-        entry.path: entry for group in reversed(groups) for entry in group.entries if entry.is_directory
+        entry.path: entry
+        for group in reversed(groups)
+        for entry in reversed(group.entries)
+        if entry.is_directory
     }
     seen: set[FileEntry] = set()
     recipes: list[Optional[FilesRecipe]] = []

@@ -30,11 +30,8 @@ from pants_backend_nix.targets.fields.closures import (
     NixPackagesField,
 )
 from pants_backend_nix.targets.fields.config import NixConfigField
-from pants_backend_nix.targets.fields.files import (
-    NixCaCertificatesField,
-    NixContents,
-    NixContentsField,
-)
+from pants_backend_nix.targets.fields.contents import NixContents, NixContentsField
+from pants_backend_nix.targets.fields.file_system import NixCaCertificatesField
 from pants_backend_nix.targets.layer_plan import NixLayerPlanField, NixPlannedImagesField
 
 

@@ -15,9 +15,10 @@ from pants_backend_nix.targets.fields.closures import (
     NixMaxLayersField,
     NixPackagesField,
 )
+from pants_backend_nix.targets.fields.contents import NixContentsField
 from pants_backend_nix.targets.fields.environment import NixEnvironmentField
 from pants_backend_nix.targets.fields.excludes import NixExcludesField
-from pants_backend_nix.targets.fields.files import FILE_FIELDS
+from pants_backend_nix.targets.fields.file_system import FILE_SYSTEM_FIELDS
 from pants_backend_nix.targets.fields.history import (
     NixAuthorField,
     NixCommentField,
@@ -47,7 +48,8 @@ CONTENTS_FIELDS = (
     NixAuthorField,
     NixCommentField,
     NixEnvironmentField,
-    *FILE_FIELDS,
+    NixContentsField,
+    *FILE_SYSTEM_FIELDS,
 )
 
 

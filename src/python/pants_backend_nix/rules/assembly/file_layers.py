@@ -7,51 +7,35 @@ from typing import Optional, Sequence
 
 from nixoci.errors import InvalidInputError
 from nixoci.layering.files import FileCollisionError, FileGroup, layers_of_files
-from nixoci.recipe.accounts import NO_SHELL, Accounts, Group, User, owner_of
+from nixoci.recipe.accounts import Accounts
 from nixoci.recipe.files import FileEntry as Entry
 from nixoci.recipe.files import FilesRecipe
 from nixoci.recipe.layer import Owner
-from pants.engine.addresses import Address, Addresses, UnparsedAddressInputs
+from pants.engine.addresses import Address, UnparsedAddressInputs
 from pants.engine.fs import Digest, FileDigest, FileEntry
 from pants.engine.rules import collect_rules
 from pants.engine.target import Target
 from pants.util.strutil import bullet_list
 
-from pants_backend_nix.engine import (
-    EnvironmentNameRequest,
-    addresses_of,
-    concurrently,
-    create,
-    implicitly,
-    rule,
-    targets_of,
-)
+from pants_backend_nix.engine import addresses_of, concurrently, create, implicitly, rule
 from pants_backend_nix.errors import NixImageError
+from pants_backend_nix.rules.assembly.file_system import FileSystemRequest, describe_file_system
 from pants_backend_nix.rules.assembly.layer_targets import (
     LayerTargetsRequest,
     resolve_layer_targets,
 )
-from pants_backend_nix.rules.flow.certificates import CertificatesRequest, bundle_certificates
-from pants_backend_nix.rules.flow.evaluate import NixPackageRequest, evaluate_package
 from pants_backend_nix.rules.flow.files import (
     TargetFiles,
     TargetFilesRequest,
     collect_target_files,
     require_link_inside,
 )
-from pants_backend_nix.targets.fields.files import (
-    MOST_ID,
-    NixCaCertificatesField,
+from pants_backend_nix.targets.fields.contents import (
     NixContents,
     NixContentsField,
-    NixDirectoriesField,
-    NixGroupsField,
-    NixUsersField,
-    contents_layer_count,
 )
-from pants_backend_nix.targets.package import NixPackageSourceField
-
-_ACCOUNT_FIELDS = (NixUsersField, NixGroupsField)
+from pants_backend_nix.targets.fields.file_system import MOST_ID
+from pants_backend_nix.targets.layer_budget import contents_layer_count
 
 
 @dataclass(frozen=True)
@@ -123,51 +107,6 @@ async def _field_groups(
     ]
 
 
-async def _certificates(address: Address, targets: Sequence[Target]) -> tuple[Entry, ...]:
-    """Returns the bundle of what all targets name in the field `ca_certificates`."""
-    origins = [
-        (value, target, f"the field `ca_certificates` of {target.address}")
-        for target in targets
-        for value in target[NixCaCertificatesField].value or ()
-    ]
-    if not origins:
-        return ()
-    addresses = await concurrently(
-        addresses_of(
-            UnparsedAddressInputs(
-                [value], owning_address=target.address, description_of_origin=origin
-            )
-        )
-        for value, target, origin in origins
-    )
-    named = await concurrently(targets_of(Addresses(one)) for one in addresses)
-    found = {
-        one: origin[0].upper() + origin[1:]
-        for some, (_, _, origin) in zip(named, origins)
-        for one in some
-    }
-    packages = await concurrently(
-        evaluate_package(NixPackageRequest(target.address, origin), **implicitly())
-        for target, origin in found.items()
-        if target.has_field(NixPackageSourceField)
-    )
-    files = await concurrently(
-        collect_target_files(TargetFilesRequest(target.address, origin), **implicitly())
-        for target, origin in found.items()
-        if not target.has_field(NixPackageSourceField)
-    )
-    bundle = await bundle_certificates(
-        CertificatesRequest(
-            packages,
-            tuple(file for one in files for file in one.files if file.content is not None),
-            f"{address}",
-            EnvironmentNameRequest.from_target(targets[-1]),
-        ),
-        **implicitly(),
-    )
-    return bundle.entries
-
-
 async def _contents_of(recipe: FilesRecipe) -> Digest:
     return await create(
         [FileEntry(sha256, FileDigest(sha256, size)) for sha256, size in recipe.sizes.items()]
@@ -177,32 +116,17 @@ async def _contents_of(recipe: FilesRecipe) -> Digest:
 @rule(desc="Plan layers of files")
 async def plan_file_layers(request: FileLayersRequest) -> FileLayers:
     resolved = await resolve_layer_targets(LayerTargetsRequest(request.address), **implicitly())
-    targets = [layer.target for layer in resolved.targets]
-    accounts = _accounts(request.address, targets)
-    declared = [
-        FileGroup(f"the field `directories` of {target.address}", _directories(target))
-        for target in targets
-    ]
-    system = list(declared)
-    for layer in resolved.targets:
-        address = layer.target.address
-        links = tuple(Entry(path, 0o777, target=to) for path, to in layer.symlinks)
-        system.append(FileGroup(f"the field `symlinks` of {address}", links))
-    if any(target[field].value for target in targets for field in _ACCOUNT_FIELDS):
-        system.append(FileGroup("the fields `users` and `groups`", accounts.files()))
-    certificates = await _certificates(request.address, targets)
-    system.append(FileGroup("the field `ca_certificates`", certificates))
+    system = await describe_file_system(FileSystemRequest(request.address), **implicitly())
     owners = [request.address]
     contents = []
-    for target in targets:
+    for target in (layer.target for layer in resolved.targets):
         for groups in _merged(
-            await _field_groups(target, accounts, request), contents_layer_count(target)
+            await _field_groups(target, system.accounts, request), contents_layer_count(target)
         ):
             owners.append(target.address)
             contents.append(groups)
     try:
-        _require_agreement(declared)
-        recipes = layers_of_files(system, contents)
+        recipes = layers_of_files(system.groups, contents)
     except FileCollisionError as error:
         raise NixImageError(
             f"{request.address}: {error} Take one of them out, or give it another place."
@@ -216,58 +140,6 @@ async def plan_file_layers(request: FileLayersRequest) -> FileLayers:
             ]
         )
     )
-
-
-def _accounts(address: Address, targets: Sequence[Target]) -> Accounts:
-    """Returns the users and groups of an image: those of all its layer targets."""
-    users = [
-        User(
-            entry["name"],
-            entry["uid"],
-            entry.get("gid", entry["uid"]),
-            entry.get("home", "/"),
-            entry.get("shell", NO_SHELL),
-        )
-        for target in targets
-        for entry in target[NixUsersField].value or ()
-    ]
-    groups = [
-        Group(entry["name"], entry["gid"])
-        for target in targets
-        for entry in target[NixGroupsField].value or ()
-    ]
-    try:
-        return Accounts.create(users, groups)
-    except InvalidInputError as error:
-        raise NixImageError(
-            f"{address}: {error} Correct the fields `users` and `groups` of the target and of its layers."
-        ) from None
-
-
-def _directories(target: Target) -> tuple[Entry, ...]:
-    return tuple(
-        Entry(
-            entry["path"],
-            int(entry.get("mode", "0755"), 8),
-            owner_of(entry.get("uid", 0), entry.get("gid", 0)),
-        )
-        for entry in target[NixDirectoriesField].value or ()
-    )
-
-
-def _require_agreement(declared: Sequence[FileGroup]) -> None:
-    """Checks that nothing is declared in two ways.
-
-    :raises FileCollisionError: it is. Of directories that contents merely have, none is said.
-    """
-    found: dict[str, tuple[Entry, str]] = {}
-    for group in declared:
-        for entry in group.entries:
-            other, origin = found.setdefault(entry.path, (entry, group.origin))
-            if other != entry:
-                raise FileCollisionError(
-                    entry.path, (origin, group.origin), "brought by two, differently"
-                )
 
 
 def _merged(groups: Sequence[FileGroup], count: int) -> list[list[FileGroup]]:

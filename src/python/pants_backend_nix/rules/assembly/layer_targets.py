@@ -21,7 +21,7 @@ from pants_backend_nix.targets.fields.closures import (
     NixMaxLayersField,
     NixPackagesField,
 )
-from pants_backend_nix.targets.fields.files import NixSymlinksField
+from pants_backend_nix.targets.fields.file_system import NixSymlinksField
 from pants_backend_nix.targets.interpolation import Interpolation
 
 

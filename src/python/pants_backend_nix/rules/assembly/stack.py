@@ -26,7 +26,7 @@ from pants_backend_nix.rules.flow.closure import ClosureRequest, query_closure
 from pants_backend_nix.rules.flow.subtract import SubtractRequest, subtract_ignored
 from pants_backend_nix.targets.evaluated import NixPackage
 from pants_backend_nix.targets.fields.config import NixConfigField
-from pants_backend_nix.targets.fields.files import store_layer_count
+from pants_backend_nix.targets.layer_budget import store_layer_count
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,151 @@
+"""The field `contents`: what Pants builds and files of the repository, and where they go in an image."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, replace
+from typing import Any, Mapping, Optional, Union
+
+from nixoci.errors import InvalidInputError
+from nixoci.recipe.capabilities import capability_names
+from nixoci.recipe.files import check_destination
+from pants.engine.addresses import Address
+from pants.engine.target import Field, InvalidFieldException, InvalidFieldTypeException
+from pants.util.strutil import help_text
+
+from pants_backend_nix.targets.fields.places import DESTINATION, MODE
+
+
+@dataclass(frozen=True)
+class NixContents:
+    """`nix_contents(…)` in a BUILD file: what goes into an image, and where to.
+
+    :param address: of the target, as it is written.
+    :param to: the place of the one file; or, with a slash at its end, the directory of all files.
+    :param owner: `uid`, `uid:gid`, a user's name, or `user:group`.
+    :param mode: octal digits, of all files; None to keep what is executable.
+    :param strip_prefix: a directory that is taken off the paths of the files.
+    :param capabilities: of all files, such as `cap_net_bind_service`.
+    """
+
+    address: str
+    to: str
+    owner: Optional[str] = None
+    mode: Optional[str] = None
+    strip_prefix: str = ""
+    capabilities: tuple[str, ...] = ()
+
+    @property
+    def is_directory(self) -> bool:
+        return self.to.endswith("/")
+
+
+@dataclass(frozen=True)
+class WrongNixContents:
+    """A call of `nix_contents` that cannot be: the field says so, as it knows the target."""
+
+    call: str
+    why: str
+
+
+def nix_contents(*arguments: Any, **keywords: Any) -> Union[NixContents, WrongNixContents]:
+    """Returns what `nix_contents(…)` in a BUILD file stands for."""
+    signature = inspect.signature(NixContents)
+    try:
+        signature.bind(*arguments, **keywords)
+    except TypeError as error:
+        words = [*map(repr, arguments), *(f"{name}={value!r}" for name, value in keywords.items())]
+        return WrongNixContents(f"nix_contents({', '.join(words)})", str(error))
+    return NixContents(*arguments, **keywords)
+
+
+class NixContentsField(Field):
+    alias = "contents"
+    value: Optional[tuple[NixContents, ...]]
+    default = None
+    help = help_text(
+        """
+        What Pants builds and what is in the repository, and where it goes in the image:
+
+            contents={":api": "/app/api.pex", "//assets:static": "/srv/"},
+
+        or, with more to say of it,
+
+            contents=[nix_contents(":tool", to="/app/tool", owner="app", mode="0555")],
+
+        Each key is the address of a target that `package` builds (a `pex_binary`, an `archive`, a Go or
+        JVM binary, …) or of one with sources (`file`, `files`, `resources`, `relocated_files`, …).
+
+        A place that ends in a slash is a directory: files of targets go there with their paths in the
+        repository, and what was packaged with its output path, as in the context of a `docker_image`.
+        `strip_prefix` takes the beginning of these paths off. A place without a slash is that of the one
+        file that the target has.
+
+        Files keep whether they are executable, belong to root, and nobody may write to them (0444 or
+        0555), as in the Nix store; `owner`, `mode` and `capabilities` of `nix_contents` say otherwise. Each entry has an
+        OCI layer of its own, above all store paths, as far as `max_layers` allows.
+        """
+    )
+
+    @classmethod
+    def compute_value(
+        cls, raw_value: Optional[object], address: Address
+    ) -> Optional[tuple[NixContents, ...]]:
+        value: Any = super().compute_value(raw_value, address)
+        if value is None:
+            return None
+        expected = "a dictionary of addresses to paths, or a list of `nix_contents(…)`"
+        if isinstance(value, Mapping):
+            if not all(isinstance(part, str) for pair in value.items() for part in pair):
+                raise InvalidFieldTypeException(address, cls.alias, value, expected_type=expected)
+            value = [NixContents(target, to) for target, to in value.items()]
+        if not isinstance(value, (list, tuple)):
+            raise InvalidFieldTypeException(address, cls.alias, value, expected_type=expected)
+        for item in value:
+            if isinstance(item, WrongNixContents):
+                raise InvalidFieldException(
+                    f"The entry `{item.call}` in the field `{cls.alias}` of {address} is not valid: "
+                    f"{item.why}. Its arguments are {', '.join(inspect.signature(NixContents).parameters)}; "
+                    "the first two are required."
+                )
+        if not all(isinstance(item, NixContents) for item in value):
+            raise InvalidFieldTypeException(address, cls.alias, value, expected_type=expected)
+        for item in value:
+            _check_contents(item, cls.alias, address)
+        return tuple(map(_frozen, value))
+
+
+def _frozen(item: NixContents) -> NixContents:
+    """Returns an entry whose lists are tuples: the value of a field is hashed."""
+    return replace(item, capabilities=tuple(item.capabilities))
+
+
+def _check_contents(item: NixContents, field: str, address: Address) -> None:
+    def invalid(why: str) -> InvalidFieldException:
+        return InvalidFieldException(
+            f"The entry for {item.address!r} in the field `{field}` of {address} is not valid: {why}"
+        )
+
+    for name in ("address", "to", "strip_prefix"):
+        if not isinstance(getattr(item, name), str):
+            raise invalid(f"`{name}` must be a string.")
+    if item.to != "/":
+        try:
+            check_destination(item.to[:-1] if item.is_directory else item.to)
+        except InvalidInputError as error:
+            raise invalid(f"{error} Set `to` to {DESTINATION}.") from None
+    if item.strip_prefix and not item.is_directory:
+        raise invalid(
+            f"`strip_prefix` shortens the paths of files in a directory, and {item.to} is the place of one "
+            "file. End `to` with a slash, or leave `strip_prefix` out."
+        )
+    if item.mode is not None and not (
+        isinstance(item.mode, str) and MODE.fullmatch(item.mode)
+    ):
+        raise invalid(f'the mode {item.mode!r} is no octal number in a string, such as "0555".')
+    try:
+        capability_names(item.capabilities)
+    except InvalidInputError as error:
+        raise invalid(str(error)) from None
+    if item.owner is not None and not (isinstance(item.owner, str) and item.owner):
+        raise invalid(f'the owner {item.owner!r} is none: write "1000:1000" or the name of a user.')
