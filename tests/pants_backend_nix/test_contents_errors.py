@@ -334,6 +334,17 @@ def test_accounts_that_contradict_each_other(
         assert word in text
 
 
+def test_two_users_with_one_home(errors: Packager) -> None:
+    """It would be closed to one of them, unless `directories` says how it is."""
+    users = 'users=[{"name": "a", "uid": 7, "home": "/h"}, {"name": "b", "uid": 8, "home": "/h"}]'
+    text = _error(errors, users)
+    assert "DIR:image: /h is brought by two, differently" in text
+    assert "the home of the user 'a' and the home of the user 'b'" in text
+    errors.descriptor(
+        f'nix_image(name="image", {users}, directories=[{{"path": "/h", "mode": "0777"}}])'
+    )
+
+
 @pytest.mark.parametrize(
     "value, words",
     [
@@ -342,6 +353,7 @@ def test_accounts_that_contradict_each_other(
         ('{"l": "x"}', ["The entry 'l' in the field `symlinks` of", "Set its key to an absolute"]),
         ('{"/nix/l": "x"}', ["The entry '/nix/l' in the field `symlinks` of", "/nix is for Nix"]),
         ('{"/l": ""}', ["The entry '/l' in the field `symlinks` of", "Set its value"]),
+        ('{"/l": "x\\0"}', ["The entry '/l' in the field `symlinks` of", "Set its value"]),
         ('["/l"]', ["The 'symlinks' field in target", "a dictionary of paths to targets of links"]),
         ('{"/l": 1}', ["The 'symlinks' field in target", "a dictionary of paths to targets of links"]),
     ],

@@ -98,11 +98,15 @@ class Accounts:
             FileEntry("/etc/group", 0o644, text=group),
             FileEntry("/etc/shadow", 0o600, text=shadow),
             FileEntry("/etc/nsswitch.conf", 0o644, text=_NSSWITCH),
-            *(
-                FileEntry(user.home, 0o700, owner_of(user.uid, user.gid))
-                for user in self.users
-                if user.home != "/"
-            ),
+            *(home for _, home in self.homes()),
+        )
+
+    def homes(self) -> tuple[tuple[User, FileEntry], ...]:
+        """Returns the users that have a home directory, with it."""
+        return tuple(
+            (user, FileEntry(user.home, 0o700, owner_of(user.uid, user.gid)))
+            for user in self.users
+            if user.home != "/"
         )
 
 

@@ -116,7 +116,7 @@ async def describe_file_system(request: FileSystemRequest) -> FileSystem:
         for target in targets
     ]
     try:
-        _require_agreement(groups)
+        _require_agreement([*groups, *_homes(accounts, groups)])
     except FileCollisionError as error:
         raise NixImageError(f"{request.address}: {error} Take one of them out.") from None
     for layer in resolved.targets:
@@ -164,6 +164,16 @@ def _directories(target: Target) -> tuple[Entry, ...]:
         )
         for entry in target[NixDirectoriesField].value or ()
     )
+
+
+def _homes(accounts: Accounts, declared: Sequence[FileGroup]) -> list[FileGroup]:
+    """Returns the home directories, without those of which a field says how they are."""
+    known = {entry.path for group in declared for entry in group.entries}
+    return [
+        FileGroup(f"the home of the user {user.name!r}", (home,))
+        for user, home in accounts.homes()
+        if home.path not in known
+    ]
 
 
 def _require_agreement(declared: Sequence[FileGroup]) -> None:

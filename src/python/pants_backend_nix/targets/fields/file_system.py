@@ -158,7 +158,9 @@ class NixSymlinksField(Field):
                 address, cls.alias, value, expected_type="a dictionary of paths to targets of links"
             )
         for path, target in value.items():
-            why = "" if target else "the link is empty. Set its value to where it leads."
+            why = ""
+            if not target or "\0" in target:
+                why = f"the link {target!r} is no path. Set its value to where it leads."
             try:
                 check_destination(path)
             except InvalidInputError as error:
