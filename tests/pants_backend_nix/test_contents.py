@@ -155,13 +155,13 @@ def test_capabilities(packager: Packager) -> None:
 
 
 def test_what_pants_builds_is_above_what_is_copied(packager: Packager) -> None:
-    """Otherwise the order is that of the field; accounts, directories and links are at the bottom."""
+    """Otherwise those of a dictionary go by place; accounts, directories and links are at the bottom."""
     layers = _packaged(
         packager,
         'contents={":archive": "/all.tar", ":b": "/b", ":a": "/a"}, symlinks={"/l": "a"}, '
         "max_layers=9",
     )
-    assert _leaves(layers) == [["/l"], ["/b"], ["/a"], ["/all.tar"]]
+    assert _leaves(layers) == [["/l"], ["/a"], ["/b"], ["/all.tar"]]
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_directories_have_their_facts_in_every_layer(packager: Packager) -> None
         'users=[{"name": "app", "uid": 1000, "home": "/home/app"}], max_layers=9, '
         'contents={":a": "/var/tmp/a", ":b": "/home/app/x/b", ":c": "/data/c"}',
     )
-    system, a, b, c = layers
+    system, c, b, a = layers
     assert system["/var/tmp"] == "directory 1777" and system["/data"] == "directory 0755 7:8"
     assert system["/var"] == "directory 0755"
     assert system["/home/app"] == "directory 0700 1000:1000"

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pants.core import target_types
 from pants.core.goals import package
+from pants.core.target_types import FileTarget
 from pants.core.util_rules import distdir
 from pants.engine.internals.scheduler import ExecutionError
 from pants.testutil.rule_runner import GoalRuleResult, RuleRunner
@@ -26,13 +28,26 @@ nix_image(name="image", layers=[":layer"], output_path="somewhere/else.json")
 nix_image(name="other", packages=[":a"])
 """
 
+#: Beside the others, as `app::` stands for all of those.
+_FILES_BUILD = """\
+file(name="text", source="text.txt")
+nix_layer(name="layer", contents={":text": "/srv/below"})
+nix_image(
+    name="image",
+    layers=[":layer"],
+    contents={":text": "/srv/text"},
+    directories=[{"path": "/tmp", "mode": "1777"}],
+)
+"""
+
 
 @pytest.fixture(scope="module")
 def runner() -> RuleRunner:
     made = RuleRunner(
-        rules=[*register.rules(), *distdir.rules(), *package.rules()],
-        target_types=register.target_types(),
+        rules=[*register.rules(), *distdir.rules(), *package.rules(), *target_types.rules()],
+        target_types=[*register.target_types(), FileTarget],
     )
+    made.write_files({"files/BUILD": _FILES_BUILD, "files/text.txt": "old"})
     directory = Path(made.build_root) / "app"
     materialize_tiny_closure(directory)
     (directory / "BUILD").write_text(_BUILD)
@@ -86,3 +101,38 @@ def test_pages_go_to_dist(runner: RuleRunner) -> None:
     written = sorted(str(path.relative_to(dist)) for path in dist.rglob("*") if path.is_file())
     assert written == [f"app/{name}.layers.html" for name in ("image", "layer", "other")]
     assert (dist / written[0]).read_bytes().startswith(b"<!doctype html>")
+
+
+def test_layers_of_files(runner: RuleRunner) -> None:
+    """Those of fields, of a layer target and of the image, as a table and as a document."""
+    _, _, fields, below, own, *_ = show(runner, "files:image").stdout.splitlines()[1:]
+    assert "/tmp" in fields and fields.endswith("made of fields")
+    assert "/srv/below" in below
+    assert below.endswith("the layer target files:layer: 1 file that Pants has")
+    assert "/srv/text" in own and own.endswith("  1 file that Pants has")
+    (image,) = json.loads(show(runner, "--output=json", "files:image").stdout)["images"]
+    assert [layer["target"] for layer in image["layers"]] == [None, "files:layer", None]
+    assert [[file["path"] for file in layer["files"]] for layer in image["layers"]] == [
+        ["/tmp"],
+        ["/srv", "/srv/below"],
+        ["/srv", "/srv/text"],
+    ]
+
+
+def test_a_page_of_files(runner: RuleRunner) -> None:
+    """It has what the document has."""
+    show(runner, "--output=html", "files:image")
+    page = (Path(runner.build_root) / "dist/files/image.layers.html").read_text()
+    assert "/srv/below" in page
+
+
+def test_a_push_of_files(runner: RuleRunner) -> None:
+    """With the descriptor from before it says which file changed."""
+    environment: dict[str, Any] = {**machine_nix().environment(), "HOME": os.environ["HOME"]}
+    runner.run_goal_rule(package.Package, args=["files:image"], env=environment)
+    old = "--diff=dist/files/image.image.json"
+    assert "Nothing to push" in show(runner, old, "files:image").stdout
+    runner.write_files({"files/text.txt": "new"})
+    text = show(runner, old, "files:image").stdout
+    assert "2 layers with" in text and "1 are there already, 2 of the old ones are gone" in text
+    assert "1 of 2 changed: /srv/text" in text and "1 of 2 changed: /srv/below" in text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Any, Optional
 
 import pytest
 from hypothesis import given
@@ -79,6 +79,67 @@ def test_layers_make_one_tree(system: FileGroup, contents: list[FileGroup]) -> N
     assert all(
         tree[path] == directory(path) for path in set(tree) - {entry.path for entry in asked}
     )
+
+
+@given(GROUPS, st.lists(GROUPS, max_size=3), st.randoms())
+def test_no_order_within_a_group(system: FileGroup, contents: list[FileGroup], random: Any) -> None:
+    """Nor how often one has an entry: the recipes are the same, and so is whether there are some."""
+    shuffled = []
+    for one in (system, *contents):
+        entries = [*one.entries, *one.entries]
+        random.shuffle(entries)
+        shuffled.append([group(*entries)])
+    try:
+        expected = layers_of_files([system], [[one] for one in contents])
+    except FileCollisionError:
+        with pytest.raises(FileCollisionError):
+            layers_of_files(shuffled[0], shuffled[1:])
+        return
+    assert layers_of_files(shuffled[0], shuffled[1:]) == expected
+
+
+@given(GROUPS, st.lists(GROUPS, max_size=3))
+def test_groups_that_share_a_layer_bring_the_same(system: FileGroup, contents: list[FileGroup]) -> None:
+    """However many layers there may be, the image has the same tree."""
+    try:
+        apart = layers_of_files([system], [[one] for one in contents])
+    except FileCollisionError:
+        with pytest.raises(FileCollisionError):
+            layers_of_files([system], [contents])
+        return
+    assert unpacked(layers_of_files([system], [contents])) == unpacked(apart)
+    assert unpacked(layers_of_files([system, *contents], [])) == unpacked(apart)
+
+
+@pytest.mark.parametrize("system, contents", [([0, 1], []), ([0], [1]), ([], [0, 1])])
+def test_the_first_of_two_groups_says_what_a_directory_is_like(
+    system: list[int], contents: list[int]
+) -> None:
+    """In all layers, those of other groups and lower ones among them."""
+    groups = group(directory("/a/b", 0o1777, 7)), group(directory("/a/b"), text("/a/b/c"))
+    made = layers_of_files([groups[i] for i in system], [[groups[i]] for i in contents])
+    found = [entry for recipe in made if recipe for entry in recipe.entries if entry.path == "/a/b"]
+    assert set(found) == {directory("/a/b", 0o1777, 7)}
+
+
+def test_parents_in_lower_layers_are_as_a_higher_group_says() -> None:
+    """A directory that a lower layer merely needs has mode and owner already there."""
+    layers = layers_of_files([], [[group(text("/a/b/c"))], [group(directory("/a/b", 0o700, 7))]])
+    assert [[e for e in one.entries if e.path == "/a/b"] for one in layers if one] == [
+        [directory("/a/b", 0o700, 7)],
+        [directory("/a/b", 0o700, 7)],
+    ]
+
+
+def test_one_group_with_two_ways_that_a_directory_is() -> None:
+    """No order says which is right."""
+    with pytest.raises(FileCollisionError, match="/a is brought by two, differently: somebody and"):
+        layers_of_files([group(directory("/a"), directory("/a", 0o700))], [])
+
+
+def test_what_is_nowhere_makes_no_layer() -> None:
+    assert layers_of_files([], []) == (None,)
+    assert layers_of_files([group()], [[group()], []]) == (None, None, None)
 
 
 def test_a_layer_without_anything_new_is_none() -> None:

@@ -45,7 +45,7 @@ def layers_of_files(
         its mode and owner in every layer.
     :param contents: the groups of each further layer.
     :raises FileCollisionError: two groups put different things at one place, or one of them something
-        below what is no directory in the other.
+        below what is no directory in the other; or one group has two ways that a directory is.
     """
     layers = [system, *contents]
     groups = [group for layer in layers for group in layer]
@@ -67,22 +67,23 @@ def layers_of_files(
 
 
 def _require_no_collision(groups: Iterable[FileGroup]) -> None:
-    found: dict[str, tuple[FileEntry, str]] = {}
+    found: dict[str, tuple[FileEntry, FileGroup]] = {}
     for group in groups:
         for entry in group.entries:
-            other, origin = found.setdefault(entry.path, (entry, group.origin))
-            # Of two directories the first one counts: groups that say what a directory is like come
-            # before those that merely have one.
-            if other != entry and not (other.is_directory and entry.is_directory):
+            other, first = found.setdefault(entry.path, (entry, group))
+            # Of directories in two groups the first one counts: groups that say what a directory is
+            # like come before those that merely have one. In one group there is no first.
+            both = other.is_directory and entry.is_directory and first is not group
+            if other != entry and not both:
                 raise FileCollisionError(
-                    entry.path, (origin, group.origin), "brought by two, differently"
+                    entry.path, (first.origin, group.origin), "brought by two, differently"
                 )
-    for path, (entry, origin) in found.items():
+    for path, (entry, group) in found.items():
         above = entry.parent
         while above != "/":
             if above in found and not found[above][0].is_directory:
                 raise FileCollisionError(
-                    above, (found[above][1], origin), f"no directory, but {path} is below it"
+                    above, (found[above][1].origin, group.origin), f"no directory, but {path} is below it"
                 )
             above = above.rpartition("/")[0] or "/"
 

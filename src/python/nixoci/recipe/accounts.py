@@ -58,8 +58,12 @@ class Accounts:
         root = [user for user in users if (user.name, user.uid) == (ROOT_USER.name, 0)]
         all_users = tuple(dict.fromkeys((*(root or [ROOT_USER]), *users)))
         named = {ROOT_GROUP.gid: ROOT_GROUP, **{group.gid: group for group in groups}}
-        own = (Group(user.name, user.gid) for user in all_users if user.gid not in named)
-        every = dict.fromkeys((ROOT_GROUP, *groups, *{g.gid: g for g in own}.values()))
+        own: dict[int, Group] = {}
+        # A group that several users have is called after the one with its number, or else the first.
+        for user in sorted(all_users, key=lambda user: user.uid != user.gid):
+            if user.gid not in named:
+                own.setdefault(user.gid, Group(user.name, user.gid))
+        every = dict.fromkeys((ROOT_GROUP, *groups, *own.values()))
         _require_different("user", [(user.name, user.uid) for user in all_users])
         _require_different("group", [(group.name, group.gid) for group in every])
         return cls(all_users, tuple(every))
@@ -75,7 +79,8 @@ class Accounts:
         users = {user.name: user for user in self.users}
         users.update((str(user.uid), user) for user in self.users)
         groups = {group.name: group.gid for group in self.groups}
-        user = users.get(user_text)
+        # 007 is 7, as for `chown`.
+        user = users.get(str(int(user_text)) if _is_number(user_text) else user_text)
         if user is None and not _is_number(user_text):
             raise InvalidInputError("owner", text, f"there is no user {user_text!r}")
         uid = user.uid if user else int(user_text)
@@ -98,7 +103,8 @@ class Accounts:
             FileEntry("/etc/group", 0o644, text=group),
             FileEntry("/etc/shadow", 0o600, text=shadow),
             FileEntry("/etc/nsswitch.conf", 0o644, text=_NSSWITCH),
-            *(home for _, home in self.homes()),
+            # Who lets users share a home says elsewhere what it is like.
+            *{home.path: home for _, home in reversed(self.homes())}.values(),
         )
 
     def homes(self) -> tuple[tuple[User, FileEntry], ...]:
@@ -116,7 +122,8 @@ def owner_of(uid: int, gid: int) -> Owner:
 
 
 def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and int(text) < 8**7
+    # Python refuses to read a number of thousands of digits.
+    return text.isascii() and text.isdigit() and len(text) < 100 and int(text) < 8**7
 
 
 def _require_different(what: str, found: Sequence[tuple[str, int]]) -> None:

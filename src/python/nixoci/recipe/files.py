@@ -81,7 +81,7 @@ class FileEntry:
         """Returns the JSON form: defaults are left out."""
         document: dict[str, Any] = {"path": self.path, "mode": f"{self.mode:04o}"}
         if self.owner != Owner():
-            document["owner"] = vars(self.owner)
+            document["owner"] = dict(vars(self.owner))
         if self.sha256 is not None:
             document.update(sha256=self.sha256, size=self.size)
         for name in ("text", "target"):

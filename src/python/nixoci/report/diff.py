@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 #: A dash, a version, and what follows it up to the next dash (`-bin` of `glibc-2.36-bin` stays).
 _VERSION = re.compile(r"-[0-9][^-]*")
 
+#: Bytes of the tar that each file takes besides its contents.
+_HEADER = 512
+
 #: At most so many names are given as the cause of a layer.
 _NAMES = 3
 
@@ -83,7 +86,7 @@ class Cause:
 class LayerChange:
     """A layer of the new image that the old one does not have.
 
-    :param changed_bytes: its part of the layer's size that is in paths that changed.
+    :param changed_bytes: its part of the layer's size that is in store paths or files that changed.
     :param why: in words.
     """
 
@@ -130,7 +133,7 @@ class ImageDiff:
 
     @property
     def changed_bytes(self) -> float:
-        """The part of `layer_bytes` that is in paths that changed; the rest is beside them."""
+        """The part of `layer_bytes` that is in what changed; the rest is beside it."""
         return sum(change.changed_bytes for change in self.new)
 
     @property
@@ -156,7 +159,7 @@ def diff_images(
     new_digests = {item.layer.digest for item in image.layers}
     changes = _path_changes(_hashes(old.recipes), _hashes(recipes), graph)
     by_path = {change.path: change for change in changes if change.path is not None}
-    explain = _Explanation(old, by_path)
+    explain = _Explanation(old, by_path, recipes)
     new: dict[str, LayerChange] = {}
     kept: dict[str, Layer] = {}
     for layer, recipe in zip(report.layers, recipes):
@@ -167,7 +170,7 @@ def diff_images(
             if isinstance(recipe, DatabaseRecipe):
                 changed = layer.layer.size
             elif isinstance(recipe, FilesRecipe):
-                changed = sum(entry.size for entry in explain.new_files(recipe))
+                changed = _changed_files_bytes(layer.layer, recipe, explain.new_files(recipe))
             new[layer.layer.digest] = LayerChange(
                 layer.number, layer.layer, changed, explain.why(layer, recipe)
             )
@@ -186,6 +189,15 @@ def diff_images(
         changes=changes,
         causes=_causes(changes),
     )
+
+
+def _changed_files_bytes(layer: Layer, recipe: FilesRecipe, changed: Iterable[FileEntry]) -> float:
+    """Returns the part of a layer that is in some of its files, by their sizes before compression."""
+
+    def size(entry: FileEntry) -> int:
+        return _HEADER + entry.size + len((entry.text or "").encode())
+
+    return layer.size * sum(map(size, changed)) / sum(map(size, recipe.entries))
 
 
 def _hashes(recipes: Iterable[Recipe]) -> dict[StorePath, str]:
@@ -278,7 +290,9 @@ def _causes(changes: Sequence[PathChange]) -> tuple[Cause, ...]:
 class _Explanation:
     """Finds words for why a layer is new."""
 
-    def __init__(self, old: Descriptor, changes: Mapping[StorePath, PathChange]) -> None:
+    def __init__(
+        self, old: Descriptor, changes: Mapping[StorePath, PathChange], recipes: Sequence[Recipe]
+    ) -> None:
         self._changes = changes
         self._diff_ids = {item.layer.diff_id for item in old.image.layers}
         self._entries = {r.entries for r in old.recipes if isinstance(r, LayerRecipe)}
@@ -287,12 +301,13 @@ class _Explanation:
             for number, recipe in enumerate(old.recipes, start=1)
             for path in recipe.paths
         }
-        self._files = {
-            entry.path: entry
-            for recipe in old.recipes
+        self._files = _files(old.recipes)
+        self._gone_files = self._files.keys() - _files(recipes).keys()
+        self._old_layers_of_files = [
+            (number, {entry.path for entry in recipe.entries if not entry.is_directory})
+            for number, recipe in enumerate(old.recipes, start=1)
             if isinstance(recipe, FilesRecipe)
-            for entry in recipe.entries
-        }
+        ]
 
     def new_files(self, recipe: FilesRecipe) -> list[FileEntry]:
         """Returns what the old image does not have so."""
@@ -327,10 +342,31 @@ class _Explanation:
 
     def _why_files(self, recipe: FilesRecipe) -> str:
         new = [entry.path for entry in self.new_files(recipe)]
-        if not new:
-            return "grouped in another way: nothing in it changed"
-        more = f" and {len(new) - _NAMES} more" if len(new) > _NAMES else ""
-        return f"{len(new)} of {len(recipe.entries)} changed: {', '.join(new[:_NAMES])}{more}"
+        if new:
+            return f"{len(new)} of {len(recipe.entries)} changed: {_first(new)}"
+        paths = {entry.path for entry in recipe.entries}
+        before = [(number, old) for number, old in self._old_layers_of_files if old & paths]
+        gone = {path for _, old in before for path in old & self._gone_files}
+        if gone:
+            return f"nothing in it changed, but no longer there: {_first(sorted(gone))}"
+        numbers = [str(number) for number, _ in before]
+        where = f", it was in layer {', '.join(numbers[:_NAMES])}" if numbers else ""
+        return f"grouped in another way: nothing in it changed{where}{', …' if len(numbers) > _NAMES else ''}"
+
+
+def _files(recipes: Iterable[Recipe]) -> dict[str, FileEntry]:
+    """Returns all that is in layers of files, by path."""
+    return {
+        entry.path: entry
+        for recipe in recipes
+        if isinstance(recipe, FilesRecipe)
+        for entry in recipe.entries
+    }
+
+
+def _first(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
+    return f"{', '.join(names[:_NAMES])}{more}"
 
 
 def _by_name(path: Optional[StorePath]) -> tuple[str, str]:

@@ -196,7 +196,8 @@ def _layer_report(
 
 
 def _files_report(number: int, facts: LayerFacts, recipe: FilesRecipe) -> LayerReport:
-    files = _count(len(recipe.sizes), "file")
+    number_of_files = sum(entry.sha256 is not None for entry in recipe.entries)
+    files = _count(number_of_files, "file")
     words = [
         f"the layer target {facts.target}" if facts.target else "",
         f"{files} that Pants has" if recipe.sizes else "made of fields",

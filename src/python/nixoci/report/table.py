@@ -86,8 +86,8 @@ def _diff_lines(diff: ImageDiff) -> list[str]:
     ]
     if diff.new:
         lines.append(
-            f"Of these layers, {format_bytes(diff.changed_bytes)} are in store paths that changed and "
-            f"{format_bytes(beside)} in others beside them."
+            f"Of these layers, {format_bytes(diff.changed_bytes)} are in store paths and files that changed "
+            f"and {format_bytes(beside)} in others beside them."
         )
         lines.extend(("", "Layers to push:"))
         rows = [(f"  {c.number}+", format_bytes(c.layer.size), c.why) for c in diff.new]

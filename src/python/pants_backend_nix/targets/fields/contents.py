@@ -82,8 +82,11 @@ class NixContentsField(Field):
         file that the target has.
 
         Files keep whether they are executable, belong to root, and nobody may write to them (0444 or
-        0555), as in the Nix store; `owner`, `mode` and `capabilities` of `nix_contents` say otherwise. Each entry has an
-        OCI layer of its own, above all store paths, as far as `max_layers` allows.
+        0555), as in the Nix store; `owner`, `mode` and `capabilities` of `nix_contents` say otherwise.
+
+        Each entry has an OCI layer of its own, above all store paths, as far as `max_layers` allows.
+        What is only copied comes first, then what Pants builds; besides that, a list keeps its order,
+        and the entries of a dictionary, which has none, go by their places.
         """
     )
 
@@ -98,7 +101,10 @@ class NixContentsField(Field):
         if isinstance(value, Mapping):
             if not all(isinstance(part, str) for pair in value.items() for part in pair):
                 raise InvalidFieldTypeException(address, cls.alias, value, expected_type=expected)
-            value = [NixContents(target, to) for target, to in value.items()]
+            # Pants takes dictionaries for equal whatever their order, so that must not count: a running
+            # `pantsd` would not see another one.
+            pairs = sorted(value.items(), key=lambda pair: (pair[1], pair[0]))
+            value = [NixContents(target, to) for target, to in pairs]
         if not isinstance(value, (list, tuple)):
             raise InvalidFieldTypeException(address, cls.alias, value, expected_type=expected)
         for item in value:
