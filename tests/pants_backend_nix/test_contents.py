@@ -413,3 +413,17 @@ nix_image(name="image", ca_certificates=[":ca"], layers=["DIR/below:layer"])
         "/etc/ssl/cert.pem",
         "/etc/ssl/certs/ca-bundle.crt",
     }
+
+
+def test_history_is_that_of_the_target(packager: Packager) -> None:
+    """The fields of the target that brings a layer say how it came to be, as for store paths."""
+    descriptor = packager.descriptor(
+        _TARGETS
+        + 'nix_layer(name="below", contents={":a": "/a"}, author="below")\n'
+        'nix_image(name="image", layers=[":below"], contents={":b": "/b"}, author="me", '
+        'created_by="us", comment="why")\n'
+    )
+    histories = [layer["history"] for layer in descriptor["layers"]]
+    assert [history.get("author") for history in histories] == ["below", "me"]
+    assert [history["created_by"] for history in histories] == ["nixoci /a", "us"]
+    assert [history.get("comment") for history in histories] == [None, "why"]

@@ -37,6 +37,7 @@ from pants_backend_nix.rules.assembly.layers import (
     LayersRequest,
     PlannedLayer,
     PlannedLayers,
+    layer_history,
     plan_layers,
 )
 from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
@@ -100,15 +101,14 @@ async def _database_layer(target: Target, planned: PlannedLayers) -> tuple[Plann
 
 async def _file_layers(target: Target) -> tuple[PlannedLayer, ...]:
     found = await plan_file_layers(FileLayersRequest(target.address), **implicitly())
-    environment = EnvironmentNameRequest.from_target(target)
     return tuple(
         PlannedLayer(
             layer.recipe,
-            History(created_by=f"nixoci {layer.recipe.summary}"),
+            layer_history(layer.target, layer.recipe),
             (),
             layer.contents,
-            target=layer.target,
-            environment=environment,
+            target=layer.target.address,
+            environment=EnvironmentNameRequest.from_target(layer.target),
         )
         for layer in found.layers
     )

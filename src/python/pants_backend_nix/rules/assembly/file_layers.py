@@ -56,7 +56,7 @@ class FileLayer:
 
     recipe: FilesRecipe
     contents: Digest
-    target: Address
+    target: Target
 
 
 @dataclass(frozen=True)
@@ -117,13 +117,13 @@ async def _contents_of(recipe: FilesRecipe) -> Digest:
 async def plan_file_layers(request: FileLayersRequest) -> FileLayers:
     resolved = await resolve_layer_targets(LayerTargetsRequest(request.address), **implicitly())
     system = await describe_file_system(FileSystemRequest(request.address), **implicitly())
-    owners = [request.address]
+    owners = [resolved.targets[-1].target]
     contents = []
     for target in (layer.target for layer in resolved.targets):
         for groups in _merged(
             await _field_groups(target, system.accounts, request), contents_layer_count(target)
         ):
-            owners.append(target.address)
+            owners.append(target)
             contents.append(groups)
     try:
         recipes = layers_of_files(system.groups, contents)
@@ -134,8 +134,8 @@ async def plan_file_layers(request: FileLayersRequest) -> FileLayers:
     return FileLayers(
         tuple(
             [
-                FileLayer(recipe, await _contents_of(recipe), address)
-                for recipe, address in zip(recipes, owners)
+                FileLayer(recipe, await _contents_of(recipe), target)
+                for recipe, target in zip(recipes, owners)
                 if recipe is not None
             ]
         )

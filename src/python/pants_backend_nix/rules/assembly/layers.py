@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Iterable, Mapping, Optional
+from typing import TYPE_CHECKING, Iterable, Mapping, Optional, Union
 
 from nixoci.image.image import History
 from nixoci.layering.contents import Contents, recipes, require_closed
 from nixoci.layering.preferences import Preferences
+from nixoci.recipe.files import FilesRecipe
 from nixoci.recipe.layer import ROOT, LayerRecipe, Permission
 from nixoci.store.closure import ClosureGraph, NotClosedError
 from pants.engine.addresses import Address
@@ -152,7 +153,7 @@ async def plan_layers(request: LayersRequest, nix_image: NixImageSubsystem) -> P
             keep = not (target.get(NixReproducibleField).value and apart.isdisjoint(recipe.paths))
             planned = PlannedLayer(
                 recipe,
-                _history(target, recipe),
+                layer_history(target, recipe),
                 _holders(recipe, floor.packages),
                 keep=keep,
                 target=target.address,
@@ -182,7 +183,8 @@ def _holders(
     return tuple(holders)
 
 
-def _history(target: Target, recipe: LayerRecipe) -> History:
+def layer_history(target: Target, recipe: Union[LayerRecipe, FilesRecipe]) -> History:
+    """Returns what the fields of a target say of how its layers came to be."""
     return History(
         # Not the target's name: renaming a target must not make another image.
         created_by=target[NixCreatedByField].value or f"nixoci {recipe.summary}",
