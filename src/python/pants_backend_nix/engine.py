@@ -18,6 +18,18 @@ from __future__ import annotations
 
 from typing import Iterable
 
+from pants.backend.python.goals.package_pex_binary import (
+    PexBinaryFieldSet,
+    PexFromTargetsRequestForBuiltPackage,
+)
+from pants.backend.python.util_rules.pex import Pex, PexRequest
+from pants.backend.python.util_rules.pex_cli import PexCliProcess, PexPEX
+from pants.backend.python.util_rules.pex_from_targets import PexFromTargetsRequest
+from pants.backend.python.util_rules.python_sources import (
+    PythonSourceFiles,
+    PythonSourceFilesRequest,
+    StrippedPythonSourceFiles,
+)
 from pants.core.goals.package import (
     BuiltPackage,
     EnvironmentAwarePackageRequest,
@@ -34,7 +46,10 @@ from pants.engine.fs import (
     Digest,
     DigestContents,
     DigestEntries,
+    DigestSubset,
     MergeDigests,
+    PathGlobs,
+    RemovePrefix,
 )
 from pants.engine.process import FallibleProcessResult, Process, ProcessExecutionEnvironment
 from pants.engine.target import (
@@ -123,6 +138,14 @@ THIS_MACHINE = EnvironmentNameRequest(
 )
 
 if PANTS_SEMVER.release >= (2, 30):
+    from pants.backend.python.goals.package_pex_binary import package_pex_binary
+    from pants.backend.python.util_rules.pex import create_pex
+    from pants.backend.python.util_rules.pex_cli import download_pex_pex, setup_pex_cli_process
+    from pants.backend.python.util_rules.pex_from_targets import create_pex_from_targets
+    from pants.backend.python.util_rules.python_sources import (
+        prepare_python_sources,
+        strip_python_sources,
+    )
     from pants.core.environments.rules import (
         extract_process_config_from_environment,
         get_target_for_environment_name,
@@ -142,10 +165,12 @@ if PANTS_SEMVER.release >= (2, 30):
     from pants.engine.intrinsics import (
         add_prefix,
         create_digest,
+        digest_subset_to_digest,
         execute_process,
         get_digest_contents,
         get_digest_entries,
         merge_digests,
+        remove_prefix,
     )
 
     async def create(files: Iterable) -> Digest:
@@ -167,6 +192,14 @@ if PANTS_SEMVER.release >= (2, 30):
     async def prefix(digest: Digest, directory: str) -> Digest:
         """Moves a tree below `directory`."""
         return await add_prefix(AddPrefix(digest, directory))
+
+    async def subset(digest: Digest, files: Iterable[str]) -> Digest:
+        """Returns those files of a tree."""
+        return await digest_subset_to_digest(DigestSubset(digest, PathGlobs(files)))
+
+    async def subtree(digest: Digest, directory: str) -> Digest:
+        """Returns what is below a directory."""
+        return await remove_prefix(RemovePrefix(await subset(digest, (f"{directory}/**",)), directory))
 
     async def run_fallible(process: Process, environment: EnvironmentName) -> FallibleProcessResult:
         """Runs a process, or takes its result from a cache; any exit status is a result."""
@@ -225,6 +258,40 @@ if PANTS_SEMVER.release >= (2, 30):
         """Packages a target, in its own environment."""
         return await environment_aware_package(EnvironmentAwarePackageRequest(field_set))
 
+    async def pex_request_of(
+        field_set: PexBinaryFieldSet, environment: EnvironmentName
+    ) -> PexRequest:
+        """Returns how the PEX file of a `pex_binary` is built."""
+        found = await package_pex_binary(field_set, **implicitly({environment: EnvironmentName}))
+        return await create_pex_from_targets(
+            **implicitly(
+                {found.request: PexFromTargetsRequest, environment: EnvironmentName}
+            )
+        )
+
+    async def built_pex(request: PexRequest, environment: EnvironmentName) -> Pex:
+        """Builds a PEX file."""
+        return await create_pex(request, **implicitly({environment: EnvironmentName}))
+
+    async def pex_program(environment: EnvironmentName) -> PexPEX:
+        """Returns pex itself."""
+        return await download_pex_pex(**implicitly({environment: EnvironmentName}))
+
+    async def run_pex(
+        request: PexCliProcess, environment: EnvironmentName
+    ) -> FallibleProcessResult:
+        """Runs pex; any exit status is a result."""
+        process = await setup_pex_cli_process(
+            request, **implicitly({environment: EnvironmentName})
+        )
+        return await run_fallible(process, environment)
+
+    async def python_sources_of(request: PythonSourceFilesRequest) -> Digest:
+        """Returns sources of Python and resources, without their source roots."""
+        sources = await prepare_python_sources(request, **implicitly())
+        stripped = await strip_python_sources(sources)
+        return stripped.stripped_source_files.snapshot.digest
+
 else:
     from pants.engine.rules import Get
 
@@ -242,6 +309,13 @@ else:
 
     async def prefix(digest: Digest, directory: str) -> Digest:
         return await Get(Digest, AddPrefix(digest, directory))
+
+    async def subset(digest: Digest, files: Iterable[str]) -> Digest:
+        return await Get(Digest, DigestSubset(digest, PathGlobs(files)))
+
+    async def subtree(digest: Digest, directory: str) -> Digest:
+        below = await subset(digest, (f"{directory}/**",))
+        return await Get(Digest, RemovePrefix(below, directory))
 
     async def run_fallible(process: Process, environment: EnvironmentName) -> FallibleProcessResult:
         return await Get(
@@ -286,3 +360,31 @@ else:
 
     async def package_of(field_set: PackageFieldSet) -> BuiltPackage:
         return await Get(BuiltPackage, EnvironmentAwarePackageRequest(field_set))
+
+    async def pex_request_of(
+        field_set: PexBinaryFieldSet, environment: EnvironmentName
+    ) -> PexRequest:
+        found = await Get(
+            PexFromTargetsRequestForBuiltPackage,
+            {field_set: PexBinaryFieldSet, environment: EnvironmentName},
+        )
+        return await Get(
+            PexRequest, {found.request: PexFromTargetsRequest, environment: EnvironmentName}
+        )
+
+    async def built_pex(request: PexRequest, environment: EnvironmentName) -> Pex:
+        return await Get(Pex, {request: PexRequest, environment: EnvironmentName})
+
+    async def pex_program(environment: EnvironmentName) -> PexPEX:
+        return await Get(PexPEX, EnvironmentName, environment)
+
+    async def run_pex(
+        request: PexCliProcess, environment: EnvironmentName
+    ) -> FallibleProcessResult:
+        process = await Get(Process, {request: PexCliProcess, environment: EnvironmentName})
+        return await run_fallible(process, environment)
+
+    async def python_sources_of(request: PythonSourceFilesRequest) -> Digest:
+        sources = await Get(PythonSourceFiles, PythonSourceFilesRequest, request)
+        stripped = await Get(StrippedPythonSourceFiles, PythonSourceFiles, sources)
+        return stripped.stripped_source_files.snapshot.digest

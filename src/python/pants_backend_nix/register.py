@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pants.backend.python import target_types_rules
+from pants.backend.python.goals import package_dists, package_pex_binary
+from pants.backend.python.util_rules import local_dists, pex_cli, pex_from_targets
 from pants.build_graph.build_file_aliases import BuildFileAliases
 from pants.core.util_rules import source_files
 
@@ -42,6 +45,13 @@ from pants_backend_nix.rules.flow import (
     split,
     subtract,
 )
+from pants_backend_nix.rules.python import (
+    bytecode,
+    interpreter,
+    layout,
+    parts,
+    requirements,
+)
 from pants_backend_nix.targets import dependencies
 from pants_backend_nix.targets.fields import environment
 from pants_backend_nix.targets.fields.contents import nix_contents
@@ -69,6 +79,13 @@ def target_types():
 def rules():
     modules = (
         source_files,
+        # What `split` needs of the backend for Python, also where that is not enabled.
+        target_types_rules,
+        package_dists,
+        package_pex_binary,
+        local_dists,
+        pex_cli,
+        pex_from_targets,
         # What users write.
         dependencies,
         environment,
@@ -90,6 +107,12 @@ def rules():
         digest,
         compress,
         database,
+        # A PEX as a tree.
+        parts,
+        interpreter,
+        bytecode,
+        requirements,
+        layout,
         # The flow for targets that name each other.
         layer_targets,
         stack,

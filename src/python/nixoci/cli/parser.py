@@ -69,6 +69,12 @@ def _layers() -> Commands:
     return COMMANDS
 
 
+def _python() -> Commands:
+    from nixoci.cli.commands.python import COMMANDS
+
+    return COMMANDS
+
+
 def _images() -> Commands:
     from nixoci.cli.commands.images import COMMANDS
 
@@ -99,6 +105,9 @@ _COMMANDS = {
     "copied-tree": ("List what a recipe copies to the root of the image, as JSON.", _layers),
     "read-file": ("Print the contents of a store path that is a file.", _layers),
     "tools": ("Find Nix, and write down for later steps where it is.", _layers),
+    "python-interpreter": ("Describe the Python of an image, as JSON.", _python),
+    "python-distributions": ("Make distributions that pex laid out those of an image.", _python),
+    "python-bytecode": ("Compile modules with the Python of an image.", _python),
     "write": ("Write an image, streamed from the store, to a file.", _images),
     "verify": ("Check that what the store has of an image is what made it.", _images),
     "previous": (

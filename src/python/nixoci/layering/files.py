@@ -17,10 +17,12 @@ class FileGroup:
 
     :param origin: who brings them, for people.
     :param entries: without the directories that they are in, unless mode and owner of one matter.
+    :param over: groups below whose files these may replace, by their origins.
     """
 
     origin: str
     entries: tuple[FileEntry, ...]
+    over: tuple[str, ...] = ()
 
 
 class FileCollisionError(NixOciError):
@@ -59,8 +61,9 @@ def layers_of_files(
     seen: set[FileEntry] = set()
     recipes: list[Optional[FilesRecipe]] = []
     for layer in layers:
-        entries = dict.fromkeys(known.get(e.path, e) for group in layer for e in group.entries)
-        new = [entry for entry in entries if entry not in seen]
+        # What a group has over another one of the same layer comes after it.
+        by_path = {e.path: known.get(e.path, e) for group in layer for e in group.entries}
+        new = [entry for entry in by_path.values() if entry not in seen]
         seen.update(new)
         recipes.append(FilesRecipe(with_directories(new, known)) if new else None)
     return tuple(recipes)
@@ -74,7 +77,8 @@ def _require_no_collision(groups: Iterable[FileGroup]) -> None:
             # Of directories in two groups the first one counts: groups that say what a directory is
             # like come before those that merely have one. In one group there is no first.
             both = other.is_directory and entry.is_directory and first is not group
-            if other != entry and not both:
+            replaced = first.origin in group.over and not (other.is_directory or entry.is_directory)
+            if other != entry and not both and not replaced:
                 raise FileCollisionError(
                     entry.path, (first.origin, group.origin), "brought by two, differently"
                 )

@@ -58,7 +58,11 @@ class InferLayerDependencies(InferDependenciesRequest):
 def _addresses(value: object) -> tuple[str, ...]:
     """Returns the addresses in the value of a field, as they are written."""
     values = value if isinstance(value, tuple) else () if value is None else (value,)
-    return tuple(item.address if isinstance(item, NixContents) else str(item) for item in values)
+    return tuple(
+        address
+        for item in values
+        for address in (item.addresses if isinstance(item, NixContents) else (str(item),))
+    )
 
 
 @rule(desc="Infer dependencies of Nix layers and images")

@@ -15,10 +15,11 @@ def _file_system_layer_count(target: Target) -> int:
 
 
 def contents_layer_count(target: Target) -> int:
-    """Returns how many OCI layers the field `contents` takes: one for each entry, if there is room."""
+    """Returns how many OCI layers the field `contents` may take: all that it has use for, if there is room."""
     contents = target[NixContentsField].value or ()
     others = 1 + _file_system_layer_count(target)
-    return min(len(contents), max(1, target[NixMaxLayersField].value - others))
+    wanted = sum(item.layer_count for item in contents)
+    return min(wanted, max(1, target[NixMaxLayersField].value - others))
 
 
 def store_layer_count(target: Target) -> int:

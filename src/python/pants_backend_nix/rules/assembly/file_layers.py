@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional, Sequence
+from typing import Iterable, Optional, Sequence
 
 from nixoci.errors import InvalidInputError
 from nixoci.layering.files import FileCollisionError, FileGroup, layers_of_files
@@ -17,19 +17,31 @@ from pants.engine.rules import collect_rules
 from pants.engine.target import Target
 from pants.util.strutil import bullet_list
 
-from pants_backend_nix.engine import addresses_of, concurrently, create, implicitly, rule
+from pants_backend_nix.engine import (
+    EnvironmentNameRequest,
+    addresses_of,
+    concurrently,
+    create,
+    implicitly,
+    rule,
+)
 from pants_backend_nix.errors import NixImageError
+from pants_backend_nix.options.images import NixImageSubsystem
 from pants_backend_nix.rules.assembly.file_system import FileSystemRequest, describe_file_system
 from pants_backend_nix.rules.assembly.layer_targets import (
+    LayerTarget,
+    LayerTargets,
     LayerTargetsRequest,
     resolve_layer_targets,
 )
+from pants_backend_nix.rules.assembly.layering import rates_of
 from pants_backend_nix.rules.flow.files import (
     TargetFiles,
     TargetFilesRequest,
     collect_target_files,
     require_link_inside,
 )
+from pants_backend_nix.rules.python.layout import PexLayoutRequest, lay_out_pex
 from pants_backend_nix.targets.fields.contents import (
     NixContents,
     NixContentsField,
@@ -52,11 +64,15 @@ class FileLayersRequest:
 class FileLayer:
     """:param contents: a tree of the contents, each named by its SHA-256.
     :param target: that it belongs to.
+    :param distributions: of Python in it, as `name version`.
+    :param why: they are in a layer of their own.
     """
 
     recipe: FilesRecipe
     contents: Digest
     target: Target
+    distributions: tuple[str, ...] = ()
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,15 +82,89 @@ class FileLayers:
     layers: tuple[FileLayer, ...]
 
 
-async def _field_groups(
-    target: Target, accounts: Accounts, request: FileLayersRequest
-) -> list[FileGroup]:
-    """Returns what the field `contents` brings, one group for each entry.
+@dataclass(frozen=True)
+class _Part:
+    """One layer of what an entry of the field `contents` brings.
 
-    What is only copied comes first, what Pants builds last: it changes more often.
+    :param rank: what changes more often is higher: what is only copied, requirements, what Pants builds.
+    """
+
+    group: FileGroup
+    rank: int
+    distributions: tuple[str, ...] = ()
+    why: str = ""
+
+
+async def _files_part(
+    target: Target, item: NixContents, address: Address, accounts: Accounts, origin: str
+) -> tuple[_Part, ...]:
+    files = await collect_target_files(TargetFilesRequest(address, origin), **implicitly())
+    entries = _entries(target, item, files, accounts)
+    return (_Part(FileGroup(_said(target, item), entries), 2 if files.packaged else 0),)
+
+
+async def _split_parts(
+    layer: LayerTarget,
+    item: NixContents,
+    address: Address,
+    resolved: LayerTargets,
+    accounts: Accounts,
+    options: NixImageSubsystem,
+) -> tuple[_Part, ...]:
+    """Returns the layers of a `pex_binary` that is laid out."""
+    target = layer.target
+    place = item.to.rstrip("/")
+    owner = _owner(target, item, accounts)
+    found = await lay_out_pex(
+        PexLayoutRequest(
+            address,
+            target.address,
+            place,
+            layer.interpreters[item.interpreter or ""],
+            resolved.packages,
+            tuple(package for one in resolved.targets for package in one.copied),
+            item.libraries,
+            rates_of(target, options),
+            max(0, min(item.layer_count, contents_layer_count(target)) - 2 - bool(item.libraries)),
+            owner,
+            _said(target, item)[0].upper() + _said(target, item)[1:],
+            EnvironmentNameRequest.from_target(target),
+        ),
+        **implicitly(),
+    )
+    said = [f"{part.name} of {_said(target, item)}" for part in found.parts]
+    below = tuple(said[: found.requirement_parts])
+    return tuple(
+        _Part(
+            FileGroup(
+                origin,
+                (*_own_directories(item, part.entries, owner), *part.entries),
+                () if origin in below else below,
+            ),
+            1 if origin in below else 2,
+            part.distributions,
+            part.why,
+        )
+        for origin, part in zip(said, found.parts)
+    )
+
+
+def _said(target: Target, item: NixContents) -> str:
+    return f"the entry for {item.address!r} in the field `{NixContentsField.alias}` of {target.address}"
+
+
+async def _field_parts(
+    layer: LayerTarget,
+    resolved: LayerTargets,
+    accounts: Accounts,
+    request: FileLayersRequest,
+    options: NixImageSubsystem,
+) -> list[_Part]:
+    """Returns what the field `contents` of a target brings, lowest first.
 
     :param request: in which the target takes part. What it asks for cannot be in itself.
     """
+    target = layer.target
     field = target[NixContentsField]
     items = field.value or ()
     origin = f"The field `{field.alias}` of {target.address}"
@@ -93,18 +183,13 @@ async def _field_groups(
             raise NixImageError(
                 f"{origin} names {address}, which would be in itself. Take it out of the field."
             )
-    found: tuple[TargetFiles, ...] = await concurrently(
-        collect_target_files(TargetFilesRequest(address, origin), **implicitly())
-        for (address,) in addresses
+    found = await concurrently(
+        _files_part(target, item, address, accounts, origin)
+        if item.split is None
+        else _split_parts(layer, item, address, resolved, accounts, options)
+        for item, (address,) in zip(items, addresses)
     )
-    pairs = sorted(zip(items, found), key=lambda pair: pair[1].packaged)
-    return [
-        FileGroup(
-            f"{item.address!r} in the field `{field.alias}` of {target.address}",
-            _entries(target, item, files, accounts),
-        )
-        for item, files in pairs
-    ]
+    return sorted((part for parts in found for part in parts), key=lambda part: part.rank)
 
 
 async def _contents_of(recipe: FilesRecipe) -> Digest:
@@ -114,19 +199,22 @@ async def _contents_of(recipe: FilesRecipe) -> Digest:
 
 
 @rule(desc="Plan layers of files")
-async def plan_file_layers(request: FileLayersRequest) -> FileLayers:
+async def plan_file_layers(
+    request: FileLayersRequest, options: NixImageSubsystem
+) -> FileLayers:
     resolved = await resolve_layer_targets(LayerTargetsRequest(request.address), **implicitly())
     system = await describe_file_system(FileSystemRequest(request.address), **implicitly())
     owners = [resolved.targets[-1].target]
-    contents = []
-    for target in (layer.target for layer in resolved.targets):
-        for groups in _merged(
-            await _field_groups(target, system.accounts, request), contents_layer_count(target)
-        ):
-            owners.append(target)
-            contents.append(groups)
+    layers: list[list[_Part]] = []
+    for layer in resolved.targets:
+        parts = await _field_parts(layer, resolved, system.accounts, request, options)
+        for merged in _merged(parts, contents_layer_count(layer.target)):
+            owners.append(layer.target)
+            layers.append(merged)
     try:
-        recipes = layers_of_files(system.groups, contents)
+        recipes = layers_of_files(
+            system.groups, [[part.group for part in parts] for parts in layers]
+        )
     except FileCollisionError as error:
         raise NixImageError(
             f"{request.address}: {error} Take one of them out, or give it another place."
@@ -134,18 +222,38 @@ async def plan_file_layers(request: FileLayersRequest) -> FileLayers:
     return FileLayers(
         tuple(
             [
-                FileLayer(recipe, await _contents_of(recipe), target)
-                for recipe, target in zip(recipes, owners)
+                FileLayer(
+                    recipe,
+                    await _contents_of(recipe),
+                    target,
+                    tuple(name for part in parts for name in part.distributions),
+                    "; ".join(part.why for part in parts if part.why),
+                )
+                for recipe, target, parts in zip(recipes, owners, [[], *layers])
                 if recipe is not None
             ]
         )
     )
 
 
-def _merged(groups: Sequence[FileGroup], count: int) -> list[list[FileGroup]]:
-    """Returns a layer for each group; the lowest share one if there are more than `count`."""
-    shared = max(0, len(groups) - count) + 1
-    return [list(groups[:shared]), *([group] for group in groups[shared:])] if groups else []
+def _merged(parts: Sequence[_Part], count: int) -> list[list[_Part]]:
+    """Returns a layer for each part; the lowest share one if there are more than `count`."""
+    shared = max(0, len(parts) - count) + 1
+    return [list(parts[:shared]), *([part] for part in parts[shared:])] if parts else []
+
+
+def _owner(target: Target, item: NixContents, accounts: Accounts) -> Owner:
+    """:raises NixImageError: an owner that there is not."""
+    try:
+        return Owner() if item.owner is None else accounts.owner(item.owner)
+    except InvalidInputError as error:
+        users = ", ".join(user.name for user in accounts.users)
+        groups = ", ".join(group.name for group in accounts.groups)
+        said = _said(target, item)
+        raise NixImageError(
+            f"{said[0].upper()}{said[1:]}: {error} Add it to the field `users` (there are: {users}) or `groups` "
+            f'(there are: {groups}), or write numbers up to {MOST_ID}, such as "1000:1000".'
+        ) from None
 
 
 def _entries(
@@ -157,15 +265,7 @@ def _entries(
         that there is not, a place where nothing can be.
     """
     where = f"The entry for {item.address!r} in the field `contents` of {target.address}"
-    try:
-        owner = Owner() if item.owner is None else accounts.owner(item.owner)
-    except InvalidInputError as error:
-        users = ", ".join(user.name for user in accounts.users)
-        groups = ", ".join(group.name for group in accounts.groups)
-        raise NixImageError(
-            f"{where}: {error} Add it to the field `users` (there are: {users}) or `groups` (there are: "
-            f'{groups}), or write numbers up to {MOST_ID}, such as "1000:1000".'
-        ) from None
+    owner = _owner(target, item, accounts)
     if not item.is_directory and len(files.files) > 1:
         some = bullet_list([file.path for file in files.files], max_elements=5)
         raise NixImageError(
@@ -212,7 +312,7 @@ def _entries(
 
 
 def _own_directories(
-    item: NixContents, entries: Sequence[Entry], owner: Owner
+    item: NixContents, entries: Iterable[Entry], owner: Owner
 ) -> tuple[Entry, ...]:
     """Returns the directories that come with the files, if those do not belong to root.
 

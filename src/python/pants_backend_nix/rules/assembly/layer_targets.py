@@ -8,6 +8,7 @@ from typing import Iterable
 from pants.engine.addresses import Address, Addresses, UnparsedAddressInputs
 from pants.engine.rules import collect_rules
 from pants.engine.target import StringSequenceField, Target
+from pants.util.frozendict import FrozenDict
 from pants.util.strutil import bullet_list
 
 from pants_backend_nix.engine import addresses_of, concurrently, implicitly, rule, targets_of
@@ -21,6 +22,7 @@ from pants_backend_nix.targets.fields.closures import (
     NixMaxLayersField,
     NixPackagesField,
 )
+from pants_backend_nix.targets.fields.contents import NixContentsField
 from pants_backend_nix.targets.fields.file_system import NixSymlinksField
 from pants_backend_nix.targets.interpolation import Interpolation
 
@@ -31,6 +33,7 @@ class LayerTarget:
 
     :param below: addresses of all the layer targets below it.
     :param symlinks: path and target of those of its field; what they name is among `packages`.
+    :param interpreters: of its field `contents`, by what is written there, likewise.
     """
 
     target: Target
@@ -39,6 +42,7 @@ class LayerTarget:
     ignored: tuple[NixPackage, ...]
     below: tuple[Address, ...]
     symlinks: tuple[tuple[str, str], ...] = ()
+    interpreters: FrozenDict[str, str] = FrozenDict()
 
     @property
     def all_packages(self) -> tuple[NixPackage, ...]:
@@ -124,26 +128,36 @@ async def resolve_layer_targets(request: LayerTargetsRequest) -> LayerTargets:
     by_address = {layer.target.address: layer for layer in resolved}
     return LayerTargets(
         tuple(
-            _with_symlinks(layer, [by_address[address] for address in layer.below])
+            _with_names(layer, [by_address[address] for address in layer.below])
             for layer in resolved
         )
     )
 
 
-def _with_symlinks(layer: LayerTarget, below: Iterable[LayerTarget]) -> LayerTarget:
-    field = layer.target[NixSymlinksField]
-    if not field.value:
+def _with_names(layer: LayerTarget, below: Iterable[LayerTarget]) -> LayerTarget:
+    """Returns a target with what its strings say of packages, which are its packages, then."""
+    target = layer.target
+    links = target[NixSymlinksField].value or {}
+    interpreters = [item.interpreter for item in target[NixContentsField].value or ()]
+    if not links and not any(interpreters):
         return layer
-    known = [package for target in (layer, *below) for package in target.all_packages]
-    interpolation = Interpolation.create(layer.target.address, known)
+    known = [package for one in (layer, *below) for package in one.all_packages]
+    interpolation = Interpolation.create(target.address, known)
     used: set[NixPackage] = set()
     symlinks = tuple(
-        (path, interpolation.text(field.alias, target, used))
-        for path, target in sorted(field.value.items())
+        (path, interpolation.text(NixSymlinksField.alias, to, used))
+        for path, to in sorted(links.items())
     )
+    found = {
+        text: interpolation.text(NixContentsField.alias, text, used)
+        for text in interpreters
+        if text is not None
+    }
     more = sorted(used, key=lambda package: (package.address.spec, package.outputs))
     packages = tuple(dict.fromkeys((*layer.packages, *more)))
-    return replace(layer, packages=packages, symlinks=symlinks)
+    return replace(
+        layer, packages=packages, symlinks=symlinks, interpreters=FrozenDict(found)
+    )
 
 
 def _bottom_first(root: Address, direct: dict[Address, Addresses]) -> tuple[Address, ...]:

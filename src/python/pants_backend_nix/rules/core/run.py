@@ -26,12 +26,12 @@ from pants.util.frozendict import FrozenDict
 from pants_backend_nix.engine import (
     THIS_MACHINE,
     EnvironmentNameRequest,
-    create,
-    entries,
     implicitly,
     merge,
     rule,
     run_fallible,
+    subset,
+    subtree,
 )
 from pants_backend_nix.engine import (
     contents as contents_of,
@@ -75,6 +75,7 @@ class CoreRun:
         processes read it, Pants writes it to the disk once. See `contents_arguments`.
     :param output: the file that it writes, if any.
     :param kept: a further file that it writes, too large to be read here.
+    :param directory: a directory that it writes.
     :param session: of a run with side effects: it is done once in each session of Pants that asks
         for it (see `current_session`), and no cache keeps it.
     :param compresses: it needs the compressors.
@@ -90,6 +91,7 @@ class CoreRun:
     contents: Digest = EMPTY_DIGEST
     output: Optional[str] = None
     kept: Optional[str] = None
+    directory: Optional[str] = None
     session: Optional[int] = None
     attempt: int = 0
     compresses: bool = False
@@ -102,6 +104,7 @@ class CoreResult:
     """:param output: contents of the file written, or None after a failure or without one.
     :param error: what the core reports of a failure: `error`, `message` and the error's facts.
     :param kept: a tree with the file `kept`.
+    :param directory: the tree that `directory` is.
     """
 
     exit_code: int
@@ -109,6 +112,7 @@ class CoreResult:
     error: FrozenDict[str, Any]
     stderr: str
     kept: Digest = EMPTY_DIGEST
+    directory: Digest = EMPTY_DIGEST
 
 
 async def _run_here(request: CoreRun, digest: Digest, place: Place) -> FallibleProcessResult:
@@ -152,21 +156,25 @@ async def run_core(request: CoreRun) -> CoreResult:
     else:
         result = await _run_here(request, digest, place)
     output = None
-    kept = EMPTY_DIGEST
-    if result.exit_code == 0 and request.output is not None:
+    kept = directory = EMPTY_DIGEST
+    if result.exit_code == 0:
         written = result.output_digest
+        if request.directory is not None:
+            directory = await subtree(written, request.directory)
         if request.kept is not None:
-            by_path = {entry.path: entry for entry in await entries(written)}
-            written = await create([by_path[request.output]])
-            kept = await create([by_path[request.kept]])
-        (file,) = await contents_of(written)
-        output = file.content
+            kept = await subset(written, (request.kept,))
+        if request.output is not None:
+            if request.directory is not None or request.kept is not None:
+                written = await subset(written, (request.output,))
+            (file,) = await contents_of(written)
+            output = file.content
     return CoreResult(
         result.exit_code,
         output,
         FrozenDict() if result.exit_code == 0 else FrozenDict(reported_error(result)),
         result.stderr.decode(errors="replace"),
         kept,
+        directory,
     )
 
 
@@ -188,6 +196,7 @@ def _process(
         immutable_input_digests=contents_inputs(request.contents),
         env=env,
         output_files=tuple(name for name in (request.output, request.kept) if name is not None),
+        output_directories=() if request.directory is None else (request.directory,),
         append_only_caches={tools.cache: TOOLS_CACHE} if tools else {},
         cache_scope=cache_scope,
         remote_cache_speculation_delay_millis=_SPECULATION_DELAY + 2 * request.attempt + retry,

@@ -114,12 +114,13 @@ class StoreStep:
 @dataclass(frozen=True)
 class StoreStepResult:
     """:param output: contents of the file that the step wrote; empty without one.
-    :param kept: as in `CoreResult`.
+    :param kept: and `directory`, as in `CoreResult`.
     :param error: the message of an expected error; then nothing was written.
     """
 
     output: bytes
     kept: Digest = EMPTY_DIGEST
+    directory: Digest = EMPTY_DIGEST
     error: str = ""
 
 
@@ -147,7 +148,7 @@ async def run_store_step(step: StoreStep) -> StoreStepResult:
             [package.address for package in step.packages],
             place.elsewhere,
         )
-    return StoreStepResult(result.output or b"", result.kept)
+    return StoreStepResult(result.output or b"", result.kept, result.directory)
 
 
 def rules():

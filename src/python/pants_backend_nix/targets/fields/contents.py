@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass, replace
-from typing import Any, Mapping, Optional, Union
+from typing import Any, Callable, Mapping, Optional, Union
 
 from nixoci.errors import InvalidInputError
+from nixoci.layering.distributions import MOST_APART
 from nixoci.recipe.capabilities import capability_names
 from nixoci.recipe.files import check_destination
 from pants.engine.addresses import Address
@@ -26,6 +27,9 @@ class NixContents:
     :param mode: octal digits, of all files; None to keep what is executable.
     :param strip_prefix: a directory that is taken off the paths of the files.
     :param capabilities: of all files, such as `cap_net_bind_service`.
+    :param split: `SPLIT_DEPENDENCIES` to lay a `pex_binary` out as a virtual environment, in layers.
+    :param interpreter: of that environment: its path in the image, with `{name}` for a package.
+    :param libraries: first-party targets whose sources, with what they depend on, are a layer.
     """
 
     address: str
@@ -34,10 +38,29 @@ class NixContents:
     mode: Optional[str] = None
     strip_prefix: str = ""
     capabilities: tuple[str, ...] = ()
+    split: Optional[str] = None
+    interpreter: Optional[str] = None
+    libraries: tuple[str, ...] = ()
 
     @property
     def is_directory(self) -> bool:
         return self.to.endswith("/")
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """All addresses in it, as they are written."""
+        return (self.address, *self.libraries)
+
+    @property
+    def layer_count(self) -> int:
+        """How many OCI layers it may have at most."""
+        if self.split is None:
+            return 1
+        return 2 + bool(self.libraries) + MOST_APART
+
+
+#: The value of `split` for requirements and own code in layers of their own.
+SPLIT_DEPENDENCIES = "dependencies"
 
 
 @dataclass(frozen=True)
@@ -87,6 +110,26 @@ class NixContentsField(Field):
         Each entry has an OCI layer of its own, above all store paths, as far as `max_layers` allows.
         What is only copied comes first, then what Pants builds; besides that, a list keeps its order,
         and the entries of a dictionary, which has none, go by their places.
+
+        A `pex_binary` can be laid out as a directory that starts at once, in layers that last:
+
+            contents=[
+                nix_contents(
+                    ":api",
+                    to="/app",
+                    split="dependencies",
+                    interpreter="{python}/bin/python3",
+                ),
+            ],
+            entrypoint=["/app/pex"],
+
+        `/app` is then a virtual environment: third-party requirements are one layer, which stays as it is
+        until one of them changes, and your own code is another one above it. Large requirements have
+        layers of their own as far as `max_layers` allows. `interpreter` is that of a package of the image,
+        and must be one that the `pex_binary` is for; it compiles all modules when the image is packaged.
+        `/app/pex` starts the entry point or script, with `args` and `env` of the `pex_binary`;
+        `/app/bin` has the scripts of its requirements. `libraries` names first-party targets whose
+        sources get a layer between the two, for what many images share.
         """
     )
 
@@ -123,7 +166,9 @@ class NixContentsField(Field):
 
 def _frozen(item: NixContents) -> NixContents:
     """Returns an entry whose lists are tuples: the value of a field is hashed."""
-    return replace(item, capabilities=tuple(item.capabilities))
+    return replace(
+        item, capabilities=tuple(item.capabilities), libraries=tuple(item.libraries)
+    )
 
 
 def _check_contents(item: NixContents, field: str, address: Address) -> None:
@@ -135,6 +180,13 @@ def _check_contents(item: NixContents, field: str, address: Address) -> None:
     for name in ("address", "to", "strip_prefix"):
         if not isinstance(getattr(item, name), str):
             raise invalid(f"`{name}` must be a string.")
+    if not _is_texts(item.libraries):
+        raise invalid("`libraries` must be a list of addresses.")
+    if item.split is not None:
+        _check_split(item, invalid)
+    elif item.interpreter is not None or item.libraries:
+        name = "libraries" if item.interpreter is None else "interpreter"
+        raise invalid(f'`{name}` is for `split="dependencies"`. Add that, or take it out.')
     if item.to != "/":
         try:
             check_destination(item.to[:-1] if item.is_directory else item.to)
@@ -155,3 +207,31 @@ def _check_contents(item: NixContents, field: str, address: Address) -> None:
         raise invalid(str(error)) from None
     if item.owner is not None and not (isinstance(item.owner, str) and item.owner):
         raise invalid(f'the owner {item.owner!r} is none: write "1000:1000" or the name of a user.')
+
+
+def _check_split(
+    item: NixContents, invalid: Callable[[str], InvalidFieldException]
+) -> None:
+    if item.split != SPLIT_DEPENDENCIES:
+        raise invalid(f'`split` is {item.split!r}; the one value is "{SPLIT_DEPENDENCIES}".')
+    if not (isinstance(item.interpreter, str) and item.interpreter):
+        raise invalid(
+            "with `split`, `interpreter` must say what runs it, such as "
+            '`interpreter="{python}/bin/python3"` for a package `python` of the image.'
+        )
+    if item.to == "/":
+        raise invalid("with `split`, `to` is the directory of a virtual environment, such as /app.")
+    for name, value in (
+        ("mode", item.mode),
+        ("strip_prefix", item.strip_prefix),
+        ("capabilities", item.capabilities),
+    ):
+        if value:
+            raise invalid(
+                f"`{name}` is for files that go into the image as they are, and `split` lays them out. "
+                "Take one of the two out."
+            )
+
+
+def _is_texts(value: object) -> bool:
+    return isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value)

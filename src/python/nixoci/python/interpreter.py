@@ -1,0 +1,162 @@
+"""The Python of an image: running it, and what wheels it takes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import tempfile
+from typing import Any, Mapping, Sequence
+
+from nixoci.errors import InvalidInputError, NixOciError
+from nixoci.json_input import get_field, get_list, parse_object
+from nixoci.json_output import canonical_json
+from nixoci.store.nix import Nix
+from nixoci.store.path import StorePath
+
+#: Facts about the machine that looked, and not about the interpreter.
+_OF_THE_MACHINE = frozenset({"platform_release", "platform_version"})
+
+
+class InterpreterFailedError(NixOciError):
+    """An interpreter does not run on this machine, or failed.
+
+    :param interpreter: its path in the image.
+    """
+
+    def __init__(self, interpreter: str, message: str) -> None:
+        self.interpreter = interpreter
+        super().__init__(f"{interpreter} failed: {message.strip()}")
+
+
+class InterpreterMissingError(NixOciError):
+    """None of the places where an interpreter could be has one.
+
+    :param places: that were looked at.
+    """
+
+    def __init__(self, places: Sequence[str]) -> None:
+        self.places = tuple(places)
+        super().__init__(f"There is no interpreter at {' or '.join(places)}.")
+
+
+def store_path_of(file: str) -> StorePath:
+    """Returns the store path that a file is in.
+
+    :raises InvalidInputError: it is in none.
+    """
+    return StorePath.parse("/".join(file.split("/")[:4]))
+
+
+def run_interpreter(
+    nix: Nix,
+    interpreter: str,
+    arguments: Sequence[str],
+    *,
+    standard_input: bytes = b"",
+    environment: Mapping[str, str] = {},
+) -> bytes:
+    """Runs a program of the Nix store, in no directory of its own, and returns its standard output.
+
+    It finds nothing in its environment but `environment`. Programs of a chroot store find their libraries
+    in `/nix/store`, so Nix puts that store there for them.
+
+    :param interpreter: a file in a valid store path.
+    :raises InterpreterFailedError: it does not run here, or failed.
+    """
+    words: Sequence[str] = (interpreter, *arguments)
+    if nix.store_root:
+        features = ("--extra-experimental-features", "nix-command flakes")
+        shell = ("nix", "shell", *features, store_path_of(interpreter))
+        words = (*nix.words(shell), "--command", *words)
+        environment = {**nix.environment, **environment}
+    try:
+        result = subprocess.run(
+            words,
+            input=standard_input,
+            env=dict(environment),
+            cwd="/",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    except OSError as error:
+        raise InterpreterFailedError(interpreter, error.strerror or str(error)) from None
+    if result.returncode:
+        message = result.stderr.decode(errors="replace").strip()
+        raise InterpreterFailedError(interpreter, message or f"exit status {result.returncode}")
+    return result.stdout
+
+
+def find_interpreter(nix: Nix, places: Sequence[str]) -> str:
+    """Returns the first of several places where there is a file.
+
+    :param places: files in valid store paths.
+    :raises InterpreterMissingError: there is none.
+    """
+    for place in places:
+        if os.path.isfile(nix.location(place)):
+            return place
+    raise InterpreterMissingError(places)
+
+
+def describe_interpreter(nix: Nix, interpreter: str, pex: str) -> bytes:
+    """Returns what an interpreter is, as JSON: its path, and its *complete platform*.
+
+    That is what pex calls the tags of the wheels that it takes, and the values of environment markers.
+
+    :param pex: the pex program, a PEX file, which the interpreter runs to look at itself.
+    :raises InterpreterFailedError: it does not run here, or cannot run pex.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        output = run_interpreter(
+            nix,
+            interpreter,
+            (os.path.abspath(pex), "interpreter", "inspect", "--markers", "--tags"),
+            environment={"PEX_SCRIPT": "pex3", "PEX_ROOT": directory, "PEX_PYTHON": interpreter},
+        )
+    try:
+        platform = parse_platform(output)
+    except InvalidInputError as error:
+        raise InterpreterFailedError(interpreter, f"pex says nothing of use of it: {error}") from None
+    return canonical_json("interpreter", {"path": interpreter, "platform": platform})
+
+
+def parse_platform(data: bytes) -> dict[str, Any]:
+    """Parses a complete platform, as pex prints and reads it.
+
+    :raises InvalidInputError: not such a document.
+    """
+    return _complete_platform(parse_object("complete platform", data))
+
+
+def _complete_platform(document: Mapping[str, Any]) -> dict[str, Any]:
+    markers = get_field(document, "marker_environment", dict)
+    get_field(markers, "python_full_version", str)
+    return {
+        "compatible_tags": get_list(document, "compatible_tags", str),
+        "marker_environment": {
+            name: value for name, value in markers.items() if name not in _OF_THE_MACHINE
+        },
+    }
+
+
+def parse_interpreter(data: bytes) -> tuple[str, dict[str, Any]]:
+    """Parses what `describe_interpreter` returned: the path, and the complete platform.
+
+    :raises InvalidInputError: not such a document.
+    """
+    document = parse_object("interpreter", data)
+    return get_field(document, "path", str), _complete_platform(
+        get_field(document, "platform", dict)
+    )
+
+
+def language_version(platform: Mapping[str, Any]) -> str:
+    """Returns the version of the language that a complete platform says, such as `3.11.2`."""
+    return get_field(get_field(platform, "marker_environment", dict), "python_full_version", str)
+
+
+def platform_file(platform: Mapping[str, Any]) -> bytes:
+    """Returns a complete platform as the file that pex reads."""
+    return json.dumps(platform, sort_keys=True).encode()
