@@ -50,6 +50,10 @@ def _layer(layer: LayerReport) -> dict[str, Any]:
             for path in layer.paths
         ],
         "files": [entry.to_document() for entry in layer.files],
+        "distributions": [
+            {"name": one.name, "version": one.version, "size": one.size}
+            for one in layer.distributions
+        ],
     }
 
 

@@ -13,6 +13,7 @@ from typing import Optional, Sequence
 
 from nixoci.layer.layer import Layer
 from nixoci.layering.cost.model import SHARE_OF_FIRST_PARTY, package_name
+from nixoci.layering.distributions import DistributionSize
 from nixoci.layering.preferences import Preferences
 from nixoci.recipe.database import DatabaseRecipe
 from nixoci.recipe.files import FileEntry, FilesRecipe
@@ -33,12 +34,16 @@ class LayerFacts:
     :param target: the address of the layer target that it belongs to; empty if that is the one which
         is reported on, or none.
     :param kept: its bytes are kept since they cannot be made again.
+    :param distributions: of Python that its files are of.
+    :param why: these are a layer.
     """
 
     layer: Layer
     recipe: Recipe
     target: str = ""
     kept: bool = False
+    distributions: tuple[DistributionSize, ...] = ()
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ class LayerReport:
     :param why: what its paths have in common, in words.
     :param paths: the largest first; none for a Nix database or files.
     :param files: what is in a layer of files, with its directories.
+    :param distributions: of Python that these are of, the largest first.
     """
 
     number: int
@@ -78,6 +84,7 @@ class LayerReport:
     why: str
     paths: tuple[PathReport, ...]
     files: tuple[FileEntry, ...] = ()
+    distributions: tuple[DistributionSize, ...] = ()
 
     @property
     def expected(self) -> float:
@@ -93,15 +100,15 @@ class LayerReport:
 
     @property
     def contents(self) -> str:
-        """The largest packages or files in it, by name."""
+        """The largest packages, distributions or files in it, by name."""
+        if self.distributions:
+            return _first([f"{one.name} {one.version}" for one in self.distributions])
         if self.files:
             return _largest_files(self.files)
         sizes: Counter[str] = Counter()
         for path in self.paths:
             sizes[package_name(path.path)] += path.nar_size
-        names = sorted(sizes, key=lambda name: (-sizes[name], name))
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        return ", ".join(names[:3]) + more
+        return _first(sorted(sizes, key=lambda name: (-sizes[name], name)))
 
 
 @dataclass(frozen=True)
@@ -153,11 +160,14 @@ def report_layers(
     """
     dependencies = Dependencies.of(graph, preferences)
     image_size = sum(facts.layer.size for facts in layers)
+    packages = len(graph) + sum(len(facts.distributions) for facts in layers)
     return ImageReport(
         name,
         digest,
         tuple(
-            _layer_report(number, facts, graph, dependencies, image_size)
+            _files_report(number, facts, packages)
+            if isinstance(facts.recipe, FilesRecipe)
+            else _layer_report(number, facts, graph, dependencies, image_size)
             for number, facts in enumerate(layers, start=1)
         ),
     )
@@ -174,8 +184,7 @@ def _layer_report(
     if isinstance(recipe, DatabaseRecipe):
         why = f"the Nix database of {_count(len(recipe.registrations), 'store path')}"
         return LayerReport(number, facts.layer, facts.target, 1.0, why, ())
-    if isinstance(recipe, FilesRecipe):
-        return _files_report(number, facts, recipe)
+    assert isinstance(recipe, LayerRecipe), "files have a report of their own"
     members = dict.fromkeys(recipe.paths)
     triggers = dependencies.triggers(members)
     words = [
@@ -195,21 +204,32 @@ def _layer_report(
     )
 
 
-def _files_report(number: int, facts: LayerFacts, recipe: FilesRecipe) -> LayerReport:
-    number_of_files = sum(entry.sha256 is not None for entry in recipe.entries)
-    files = _count(number_of_files, "file")
-    words = [
-        f"the layer target {facts.target}" if facts.target else "",
-        f"{files} that Pants has" if recipe.sizes else "made of fields",
-    ]
+def _files_report(number: int, facts: LayerFacts, packages: int) -> LayerReport:
+    """:param packages: how many store paths and distributions of Python the image has."""
+    recipe = facts.recipe
+    assert isinstance(recipe, FilesRecipe)
+    distributions = sorted(facts.distributions, key=lambda one: (-one.size, one.name))
+    if distributions:
+        what = f"{_count(len(distributions), 'distribution')} of Python"
+        # A distribution changes as often as a store path of which nothing is known.
+        share = (1 - SHARE_OF_FIRST_PARTY) * len(distributions) / packages
+    elif recipe.sizes:
+        number_of_files = sum(entry.sha256 is not None for entry in recipe.entries)
+        what = f"{_count(number_of_files, 'file')} that Pants has"
+        share = SHARE_OF_FIRST_PARTY
+    else:
+        what = "made of fields"
+        share = 0.0
+    words = [f"the layer target {facts.target}" if facts.target else "", what, facts.why]
     return LayerReport(
         number,
         facts.layer,
         facts.target,
-        SHARE_OF_FIRST_PARTY if recipe.sizes else 0.0,
+        share,
         ": ".join(word for word in words if word),
         (),
         recipe.entries,
+        tuple(distributions),
     )
 
 
@@ -217,8 +237,13 @@ def _largest_files(entries: Sequence[FileEntry]) -> str:
     parents = {entry.parent for entry in entries}
     leaves = [entry for entry in entries if entry.path not in parents]
     leaves.sort(key=lambda entry: (-entry.size, entry.path))
-    more = f" and {len(leaves) - 3} more" if len(leaves) > 3 else ""
-    return ", ".join(entry.path for entry in leaves[:3]) + more
+    return _first([entry.path for entry in leaves])
+
+
+def _first(names: Sequence[str]) -> str:
+    """Returns three names, and how many more there are."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
 
 
 def _path_reports(

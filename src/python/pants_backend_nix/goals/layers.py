@@ -151,6 +151,8 @@ def _report(
             planned.recipe,
             "" if planned.target in (None, address) else str(planned.target),
             planned.keep,
+            planned.distributions,
+            planned.why,
         )
         for layer, planned in zip(layers, plan.layers)
     ]

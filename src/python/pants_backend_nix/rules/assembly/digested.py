@@ -109,6 +109,8 @@ async def _file_layers(target: Target) -> tuple[PlannedLayer, ...]:
             layer.contents,
             target=layer.target.address,
             environment=EnvironmentNameRequest.from_target(layer.target),
+            distributions=layer.distributions,
+            why=layer.why,
         )
         for layer in found.layers
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Iterable, Optional, Sequence
 
 from nixoci.errors import InvalidInputError
+from nixoci.layering.distributions import DistributionSize
 from nixoci.layering.files import FileCollisionError, FileGroup, layers_of_files
 from nixoci.recipe.accounts import Accounts
 from nixoci.recipe.files import FileEntry as Entry
@@ -64,14 +65,14 @@ class FileLayersRequest:
 class FileLayer:
     """:param contents: a tree of the contents, each named by its SHA-256.
     :param target: that it belongs to.
-    :param distributions: of Python in it, as `name version`.
+    :param distributions: of Python in it.
     :param why: they are in a layer of their own.
     """
 
     recipe: FilesRecipe
     contents: Digest
     target: Target
-    distributions: tuple[str, ...] = ()
+    distributions: tuple[DistributionSize, ...] = ()
     why: str = ""
 
 
@@ -91,7 +92,7 @@ class _Part:
 
     group: FileGroup
     rank: int
-    distributions: tuple[str, ...] = ()
+    distributions: tuple[DistributionSize, ...] = ()
     why: str = ""
 
 

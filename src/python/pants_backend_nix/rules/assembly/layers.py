@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Iterable, Mapping, Optional, Union
 
 from nixoci.image.image import History
 from nixoci.layering.contents import Contents, recipes, require_closed
+from nixoci.layering.distributions import DistributionSize
 from nixoci.layering.preferences import Preferences
 from nixoci.recipe.files import FilesRecipe
 from nixoci.recipe.layer import ROOT, LayerRecipe, Permission
@@ -59,6 +60,7 @@ class PlannedLayer:
     :param keep: its bytes, since they could not be made again.
     :param target: the layer target that it belongs to; None for a Nix database.
     :param environment: of that target, or of the image.
+    :param distributions: of Python that its files are of; `why`, these are a layer.
     """
 
     recipe: Recipe
@@ -68,6 +70,8 @@ class PlannedLayer:
     keep: bool = False
     target: Optional[Address] = None
     environment: EnvironmentNameRequest = THIS_MACHINE
+    distributions: tuple[DistributionSize, ...] = ()
+    why: str = ""
 
 
 @dataclass(frozen=True)

@@ -74,13 +74,13 @@ class TreePart:
     """What one layer has of the tree.
 
     :param name: what it is, for people: `requirements`, a distribution, `libraries`, `sources`.
-    :param distributions: in it, as `name version`.
+    :param distributions: in it.
     :param why: it is a layer of its own.
     """
 
     name: str
     entries: tuple[Entry, ...]
-    distributions: tuple[str, ...] = ()
+    distributions: tuple[DistributionSize, ...] = ()
     why: str = ""
 
 
@@ -166,33 +166,25 @@ def _requirement_parts(
             places[f"{request.place}/{place}"] = one.name
     groups: dict[Optional[str], list[Entry]] = {}
     for path, entry in files.items():
-        groups.setdefault(places.get(_module_of(path), None), []).append(entry)
-    versions = {one.name: one.version for one in requirements.installed.distributions}
-    apart = distributions_apart(
-        [
-            DistributionSize(name, versions[name], sum(entry.size for entry in group))
-            for name, group in groups.items()
-            if name is not None
-        ],
-        request.room,
-        request.rates,
-    )
+        groups.setdefault(places.get(_module_of(path)), []).append(entry)
+    sizes = {
+        one.name: DistributionSize(
+            one.name, one.version, sum(entry.size for entry in groups.get(one.name, ()))
+        )
+        for one in requirements.installed.distributions
+    }
+    apart = distributions_apart(list(sizes.values()), request.room, request.rates)
     alone = {one.name for one in apart}
     rest = [entry for name, group in groups.items() if name not in alone for entry in group]
     return (
         *(
-            TreePart(
-                f"{one.name} {versions[one.name]}",
-                tuple(groups[one.name]),
-                (f"{one.name} {versions[one.name]}",),
-                _why(one),
-            )
+            TreePart(one.name, tuple(groups[one.name]), (sizes[one.name],), _why(one))
             for one in sorted(apart, key=lambda one: one.name)
         ),
         TreePart(
             "requirements",
             (*_environment_files(environment, owner), *rest),
-            tuple(f"{name} {version}" for name, version in versions.items() if name not in alone),
+            tuple(size for name, size in sizes.items() if name not in alone),
         ),
     )
 

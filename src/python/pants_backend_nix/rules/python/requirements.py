@@ -72,7 +72,7 @@ async def _laid_out(request: RequirementsRequest) -> Digest:
             ),
             additional_input_digest=await merge((pex.digest, platforms.digest)),
             output_directories=(TREE,),
-            description=f"Lay out the requirements of {request.origin}",
+            description=f"Lay out requirements for {request.place}",
         ),
         environment,
     )
