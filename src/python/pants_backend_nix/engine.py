@@ -23,7 +23,7 @@ from pants.backend.python.goals.package_pex_binary import (
     PexFromTargetsRequestForBuiltPackage,
 )
 from pants.backend.python.util_rules.pex import Pex, PexRequest
-from pants.backend.python.util_rules.pex_cli import PexCliProcess, PexPEX
+from pants.backend.python.util_rules.pex_cli import PexCliProcess
 from pants.backend.python.util_rules.pex_from_targets import PexFromTargetsRequest
 from pants.backend.python.util_rules.python_sources import (
     PythonSourceFiles,
@@ -140,7 +140,7 @@ THIS_MACHINE = EnvironmentNameRequest(
 if PANTS_SEMVER.release >= (2, 30):
     from pants.backend.python.goals.package_pex_binary import package_pex_binary
     from pants.backend.python.util_rules.pex import create_pex
-    from pants.backend.python.util_rules.pex_cli import download_pex_pex, setup_pex_cli_process
+    from pants.backend.python.util_rules.pex_cli import setup_pex_cli_process
     from pants.backend.python.util_rules.pex_from_targets import create_pex_from_targets
     from pants.backend.python.util_rules.python_sources import (
         prepare_python_sources,
@@ -273,10 +273,6 @@ if PANTS_SEMVER.release >= (2, 30):
         """Builds a PEX file."""
         return await create_pex(request, **implicitly({environment: EnvironmentName}))
 
-    async def pex_program(environment: EnvironmentName) -> PexPEX:
-        """Returns pex itself."""
-        return await download_pex_pex(**implicitly({environment: EnvironmentName}))
-
     async def run_pex(
         request: PexCliProcess, environment: EnvironmentName
     ) -> FallibleProcessResult:
@@ -374,9 +370,6 @@ else:
 
     async def built_pex(request: PexRequest, environment: EnvironmentName) -> Pex:
         return await Get(Pex, {request: PexRequest, environment: EnvironmentName})
-
-    async def pex_program(environment: EnvironmentName) -> PexPEX:
-        return await Get(PexPEX, EnvironmentName, environment)
 
     async def run_pex(
         request: PexCliProcess, environment: EnvironmentName

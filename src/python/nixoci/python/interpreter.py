@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import tempfile
 from typing import Any, Mapping, Sequence
 
 from nixoci.errors import InvalidInputError, NixOciError
@@ -16,6 +15,19 @@ from nixoci.store.path import StorePath
 
 #: Facts about the machine that looked, and not about the interpreter.
 _OF_THE_MACHINE = frozenset({"platform_release", "platform_version"})
+
+
+#: What an interpreter says of itself.
+_DESCRIBE = """\
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from packaging.markers import default_environment
+from packaging.tags import sys_tags
+print(json.dumps({
+    "compatible_tags": [str(tag) for tag in sys_tags()],
+    "marker_environment": default_environment(),
+}))
+"""
 
 
 class InterpreterFailedError(NixOciError):
@@ -100,25 +112,24 @@ def find_interpreter(nix: Nix, places: Sequence[str]) -> str:
     raise InterpreterMissingError(places)
 
 
-def describe_interpreter(nix: Nix, interpreter: str, pex: str) -> bytes:
+def describe_interpreter(nix: Nix, interpreter: str, library: str) -> bytes:
     """Returns what an interpreter is, as JSON: its path, and its *complete platform*.
 
     That is what pex calls the tags of the wheels that it takes, and the values of environment markers.
 
-    :param pex: the pex program, a PEX file, which the interpreter runs to look at itself.
-    :raises InterpreterFailedError: it does not run here, or cannot run pex.
+    :param library: a directory with the package `packaging`, which the interpreter asks about itself.
+    :raises InterpreterFailedError: it does not run here, or is no Python that `packaging` is for.
     """
-    with tempfile.TemporaryDirectory() as directory:
-        output = run_interpreter(
-            nix,
-            interpreter,
-            (os.path.abspath(pex), "interpreter", "inspect", "--markers", "--tags"),
-            environment={"PEX_SCRIPT": "pex3", "PEX_ROOT": directory, "PEX_PYTHON": interpreter},
-        )
+    output = run_interpreter(
+        nix,
+        interpreter,
+        # It must not write bytecode into the store, as a user who can would let it.
+        ("-I", "-S", "-B", "-c", _DESCRIBE, os.path.abspath(library)),
+    )
     try:
         platform = parse_platform(output)
     except InvalidInputError as error:
-        raise InterpreterFailedError(interpreter, f"pex says nothing of use of it: {error}") from None
+        raise InterpreterFailedError(interpreter, f"it is no Python: {error}") from None
     return canonical_json("interpreter", {"path": interpreter, "platform": platform})
 
 

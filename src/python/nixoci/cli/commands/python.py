@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 def interpreter_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("places", nargs="+", help="files in valid store paths; the first that is there")
-    command.add_argument("--pex", required=True, metavar="FILE", help="the pex program")
+    command.add_argument(
+        "--library", required=True, metavar="DIRECTORY", help="has the Python package `packaging`"
+    )
     add_output(command)
 
 
@@ -25,7 +27,7 @@ def interpreter(options: argparse.Namespace) -> None:
     nix = find_nix(options)
     nix.require_valid([store_path_of(place) for place in options.places])
     place = find_interpreter(nix, options.places)
-    write_output(options.output, describe_interpreter(nix, place, options.pex))
+    write_output(options.output, describe_interpreter(nix, place, options.library))
 
 
 def distributions_options(command: argparse.ArgumentParser) -> None:

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
+import packaging
 from nixoci.errors import InvalidInputError
-from nixoci.python.interpreter import language_version, parse_interpreter, parse_platform, platform_file
+from nixoci.python.interpreter import (
+    language_version,
+    parse_interpreter,
+    parse_platform,
+    platform_file,
+)
 from nixoci.store.path import STORE_DIR
 from pants.backend.python.util_rules.pex import CompletePlatforms
 from pants.engine.fs import FileContent
@@ -15,9 +23,7 @@ from pants_backend_nix.engine import (
     EnvironmentNameRequest,
     contents,
     create,
-    environment_named,
     implicitly,
-    pex_program,
     rule,
 )
 from pants_backend_nix.errors import NixImageError
@@ -27,6 +33,9 @@ from pants_backend_nix.targets.evaluated import NixPackage
 
 #: The file with the complete platform of an interpreter, in the tree of `Interpreter.platforms`.
 _PLATFORM = "platform.json"
+
+#: The directory of what that is found with, in sandboxes.
+_LIBRARY = "library"
 
 
 @dataclass(frozen=True)
@@ -85,6 +94,16 @@ async def _said_by_pex(request: InterpreterRequest) -> Interpreter:
     return Interpreter(request.path, "", version, request.platforms, ())
 
 
+def _library() -> list[FileContent]:
+    """Returns the package `packaging`, which the interpreter of an image asks about itself."""
+    (directory,) = packaging.__path__
+    files = [name for name in sorted(os.listdir(directory)) if name.endswith(".py")]
+    return [
+        FileContent(f"{_LIBRARY}/packaging/{name}", Path(directory, name).read_bytes())
+        for name in files
+    ]
+
+
 @rule(desc="Look at interpreter")
 async def find_interpreter(request: InterpreterRequest) -> Interpreter:
     if request.path.startswith(f"{STORE_DIR}/"):
@@ -99,14 +118,12 @@ async def find_interpreter(request: InterpreterRequest) -> Interpreter:
         places = [f"{path}{request.path}" for package in holders for path in package.paths]
     if not holders:
         return await _said_by_pex(request)
-    environment = await environment_named(request.environment)
-    pex = await pex_program(environment)
     step = await run_store_step(
         StoreStep(
             CoreRun(
-                ("python-interpreter", f"--pex={pex.exe}", "--output=interpreter.json", *places),
+                ("python-interpreter", f"--library={_LIBRARY}", "--output=interpreter.json", *places),
                 f"Look at {places[0]}",
-                pex.digest,
+                await create(_library()),
                 output="interpreter.json",
                 environment=request.environment,
             ),
