@@ -41,6 +41,8 @@ let
     pcre2 = { packages = [ "libpcre2-8-0" ]; };
     selinux = { packages = [ "libselinux1" ]; inputs = [ pcre2 ]; };
     gcc-lib = { packages = [ "libgcc-s1" ]; };
+    # As in the `lib` of nixpkgs' gcc.
+    stdcxx = { packages = [ "libstdc++6" "libgcc-s1" ]; };
     zlib = { packages = [ "zlib1g" ]; };
     expat = { packages = [ "libexpat1" ]; };
     openssl = { packages = [ "libssl3" ]; };

@@ -1,4 +1,4 @@
-"""The monorepo of `examples/web`, with Debian's Python in place of that of nixpkgs; its service runs."""
+"""Examples of web services, with Debian's Python in place of that of nixpkgs; they run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
-from typing import Iterator, Union
+from typing import Iterator, Sequence, Union
 from urllib.request import ProxyHandler, build_opener
 
 from tests.integration.support.closures import materialize_debian_closure
@@ -17,7 +17,7 @@ from tests.integration.support.engines import Docker, Podman
 from tests.integration.support.monorepo import Monorepo
 from tests.integration.support.tools import tool
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "web"
+EXAMPLES = Path(__file__).parents[3] / "examples"
 
 #: What is different in BUILD.
 _CHANGES = (
@@ -31,15 +31,27 @@ class ServiceFailedError(Exception):
 
 
 def write_web_example(repository: Monorepo) -> Path:
-    """Writes the example to where it is in this repository, too, and returns the directory."""
-    directory = repository.root / "examples" / "web"
+    """Writes `examples/web` to where it is in this repository, too, and returns the directory."""
+    return _write_example(repository, "web", _CHANGES)
+
+
+def write_service_example(repository: Monorepo) -> Path:
+    """Likewise `examples/service`, for Python 3.11, which Debian has."""
+    return _write_example(repository, "service", (*_CHANGES, ("==3.12.*", "==3.11.*")))
+
+
+def _write_example(
+    repository: Monorepo, name: str, changes: Sequence[tuple[str, str]]
+) -> Path:
+    example = EXAMPLES / name
+    directory = repository.root / "examples" / name
     directory.mkdir(parents=True)
-    for source in EXAMPLE.glob("*.py"):
+    for source in (*example.glob("*.py"), *example.glob("requirements.*")):
         shutil.copyfile(source, directory / source.name)
     (directory / "default.nix").write_text("import ./debian\n")
     materialize_debian_closure(directory / "debian")
-    targets = (EXAMPLE / "BUILD").read_text()
-    for old, new in _CHANGES:
+    targets = (example / "BUILD").read_text()
+    for old, new in changes:
         assert old in targets
         targets = targets.replace(old, new)
     (directory / "BUILD").write_text(targets)

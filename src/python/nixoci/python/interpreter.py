@@ -13,19 +13,26 @@ from nixoci.json_output import canonical_json
 from nixoci.store.nix import Nix
 from nixoci.store.path import StorePath
 
-#: Facts about the machine that looked, and not about the interpreter.
-_OF_THE_MACHINE = frozenset({"platform_release", "platform_version"})
-
-
-#: What an interpreter says of itself.
+#: What an interpreter says of itself; environment markers are those of PEP 508.
 _DESCRIBE = """\
-import json, sys
+import json, os, platform, sys
 sys.path.insert(0, sys.argv[1])
-from packaging.markers import default_environment
 from packaging.tags import sys_tags
+version = sys.implementation.version
+stage = "" if version.releaselevel == "final" else version.releaselevel[0] + str(version.serial)
 print(json.dumps({
     "compatible_tags": [str(tag) for tag in sys_tags()],
-    "marker_environment": default_environment(),
+    "marker_environment": {
+        "implementation_name": sys.implementation.name,
+        "implementation_version": "%d.%d.%d" % version[:3] + stage,
+        "os_name": os.name,
+        "platform_machine": platform.machine(),
+        "platform_python_implementation": platform.python_implementation(),
+        "platform_system": platform.system(),
+        "python_full_version": platform.python_version(),
+        "python_version": ".".join(platform.python_version_tuple()[:2]),
+        "sys_platform": sys.platform,
+    },
 }))
 """
 
@@ -146,9 +153,7 @@ def _complete_platform(document: Mapping[str, Any]) -> dict[str, Any]:
     get_field(markers, "python_full_version", str)
     return {
         "compatible_tags": get_list(document, "compatible_tags", str),
-        "marker_environment": {
-            name: value for name, value in markers.items() if name not in _OF_THE_MACHINE
-        },
+        "marker_environment": markers,
     }
 
 
