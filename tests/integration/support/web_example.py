@@ -25,6 +25,17 @@ _CHANGES = (
     ('"flake.lock"', '"debian/**"'),
 )
 
+#: And in that of `examples/service`: the loader of Debian's glibc does not look where it is itself.
+_SERVICE_CHANGES = (
+    ("==3.12.*", "==3.11.*"),
+    ("{stdcxx}/lib", "{stdcxx}/lib:{glibc}/lib"),
+    ('packages=[":python", ":stdcxx"]', 'packages=[":python", ":stdcxx", ":glibc"]'),
+    (
+        "nix_layer(",
+        'nix_package(name="glibc", source="default.nix", attr="glibc", dependencies=[":nix"])\n\nnix_layer(',
+    ),
+)
+
 
 class ServiceFailedError(Exception):
     """The service of a container ended before it listened; the message has what it said."""
@@ -37,7 +48,7 @@ def write_web_example(repository: Monorepo) -> Path:
 
 def write_service_example(repository: Monorepo) -> Path:
     """Likewise `examples/service`, for Python 3.11, which Debian has."""
-    return _write_example(repository, "service", (*_CHANGES, ("==3.12.*", "==3.11.*")))
+    return _write_example(repository, "service", (*_CHANGES, *_SERVICE_CHANGES))
 
 
 def _write_example(
