@@ -273,14 +273,11 @@ if PANTS_SEMVER.release >= (2, 30):
         """Builds a PEX file."""
         return await create_pex(request, **implicitly({environment: EnvironmentName}))
 
-    async def run_pex(
-        request: PexCliProcess, environment: EnvironmentName
-    ) -> FallibleProcessResult:
-        """Runs pex; any exit status is a result."""
-        process = await setup_pex_cli_process(
+    async def pex_process(request: PexCliProcess, environment: EnvironmentName) -> Process:
+        """Returns the process that runs pex."""
+        return await setup_pex_cli_process(
             request, **implicitly({environment: EnvironmentName})
         )
-        return await run_fallible(process, environment)
 
     async def python_sources_of(request: PythonSourceFilesRequest) -> Digest:
         """Returns sources of Python and resources, without their source roots."""
@@ -371,11 +368,8 @@ else:
     async def built_pex(request: PexRequest, environment: EnvironmentName) -> Pex:
         return await Get(Pex, {request: PexRequest, environment: EnvironmentName})
 
-    async def run_pex(
-        request: PexCliProcess, environment: EnvironmentName
-    ) -> FallibleProcessResult:
-        process = await Get(Process, {request: PexCliProcess, environment: EnvironmentName})
-        return await run_fallible(process, environment)
+    async def pex_process(request: PexCliProcess, environment: EnvironmentName) -> Process:
+        return await Get(Process, {request: PexCliProcess, environment: EnvironmentName})
 
     async def python_sources_of(request: PythonSourceFilesRequest) -> Digest:
         sources = await Get(PythonSourceFiles, PythonSourceFilesRequest, request)

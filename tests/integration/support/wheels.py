@@ -41,7 +41,12 @@ def service_wheels() -> Path:
 def wheel_options(*directories: Path) -> tuple[str, ...]:
     """Returns options with which Pants finds wheels in these directories, and nowhere else."""
     links = [directory.as_uri() for directory in directories]
-    return (f"--python-repos-find-links={links}", "--python-repos-indexes=[]")
+    return (
+        f"--python-repos-find-links={links}",
+        "--python-repos-indexes=[]",
+        # That which is part of Pex; another one would have to be fetched.
+        "--python-pip-version=20.3.4-patched",
+    )
 
 
 def write_wheel(

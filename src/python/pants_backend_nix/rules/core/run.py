@@ -63,7 +63,7 @@ from pants_backend_nix.rules.core.zipapp import pack_zipapp
 
 #: Milliseconds for which a remote cache is asked before a step is started here as well. A lookup that
 #: misses does not wait it out; a step that ends at once with "not valid" must not win against a hit.
-_SPECULATION_DELAY = 15_000
+SPECULATION_DELAY = 15_000
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ def _process(
         output_directories=() if request.directory is None else (request.directory,),
         append_only_caches={tools.cache: TOOLS_CACHE} if tools else {},
         cache_scope=cache_scope,
-        remote_cache_speculation_delay_millis=_SPECULATION_DELAY + 2 * request.attempt + retry,
+        remote_cache_speculation_delay_millis=SPECULATION_DELAY + 2 * request.attempt + retry,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Union
 
 from nixoci.python.distributions import Installed, data_directories
@@ -19,11 +19,12 @@ from pants_backend_nix.engine import (
     environment_named,
     implicitly,
     merge,
+    pex_process,
     rule,
-    run_pex,
+    run_fallible,
 )
 from pants_backend_nix.errors import NixImageError
-from pants_backend_nix.rules.core.run import CoreRun, run_core
+from pants_backend_nix.rules.core.run import SPECULATION_DELAY, CoreRun, run_core
 from pants_backend_nix.rules.python.bytecode import BytecodeRequest, compile_modules
 from pants_backend_nix.rules.python.interpreter import Interpreter
 from pants_backend_nix.rules.python.parts import PexParts
@@ -59,7 +60,7 @@ async def _laid_out(request: RequirementsRequest) -> Digest:
     environment = await environment_named(parts.environment)
     pex = await built_pex(parts.requirements, environment)
     platforms = request.interpreter.platforms
-    result = await run_pex(
+    process = await pex_process(
         PexCliProcess(
             subcommand=("venv", "create"),
             extra_args=(
@@ -75,6 +76,9 @@ async def _laid_out(request: RequirementsRequest) -> Digest:
             description=f"Lay out requirements for {request.place}",
         ),
         environment,
+    )
+    result = await run_fallible(
+        replace(process, remote_cache_speculation_delay_millis=SPECULATION_DELAY), environment
     )
     if result.exit_code:
         raise NixImageError(
