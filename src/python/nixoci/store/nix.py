@@ -7,8 +7,10 @@ import re
 import subprocess
 import time
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from nixoci.errors import InvalidInputError, NixOciError
+from nixoci.store.case_hack import CASE_HACK
 from nixoci.store.path import StorePath
 
 # A digest asks Nix one question; what other questions need is imported where they are asked.
@@ -161,6 +163,31 @@ class Nix:
             query = parse_qs(urlsplit(remote).query.replace("+", "%2B"))
             return query.get("root", [""])[-1].rstrip("/")
         return ""
+
+    def has_case_hack(self) -> bool:
+        """Whether names on the disk of its store may have the suffix of `nixoci.store.case_hack`.
+
+        Nix is asked once, by a NAR that it makes, which has the same answer in every version.
+        """
+        return self._has_case_hack
+
+    @cached_property
+    def _has_case_hack(self) -> bool:
+        import tempfile
+
+        name = f"a{CASE_HACK}1"
+        try:
+            with tempfile.TemporaryDirectory() as directory:
+                # Newer versions follow no links on the way, and macOS has one to its temporary files.
+                directory = os.path.realpath(directory)
+                with open(os.path.join(directory, name), "wb"):
+                    pass
+                return name.encode() not in self.run(("nix-store", "--dump", directory))
+        except OSError as error:
+            raise NixOciError(
+                "Nix is asked for its setting `use-case-hack` with a temporary file, which cannot be made: "
+                f"{error.strerror or error}. Set TMPDIR to a directory that can be written to."
+            ) from None
 
     def words(self, arguments: Sequence[str]) -> tuple[str, ...]:
         """Returns the words of a command: the program's path, its arguments, and the settings."""
