@@ -29,7 +29,13 @@ from tests.nixoci.store.case_hack_support import (
     restore,
 )
 from tests.nixoci.store.nix_support import environment
-from tests.nixoci.tar.tar_support import Node, temporary_directory, write_tree
+from tests.nixoci.tar.tar_support import (
+    File,
+    Link,
+    Node,
+    temporary_directory,
+    write_tree,
+)
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
@@ -116,6 +122,28 @@ def test_nix_knows_its_setting(tmp_path: Path) -> None:
     assert file.has_case_hack()
     assert replace(plain, settings=(("use-case-hack", "true"),)).has_case_hack()
     assert not replace(file, settings=(("use-case-hack", "false"),)).has_case_hack()
+
+
+def test_a_file_is_found_by_its_true_name(tmp_path: Path) -> None:
+    """Also through links, whose targets are true names; where nothing has a suffix Nix is not asked."""
+    path, other = (f"/nix/store/{digit * 32}-tree" for digit in "12")
+    tree: Node = {
+        b"A": {b"f": File(b"capital")},
+        b"a": {b"F": File(b"other"), b"f": File(b"small"), b"up": Link(b"../ab/c")},
+        b"ab": {b"C": File(), b"c": Link(f"{other}/a/f".encode())},
+    }
+    os.makedirs(f"{tmp_path}/plain/nix/store")
+    for place in (path, other):
+        write_tree(os.fsencode(f"{tmp_path}/plain{place}"), tree)
+        restore(dump(f"{tmp_path}/plain{place}"), f"{tmp_path}/hacked{place}")
+    assert f"a{CASE_HACK}1" in os.listdir(f"{tmp_path}/hacked{path}")
+    programs = Nix.find(environment(tmp_path)).directory
+    for name, directory in (("plain", "/no/such/programs"), ("hacked", programs)):
+        environ = {**environment(tmp_path), "NIX_CONFIG": HACKED}
+        nix = Nix(directory, {**environ, "NIX_REMOTE": f"{tmp_path}/{name}"})
+        for file, content in {"A/f": "capital", **dict.fromkeys(("a/f", "a/up", "ab/c"), "small")}.items():
+            assert Path(nix.location(f"{path}/{file}")).read_text() == content
+        assert not os.path.exists(nix.location(f"{path}/b/f"))
 
 
 def test_nix_is_asked_once(tmp_path: Path) -> None:
