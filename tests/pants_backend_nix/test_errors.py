@@ -19,6 +19,7 @@ let text = name: attributes: script: derivation (attributes // {
 
   one-tree = text "one-tree" { } "/bin/mkdir -p $out/etc; echo 1 > $out/etc/passwd";
   other-tree = text "other-tree" { } "/bin/mkdir -p $out/etc; echo 2 > $out/etc/passwd";
+  deleting = text "deleting" { } "/bin/mkdir -p $out/etc; echo > $out/etc/.wh.passwd";
   large = text "large" { } "/usr/bin/head -c 200000 /dev/zero > $out";
   throws = throw "this is Nix's own message";
   fails = text "fails" { } "echo the last words of the build; exit 3";
@@ -157,6 +158,16 @@ def test_duplicate_destination(errors: Packager) -> None:
     )
     assert "/etc/passwd" in text and "-one-tree" in text and "-other-tree" in text
     assert "`copy_to_root`" in text and "DIR:one" in text and "DIR:other" in text
+
+
+@pytest.mark.parametrize("field", ["packages", "copy_to_root"])
+def test_file_that_would_delete_another(errors: Packager, field: str) -> None:
+    """The error names the file and the package, and says how to do without it."""
+    package = 'nix_package(name="p", source="default.nix", attr="deleting")\n'
+    text = errors.error(f'{package}nix_image(name="image", {field}=[":p"])')
+    assert "-deleting/etc/.wh.passwd would delete files in the image" in text
+    assert "DIR:p" in text and "`excludes`" in text
+    errors.descriptor(f'{package}nix_image(name="image", {field}=[":p"], excludes=["**/.wh.*"])')
 
 
 def test_full_disk(errors: Packager) -> None:

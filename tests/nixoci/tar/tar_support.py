@@ -13,8 +13,13 @@ from typing import Dict, Iterator, Mapping, Union
 
 from hypothesis import strategies as st
 from nixoci.recipe.layer import DIALECTS, ROOT, LayerRecipe, RecipeEntry
+from nixoci.store.case_hack import without_case_hack
 from nixoci.store.path import StorePath
 from nixoci.tar.pack import write_tar
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nixoci.store.case_hack import HasCaseHack
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,15 @@ def write_tree(path: bytes, node: Node) -> None:
         os.chmod(path, DIRECTORY_MODE)
 
 
+def as_in_nar(node: Node) -> Node:
+    """`node` with the modes that Nix gives to what comes out of a NAR."""
+    if isinstance(node, File):
+        return File(node.content, 0o555 if node.mode & stat.S_IXUSR else 0o444)
+    if isinstance(node, Link):
+        return node
+    return {name: as_in_nar(child) for name, child in node.items()}
+
+
 def write_store(root: str, trees: Mapping[StorePath, Node]) -> None:
     """Puts store paths into a store whose root is `root`."""
     os.makedirs(f"{root}/nix/store", exist_ok=True)
@@ -116,10 +130,14 @@ def snapshot(path: bytes) -> Snapshot:
     return found
 
 
-def tar_bytes(recipe: LayerRecipe, store_root: str) -> bytes:
+def tar_bytes(
+    recipe: LayerRecipe, store_root: str, has_case_hack: HasCaseHack = without_case_hack
+) -> bytes:
     """The whole stream."""
     stream = io.BytesIO()
-    size = write_tar(recipe, stream.write, store_root=store_root)
+    size = write_tar(
+        recipe, stream.write, store_root=store_root, has_case_hack=has_case_hack
+    )
     assert size == len(stream.getvalue())
     return stream.getvalue()
 

@@ -4,41 +4,50 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from typing import Mapping
 
 from nixoci.json_input import get_list, parse_object
-from nixoci.recipe.globs import glob_expression
 from nixoci.recipe.layer import ROOT, LayerRecipe
+from nixoci.store.case_hack import without_case_hack
 from nixoci.tar.errors import StorePathMissingError, StorePathUnreadableError
+from nixoci.tar.excludes import excluded_by
+from nixoci.tar.names import names_in_layer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nixoci.store.case_hack import HasCaseHack
 
 
-def copied_tree(recipe: LayerRecipe, store_root: str = "") -> dict[str, bool]:
+def copied_tree(
+    recipe: LayerRecipe, store_root: str = "", has_case_hack: HasCaseHack = without_case_hack
+) -> dict[str, bool]:
     """Returns for each path in the image that the recipe copies there whether it is a directory.
 
     What it excludes is not there.
 
+    :param store_root: and `has_case_hack`, see `nixoci.tar.pack.write_tar`.
     :raises StorePathMissingError: a store path is not there. `StorePathUnreadableError` likewise.
+    :raises ReservedNameError: and `CaseHackError`, see `names_in_layer`.
     """
-    excluded = re.compile(glob_expression(recipe.excludes)) if recipe.excludes else None
+    excluded = excluded_by(recipe.excludes)
     tree: dict[str, bool] = {}
     for entry in recipe.entries:
         if entry.destination != ROOT:
             continue
-        waiting = [""]
+        # Each directory as it is in the image, and on the disk.
+        waiting = [("", store_root + entry.path)]
         while waiting:
-            directory = waiting.pop()
-            location = store_root + entry.path + directory
+            directory, location = waiting.pop()
             try:
                 with os.scandir(location) as found:
-                    for item in found:
-                        path = f"{directory}/{item.name}"
-                        if excluded is not None and excluded.fullmatch(path[1:]):
-                            continue
-                        is_directory = item.is_dir(follow_symlinks=False)
-                        tree[path] = is_directory
-                        if is_directory:
-                            waiting.append(path)
+                    items = {item.name: item for item in found}
+                below = f"{directory[1:]}/" if directory else ""
+                names = names_in_layer(entry.path, below, items, excluded, has_case_hack)
+                for name, on_disk in names.items():
+                    is_directory = items[on_disk].is_dir(follow_symlinks=False)
+                    tree[f"{directory}/{name}"] = is_directory
+                    if is_directory:
+                        waiting.append((f"{directory}/{name}", f"{location}/{on_disk}"))
             except FileNotFoundError:
                 raise StorePathMissingError(entry.path, location) from None
             except NotADirectoryError:

@@ -8,6 +8,7 @@ from nixoci.errors import InvalidInputError
 from nixoci.layer.layer import Layer
 from nixoci.layer.tar_of_recipe import pack_recipe, tar_writer
 from nixoci.processes.overlapped_hash import OverlappedSha256, may_fork
+from nixoci.store.case_hack import without_case_hack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,19 +16,21 @@ if TYPE_CHECKING:
 
     from nixoci.compression.formats import Compression
     from nixoci.recipe.recipe import Recipe
+    from nixoci.store.case_hack import HasCaseHack
 
 
 def digest_layer(
     recipe: Recipe,
     *,
     store_root: str = "",
+    has_case_hack: HasCaseHack = without_case_hack,
     contents: Optional[str] = None,
     overlap: bool = True,
     compression: Optional[Compression] = None,
 ) -> Layer:
     """Returns the layer that `recipe` makes; nothing is written anywhere.
 
-    :param store_root: see `nixoci.tar.pack.write_tar`.
+    :param store_root: and `has_case_hack`, see `nixoci.tar.pack.write_tar`.
     :param contents: directory of the contents of files, see `nixoci.tar.files.open_contents`.
     :param overlap: hash in a second process while this one packs. It starts only for layers that
         are large enough to gain from it, and never while this process has several threads.
@@ -41,13 +44,17 @@ def digest_layer(
     if compression is not None:
         from nixoci.layer.compressed import compress_layer
 
-        return compress_layer(tar_writer(recipe, store_root, contents), compression)
+        return compress_layer(
+            tar_writer(recipe, store_root, contents, has_case_hack), compression
+        )
     # Packing makes no cycles, and looking for some costs a twentieth of the time.
     collecting = gc.isenabled()
     gc.disable()
     try:
         with OverlappedSha256(overlap=overlap) as hasher:
-            size, last = pack_recipe(recipe, hasher.buffer, hasher.flush, store_root, contents)
+            size, last = pack_recipe(
+                recipe, hasher.buffer, hasher.flush, store_root, contents, has_case_hack
+            )
             digest = "sha256:" + hasher.finish(last)
     finally:
         if collecting:
@@ -60,6 +67,7 @@ def digest_layers(
     *,
     jobs: int,
     store_root: str = "",
+    has_case_hack: HasCaseHack = without_case_hack,
     weights: Optional[Sequence[int]] = None,
 ) -> list[Layer]:
     """Returns the layers of `recipes`, in their order, digested in processes of their own.
@@ -79,12 +87,17 @@ def digest_layers(
     # With few layers on many processors, a layer may have two processes of its own.
     overlap = jobs > 1 if alone else jobs >= 2 * len(recipes)
 
+    def digest(recipe: Recipe) -> Layer:
+        return digest_layer(
+            recipe, store_root=store_root, has_case_hack=has_case_hack, overlap=overlap
+        )
+
     if alone:
-        return [digest_layer(recipe, store_root=store_root, overlap=overlap) for recipe in recipes]
+        return [digest(recipe) for recipe in recipes]
     from nixoci.processes.workers import WorkerProcesses
 
     def work(index: int) -> bytes:
-        return digest_layer(recipes[index], store_root=store_root, overlap=overlap).to_json()
+        return digest(recipes[index]).to_json()
 
     tasks = [f"digests the layer of {_brief(recipe)}" for recipe in recipes]
     return [Layer.from_json(answer) for answer in WorkerProcesses(work, tasks).run(order, jobs)]

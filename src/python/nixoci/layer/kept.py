@@ -12,6 +12,7 @@ from nixoci.atomic import replace_file
 from nixoci.errors import InvalidInputError
 from nixoci.layer.layer import Layer
 from nixoci.processes.overlapped_hash import sha256
+from nixoci.store.case_hack import without_case_hack
 from nixoci.tar.output import BUFFER_SIZE
 from nixoci.tar.pack import write_all, write_tar
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from nixoci.compression.formats import Compression
     from nixoci.recipe.layer import LayerRecipe
+    from nixoci.store.case_hack import HasCaseHack
 
 #: As `wbits` of zlib: the format of gzip.
 _GZIP = 31
@@ -36,10 +38,16 @@ def is_kept(directory: Optional[str], recipe: LayerRecipe) -> bool:
     return directory is not None and os.path.exists(os.path.join(directory, kept_name(recipe)))
 
 
-def keep_layer(recipe: LayerRecipe, path: str, *, store_root: str = "") -> Layer:
+def keep_layer(
+    recipe: LayerRecipe,
+    path: str,
+    *,
+    store_root: str = "",
+    has_case_hack: HasCaseHack = without_case_hack,
+) -> Layer:
     """Writes the file that keeps the layer of `recipe`, and returns the layer.
 
-    :param store_root: see `nixoci.tar.pack.write_tar`.
+    :param store_root: and `has_case_hack`, see `nixoci.tar.pack.write_tar`.
     :raises StoreReadError: and others, as `nixoci.layer.digest.digest_layer`.
     :raises OutputError: the file cannot be written.
     """
@@ -52,7 +60,7 @@ def keep_layer(recipe: LayerRecipe, path: str, *, store_root: str = "") -> Layer
             hasher.update(part)
             file.write(compressor.compress(part))
 
-        size = write_tar(recipe, write, store_root=store_root)
+        size = write_tar(recipe, write, store_root=store_root, has_case_hack=has_case_hack)
         file.write(compressor.flush())
     digest = "sha256:" + hasher.hexdigest()
     return Layer(digest, size, digest)

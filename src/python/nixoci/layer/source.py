@@ -133,7 +133,13 @@ class LayerSource:
                 return written
         self.realise(recipe.paths)
         require_recorded_contents(self._nix, recipe)
-        return write_layer(recipe, layer, write, store_root=self._nix.store_root)
+        return write_layer(
+            recipe,
+            layer,
+            write,
+            store_root=self._nix.store_root,
+            has_case_hack=self._nix.has_case_hack,
+        )
 
     def realise(self, paths: Sequence[StorePath]) -> None:
         """Makes `paths` valid.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nixoci.recipe.layer import LayerRecipe
+from nixoci.store.case_hack import without_case_hack
 from nixoci.tar.output import BUFFER_SIZE
 from nixoci.tar.pack import pack
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Callable, Optional
 
     from nixoci.recipe.recipe import Recipe
+    from nixoci.store.case_hack import HasCaseHack
     from nixoci.tar.output import Flush
 
 
@@ -20,13 +22,16 @@ def pack_recipe(
     flush: Flush,
     store_root: str,
     contents: Optional[str],
+    has_case_hack: HasCaseHack = without_case_hack,
 ) -> tuple[int, memoryview]:
     """As `nixoci.tar.pack.pack`, for a recipe of any kind.
 
     :param contents: directory of the contents of files, see `nixoci.tar.files`.
     """
     if isinstance(recipe, LayerRecipe):
-        return pack(recipe, buffer, flush, store_root=store_root)
+        return pack(
+            recipe, buffer, flush, store_root=store_root, has_case_hack=has_case_hack
+        )
     # Most layers are of store paths; what the other kinds need is only loaded for them.
     from nixoci.recipe.files import FilesRecipe
 
@@ -40,7 +45,10 @@ def pack_recipe(
 
 
 def tar_writer(
-    recipe: Recipe, store_root: str, contents: Optional[str]
+    recipe: Recipe,
+    store_root: str,
+    contents: Optional[str],
+    has_case_hack: HasCaseHack = without_case_hack,
 ) -> Callable[[Callable[[memoryview], object]], None]:
     """Returns a function that streams the tar of `recipe`."""
 
@@ -51,7 +59,7 @@ def tar_writer(
             write(full)
             return buffer
 
-        _, last = pack_recipe(recipe, buffer, flush, store_root, contents)
+        _, last = pack_recipe(recipe, buffer, flush, store_root, contents, has_case_hack)
         write(last)
 
     return write_tar

@@ -6,6 +6,7 @@ from nixoci.layer.mismatch import LayerMismatchError
 from nixoci.layer.tar_of_recipe import pack_recipe, tar_writer
 from nixoci.processes.overlapped_hash import sha256
 from nixoci.recipe.layer import LayerRecipe
+from nixoci.store.case_hack import without_case_hack
 from nixoci.tar.output import BUFFER_SIZE
 from nixoci.tar.pack import write_all
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from nixoci.layer.layer import Layer
     from nixoci.recipe.files import FileEntry
     from nixoci.recipe.recipe import Recipe
+    from nixoci.store.case_hack import HasCaseHack
 
 
 def write_layer(
@@ -24,11 +26,13 @@ def write_layer(
     write: Callable[[memoryview], object],
     *,
     store_root: str = "",
+    has_case_hack: HasCaseHack = without_case_hack,
     contents: Optional[str] = None,
 ) -> int:
     """Streams the bytes of `layer` and verifies them before the last of them leave.
 
-    :param write: see `tar.write_tar`. It never gets all of a stream that is not the layer's, nor
+    :param store_root: and `has_case_hack`, see `nixoci.tar.pack.write_tar`.
+    :param write: see there. It never gets all of a stream that is not the layer's, nor
         more than `layer.size` bytes.
     :returns: bytes written, which are `layer.size`.
     :raises LayerMismatchError: the bytes differ from what was recorded.
@@ -39,13 +43,13 @@ def write_layer(
     layer.require_known_form()
 
     def changed() -> tuple[str, ...]:
-        return _changed(recipe, store_root, contents)
+        return _changed(recipe, store_root, contents, has_case_hack)
 
     if layer.compression is not None:
         from nixoci.layer.compressed import write_compressed_layer
 
         return write_compressed_layer(
-            tar_writer(recipe, store_root, contents), layer, write, changed
+            tar_writer(recipe, store_root, contents, has_case_hack), layer, write, changed
         )
     hasher = sha256()
     buffer = memoryview(bytearray(BUFFER_SIZE))
@@ -61,7 +65,7 @@ def write_layer(
         written += len(full)
         return buffer
 
-    size, last = pack_recipe(recipe, buffer, flush, store_root, contents)
+    size, last = pack_recipe(recipe, buffer, flush, store_root, contents, has_case_hack)
     hasher.update(last)
     digest = "sha256:" + hasher.hexdigest()
     if size != layer.size or digest != layer.digest:
@@ -70,7 +74,9 @@ def write_layer(
     return size
 
 
-def _changed(recipe: Recipe, store_root: str, contents: Optional[str]) -> tuple[str, ...]:
+def _changed(
+    recipe: Recipe, store_root: str, contents: Optional[str], has_case_hack: HasCaseHack
+) -> tuple[str, ...]:
     """Returns what is not as the recipe says: store paths, or paths in the image."""
     if isinstance(recipe, LayerRecipe):
         from nixoci.store.nar import nar_hash
@@ -78,7 +84,7 @@ def _changed(recipe: Recipe, store_root: str, contents: Optional[str]) -> tuple[
         return tuple(
             entry.path
             for entry in recipe.entries
-            if nar_hash(store_root + entry.path) != entry.nar_hash
+            if nar_hash(store_root + entry.path, has_case_hack) != entry.nar_hash
         )
     from nixoci.recipe.files import FilesRecipe
 

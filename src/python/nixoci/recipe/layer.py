@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 #: Version of the recipe's JSON form *and* of the byte layout that `nixoci.tar.pack` gives it. It grows
 #: when the bytes of any layer change, so that no cached digest of the old layout is taken.
-RECIPE_VERSION = 1
+RECIPE_VERSION = 2
 
 #: The destination of a path that is copied to the root of the image.
 ROOT = "/"
@@ -64,7 +64,7 @@ class Permission:
 
     :param path: a Python regular expression that must match a whole absolute path in the image,
         e.g. `/etc/shadow` or `/nix/store/[^/]+/bin/.*`.
-    :param mode: permission bits (0 to 0o7777), or None to keep those of the store. Symbolic links
+    :param mode: permission bits (0 to 0o7777), or None to keep those that it has. Symbolic links
         keep theirs in the dialect `oci`.
     :param uid: numeric user, or None to keep the layer's. `gid`, `uname`, `gname` likewise.
     :param capabilities: those that regular files have, see `capability_names`; empty to keep them as

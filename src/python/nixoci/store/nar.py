@@ -1,7 +1,8 @@
 """NAR hashes: what Nix says two equal store paths have in common.
 
 The serialisation is that of Nix's `dumpPath` (libutil/archive.cc): strings with their length, 64
-bits little-endian, padded to 8 bytes; of metadata only the kind of a file and its executable bit.
+bits little-endian, padded to 8 bytes; of metadata only the kind of a file and its executable bit. Names
+are the true ones, see `nixoci.store.case_hack`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,17 @@ from dataclasses import dataclass
 from typing import Callable
 
 from nixoci.errors import NixOciError
+from nixoci.store.case_hack import (
+    NoTrueNameError,
+    by_true_name,
+    true_names,
+    without_case_hack,
+)
 from nixoci.store.hashes import to_sri
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from nixoci.store.case_hack import HasCaseHack
 
 _BUFFER_SIZE = 256 * 1024
 
@@ -42,16 +53,17 @@ class Nar:
     size: int
 
 
-def nar_hash(path: str) -> str:
+def nar_hash(path: str, has_case_hack: HasCaseHack = without_case_hack) -> str:
     """Returns the NAR hash of what is at `path`, as `nix-hash --type sha256 --sri` does.
 
+    :param has_case_hack: whether names are those of `nixoci.store.case_hack`.
     :returns: `sha256-<base64>`.
     :raises NarError: it or something below it cannot be read, or has no place in a NAR.
     """
-    return read_nar(path).hash
+    return read_nar(path, has_case_hack).hash
 
 
-def read_nar(path: str) -> Nar:
+def read_nar(path: str, has_case_hack: HasCaseHack = without_case_hack) -> Nar:
     """As `nar_hash`, with the size; memory does not grow with the size of files."""
     digest = hashlib.sha256()
     size = 0
@@ -62,11 +74,13 @@ def read_nar(path: str) -> Nar:
         digest.update(data)
 
     write(memoryview(_string(b"nix-archive-1")))
-    _dump(os.fsencode(path), write)
+    _dump(os.fsencode(path), write, has_case_hack)
     return Nar(to_sri(digest.digest()), size)
 
 
-def _dump(path: bytes, write: Callable[[memoryview], object]) -> None:
+def _dump(
+    path: bytes, write: Callable[[memoryview], object], has_case_hack: HasCaseHack
+) -> None:
     def put(*words: bytes) -> None:
         write(memoryview(b"".join(map(_string, words))))
 
@@ -81,13 +95,16 @@ def _dump(path: bytes, write: Callable[[memoryview], object]) -> None:
             put(b"(", b"type", b"symlink", b"target", os.readlink(path), b")")
         elif stat.S_ISDIR(status.st_mode):
             put(b"(", b"type", b"directory")
-            for name in sorted(os.listdir(path)):
-                put(b"entry", b"(", b"name", name, b"node")
-                _dump(path + b"/" + name, write)
+            names = by_true_name(true_names(os.listdir(os.fsdecode(path)), has_case_hack))
+            for name in sorted(names, key=os.fsencode):
+                put(b"entry", b"(", b"name", os.fsencode(name), b"node")
+                _dump(path + b"/" + os.fsencode(names[name]), write, has_case_hack)
                 put(b")")
             put(b")")
         else:
             raise NarError(os.fsdecode(path), "it is no directory, regular file or symbolic link")
+    except NoTrueNameError as error:
+        raise NarError(os.fsdecode(path), f"it {error.why}") from None
     except OSError as error:
         raise NarError(os.fsdecode(path), error.strerror or str(error)) from error
 

@@ -7,8 +7,10 @@ import re
 import subprocess
 import time
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from nixoci.errors import InvalidInputError, NixOciError
+from nixoci.store.case_hack import CASE_HACK, true_names
 from nixoci.store.path import StorePath
 
 # A digest asks Nix one question; what other questions need is imported where they are asked.
@@ -123,7 +125,7 @@ class Nix:
 
         In a chroot store, links to other store paths do not lead there by themselves.
 
-        :param file: `/nix/store/…/file`.
+        :param file: `/nix/store/…/file`, with true names, see `nixoci.store.case_hack`.
         :raises InvalidInputError: not in a store path, or its links have no end.
         """
         for _ in range(_MOST_LINKS):
@@ -131,17 +133,19 @@ class Nix:
             if not file.startswith("/nix/store/"):
                 break
             parts = file.split("/")
+            location = f"{self.store_root}/nix/store/{parts[3]}"
             # The first part that is a link decides how to go on.
             for end in range(4, len(parts) + 1):
-                place = "/".join(parts[:end])
+                if end > 4:
+                    location = f"{location}/{self._on_disk(location, parts[end - 1])}"
                 try:
-                    target = os.readlink(self.store_root + place)
+                    target = os.readlink(location)
                 except OSError:
                     continue
-                file = os.path.join(os.path.dirname(place), target, *parts[end:])
+                file = os.path.join("/".join(parts[: end - 1]), target, *parts[end:])
                 break
             else:
-                return self.store_root + file
+                return location
         raise InvalidInputError("file in a store path", file, "it is in no store path")
 
     @property
@@ -161,6 +165,39 @@ class Nix:
             query = parse_qs(urlsplit(remote).query.replace("+", "%2B"))
             return query.get("root", [""])[-1].rstrip("/")
         return ""
+
+    def _on_disk(self, directory: str, name: str) -> str:
+        """Returns the name on the disk of what has a true name, if that is in the directory."""
+        try:
+            names = os.listdir(directory)
+        except OSError:
+            return name
+        return dict(true_names(names, self.has_case_hack)).get(name, name)
+
+    def has_case_hack(self) -> bool:
+        """Whether names on the disk of its store may have the suffix of `nixoci.store.case_hack`.
+
+        Nix is asked once, by a NAR that it makes, which has the same answer in every version.
+        """
+        return self._has_case_hack
+
+    @cached_property
+    def _has_case_hack(self) -> bool:
+        import tempfile
+
+        name = f"a{CASE_HACK}1"
+        try:
+            with tempfile.TemporaryDirectory() as directory:
+                # Newer versions follow no links on the way, and macOS has one to its temporary files.
+                directory = os.path.realpath(directory)
+                with open(os.path.join(directory, name), "wb"):
+                    pass
+                return name.encode() not in self.run(("nix-store", "--dump", directory))
+        except OSError as error:
+            raise NixOciError(
+                "Nix is asked for its setting `use-case-hack` with a temporary file, which cannot be made: "
+                f"{error.strerror or error}. Set TMPDIR to a directory that can be written to."
+            ) from None
 
     def words(self, arguments: Sequence[str]) -> tuple[str, ...]:
         """Returns the words of a command: the program's path, its arguments, and the settings."""

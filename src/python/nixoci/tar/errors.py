@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nixoci.errors import NixOciError
+from nixoci.recipe.reserved import WHITEOUT
 from nixoci.store.path import StorePath
 
 TYPE_CHECKING = False
@@ -83,6 +84,35 @@ class CopiedStoreError(StoreReadError):
             f"nix/store/{name}",
             "would be copied into the store of the image, where only whole packages belong; make a "
             "package of it, or take it out of what is copied to the root.",
+        )
+
+
+class ReservedNameError(StoreReadError):
+    """A layer has names like that of something for another purpose: to delete files of lower layers."""
+
+    def __init__(self, path: StorePath, file: str) -> None:
+        super().__init__(
+            path,
+            file,
+            f"would delete files in the image: in layers, names that begin with {WHITEOUT} are reserved for "
+            "that. Leave it out with `excludes`, or have the package name it otherwise.",
+        )
+
+
+class CaseHackError(StoreReadError):
+    """Names in a directory have no true names of their own, see `nixoci.store.case_hack`.
+
+    :param names: one or two, as they are on the disk.
+    """
+
+    def __init__(self, path: StorePath, file: str, names: tuple[str, ...], why: str) -> None:
+        self.names = names
+        # No pattern matches an empty name.
+        what = "them" if len(names) > 1 else "the directory"
+        super().__init__(
+            path,
+            file,
+            f"{why}. Leave {what} out with `excludes`, or have the package choose other names.",
         )
 
 

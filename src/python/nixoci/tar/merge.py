@@ -80,12 +80,12 @@ class Found:
     def facts(self) -> Facts:
         """:raises StoreReadError: see its children."""
         status = self.walker.status(self.source, self.parent, self.file)
-        mode = stat.S_IMODE(status.st_mode)
         if stat.S_ISDIR(status.st_mode):
             forced = self.walker.directory_mode
-            return DIRECTORY, mode if forced is None else forced, 0, b""
+            mode = stat.S_IMODE(status.st_mode) if forced is None else forced
+            return DIRECTORY, mode, 0, b""
         if stat.S_ISREG(status.st_mode):
-            return REGULAR, mode, status.st_size, b""
+            return REGULAR, self.walker.file_mode(status.st_mode), status.st_size, b""
         link = self.walker.link(status.st_mode, self.source, self.parent, self.file)
         return SYMLINK, 0o777, 0, link
 
@@ -98,11 +98,9 @@ class Found:
         descriptor = attempt(file, os.open, self.source, OPEN_DIRECTORY, dir_fd=self.parent)
         descriptors.append(descriptor)
         below = f"{file}/" if file else ""
-        excluded = self.walker.excluded
-        for name in attempt(file, os.listdir, descriptor):
-            if excluded is not None and excluded(below + name):
-                continue
-            yield os.fsencode(name), Found(self.walker, name, descriptor, below + name)
+        names = self.walker.names(below, attempt(file, os.listdir, descriptor))
+        for name, on_disk in names.items():
+            yield os.fsencode(name), Found(self.walker, on_disk, descriptor, below + name)
 
     def pack(self, name: bytes) -> None:
         self.walker.pack(name, self.source, self.parent, self.file)

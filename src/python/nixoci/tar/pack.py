@@ -20,10 +20,13 @@ The byte layout (a change of it is a new `recipe.RECIPE_VERSION`):
   both bring to one place is a `DuplicateDestinationError`.
 - What the recipe's excludes match, relative to a store path, is left out, as if it were not in the
   store: at the root as in the store. A directory of which everything is left out is an empty one.
-- Everything else as in the store: modes are the twelve permission bits, symbolic links 0777. Time 1
-  (second), uid 0, gid 0, `root`, `root` unless permissions say otherwise or, for `/nix` and what is
-  below it, the recipe's owner. No extended attributes, but for the capabilities that permissions give
-  to regular files; `nixoci.tar.capabilities` has their value.
+- Modes are what a NAR can say, since Nix promises no others: files 0555 if their owner may run them and
+  else 0444, directories 0555, symbolic links 0777, whatever the disk has. Names are those of the NAR too,
+  also where Nix writes others to the disk (`nixoci.store.case_hack`).
+- Of the rest that a disk has nothing counts. Time 1 (second), uid 0, gid 0, `root`, `root` unless
+  permissions say otherwise or, for `/nix` and what is below it, the recipe's owner. No extended
+  attributes, but for the capabilities that permissions give to regular files;
+  `nixoci.tar.capabilities` has their value.
   Hard links are full files, since link counts change when a store is optimised.
 - Two blocks of zeros at the end, and no padding after them.
 
@@ -33,14 +36,16 @@ nix2container gives to the same contents (its `nix/tar.go` and `nix/graph.go`):
 - Names are absolute, and those of directories do not end in a slash. `/` is an entry too, with mode
   0755, unless the layer is empty. Pax headers are those of Go, their records sorted by keyword (which
   has that of capabilities first), see `tar_nix2container`.
-- What is copied to the root (there: `copyToRoot`) keeps its modes. A directory that a copied tree
-  brings has the mode that it has there, also if it is `/nix` or `/nix/store`.
+- Modes are the twelve permission bits of the disk, in the store and in what is copied to the root (there:
+  `copyToRoot`). A directory that a copied tree brings has the mode that it has there, also if it is `/nix`
+  or `/nix/store`.
 - The mode of a permission applies to symbolic links too.
 
 What that tool makes of contradicting or missing input is not copied, it is an error in both: trees
 that differ at one place (the tool compares modes and sizes only), or a file or link to be copied to
-the root (it would be left out). A tree that would be copied into the store of the image is an error
-too: its paths would be there without Nix's knowing of them.
+the root (it would be left out), or a name that begins with `.wh.` (it would delete a file). A tree that
+would be copied into the store of the image is an error too: its paths would be there without Nix's
+knowing of them.
 """
 
 from __future__ import annotations
@@ -49,7 +54,7 @@ import os
 from collections.abc import Callable
 
 from nixoci.recipe.layer import ROOT, LayerRecipe
-from nixoci.store.path import StorePath
+from nixoci.store.case_hack import without_case_hack
 from nixoci.tar.dialect import DIALECTS
 from nixoci.tar.errors import CopiedStoreError
 from nixoci.tar.excludes import excluded_by
@@ -63,18 +68,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Optional
 
-    from nixoci.tar.excludes import Excluded
+    from nixoci.store.case_hack import HasCaseHack
     from nixoci.tar.merge import Source
 
 
 def write_tar(
-    recipe: LayerRecipe, write: Callable[[memoryview], object], *, store_root: str = ""
+    recipe: LayerRecipe,
+    write: Callable[[memoryview], object],
+    *,
+    store_root: str = "",
+    has_case_hack: HasCaseHack = without_case_hack,
 ) -> int:
     """Streams the tar of `recipe`; memory does not grow with its size.
 
     :param write: takes the stream part by part, and uses the part before it returns. The `update`
         of a hash, the `sendall` of a socket and the `write` of a blocking file are such functions.
     :param store_root: what precedes `/nix/store` where the paths are read (a chroot store's root).
+    :param has_case_hack: whether the store's names are those of `nixoci.store.case_hack`.
     :returns: bytes written.
     :raises StoreReadError: a store path cannot be packed; see its children.
     :raises DuplicateDestinationError: two paths differ in what they bring to one place.
@@ -88,7 +98,9 @@ def write_tar(
         write_all(write, full)
         return buffer
 
-    size, last = pack(recipe, buffer, flush, store_root=store_root)
+    size, last = pack(
+        recipe, buffer, flush, store_root=store_root, has_case_hack=has_case_hack
+    )
     write_all(write, last)
     return size
 
@@ -101,21 +113,28 @@ def write_all(write: Callable[[memoryview], object], part: memoryview) -> None:
         written = write(part)
 
 
-def _require_no_store(path: StorePath, location: str, excluded: Optional[Excluded]) -> None:
+def _require_no_store(walker: Walker, location: str) -> None:
     """Checks that a tree that is copied to the root has nothing in its `nix/store`.
 
+    :param location: where the tree is.
     :raises CopiedStoreError: it has.
     """
-    for part in ("nix", "nix/store"):
-        directory = f"{location}/{part}"
-        # What is no directory there is another error, if there is a store in the layer.
-        if os.path.islink(directory) or not os.path.isdir(directory):
+    found = _names(walker, location, "")
+    for part, below in (("nix", "nix/"), ("store", "nix/store/")):
+        if part not in found:
             return
-        if excluded is not None and excluded(part):
-            return
-    for name in sorted(os.listdir(directory)):
-        if excluded is None or not excluded(f"nix/store/{name}"):
-            raise CopiedStoreError(path, name)
+        location = f"{location}/{found[part]}"
+        found = _names(walker, location, below)
+    if found:
+        raise CopiedStoreError(walker.path, min(found))
+
+
+def _names(walker: Walker, directory: str, below: str) -> dict[str, str]:
+    """As `Walker.names`, for a directory by its place; what is none has no names."""
+    # That is another error, if there is a store in the layer.
+    if os.path.islink(directory) or not os.path.isdir(directory):
+        return {}
+    return walker.names(below, walker.attempt(below.rstrip("/"), os.listdir, directory))
 
 
 def pack(
@@ -124,6 +143,7 @@ def pack(
     flush: Flush,
     *,
     store_root: str = "",
+    has_case_hack: HasCaseHack = without_case_hack,
     fast: bool = True,
 ) -> tuple[int, memoryview]:
     """As `write_tar` for callers that bring their own buffers.
@@ -144,13 +164,23 @@ def pack(
         encode = headers.encode_plain if plain else headers.encode
         fields = headers.fields if fast and plain else None
         location = store_root + entry.path
-        if entry.destination == ROOT:
-            _require_no_store(entry.path, location, excluded)
-            mode = dialect.copied_directory_mode
-            walker = Walker(output, entry.path, encode, fields, mode, excluded)
+        at_root = entry.destination == ROOT
+        walker = Walker(
+            output,
+            entry.path,
+            encode,
+            fields,
+            file_mode=dialect.file_mode,
+            directory_mode=(
+                dialect.copied_directory_mode if at_root else dialect.directory_mode
+            ),
+            excluded=excluded,
+            has_case_hack=has_case_hack,
+        )
+        if at_root:
+            _require_no_store(walker, location)
             copied.append(Found(walker, location))
         else:
-            walker = Walker(output, entry.path, encode, fields, excluded=excluded)
             in_store[entry.path.base_name.encode()] = Found(walker, location)
     if in_store:
         path = next(iter(in_store.values())).path

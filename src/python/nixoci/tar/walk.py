@@ -15,6 +15,8 @@ from collections.abc import Callable
 from operator import attrgetter
 from zlib import adler32
 
+from nixoci.recipe.reserved import WHITEOUT
+from nixoci.store.case_hack import CASE_HACK, without_case_hack
 from nixoci.store.path import StorePath
 from nixoci.tar.errors import (
     FileChangedError,
@@ -30,12 +32,15 @@ from nixoci.tar.header import (
     SYMLINK,
     file_header_parts,
 )
+from nixoci.tar.names import names_in_layer
 from nixoci.tar.output import BUFFER_SIZE, Output, SizeChangedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any, Optional
 
+    from nixoci.store.case_hack import HasCaseHack
     from nixoci.tar.excludes import Excluded
 
 #: Path, kind, mode, size, link target → what precedes the contents; see `tar_header.encode_header`.
@@ -63,8 +68,10 @@ class Walker:
     :param encode: makes the headers.
     :param fast_fields: of `tar_header.owner_fields`, if headers of ordinary files may be put
         together without `encode`, which would give the same bytes; None: all go through `encode`.
-    :param directory_mode: permission bits of all directories, or None to keep those of the store.
+    :param file_mode: `st_mode` of a regular file → its permission bits.
+    :param directory_mode: permission bits of all directories, or None to keep those of the disk.
     :param excluded: whether something below the store path stays out; None if all goes in.
+    :param has_case_hack: see `nixoci.store.case_hack`.
     """
 
     def __init__(
@@ -73,12 +80,17 @@ class Walker:
         path: StorePath,
         encode: EncodeHeader,
         fast_fields: Optional[tuple[bytes, bytes]] = None,
+        *,
+        file_mode: Callable[[int], int],
         directory_mode: Optional[int] = None,
         excluded: Optional[Excluded] = None,
+        has_case_hack: HasCaseHack = without_case_hack,
     ) -> None:
         self.path = path
+        self.file_mode = file_mode
         self.directory_mode = directory_mode
-        self.excluded = excluded
+        self._excluded = excluded
+        self._has_case_hack = has_case_hack
         self._output = output
         self._encode = encode
         self._fast_fields = fast_fields
@@ -142,6 +154,13 @@ class Walker:
         except OSError as error:
             raise _unreadable(self.path, file, error) from error
 
+    def names(self, below: str, names: Iterable[str]) -> dict[str, str]:
+        """Returns the names on the disk of what goes into the layer, by the names that it has there.
+
+        :param below: and `names`, as of `names_in_layer`, which this is for the store path.
+        """
+        return names_in_layer(self.path, below, names, self._excluded, self._has_case_hack)
+
     def link(self, mode: int, source: str, parent: Optional[int], file: str) -> bytes:
         """Returns the target of a symbolic link; the parameters are those of `pack`.
 
@@ -170,25 +189,44 @@ class Walker:
             self._output.append(self._encode(directory, DIRECTORY, mode, 0, b""))
             with os.scandir(descriptor) as scan:
                 entries = list(scan)
-            excluded = self.excluded
+            # One search in all names is much faster than one in each.
+            text = "".join(map(_name_of, entries))
+            if WHITEOUT in text or CASE_HACK in text:
+                on_disk = {entry.name: entry for entry in entries}
+                found = self.names(below, on_disk)
+                self._pack_each(
+                    {name: on_disk[found[name]] for name in found}, descriptor, directory, below
+                )
+                return
+            excluded = self._excluded
             if excluded is not None:
                 entries = [entry for entry in entries if not excluded(below + entry.name)]
-            if directory.isascii() and "".join(map(_name_of, entries)).isascii():
+            if self._fast_fields is not None and directory.isascii() and text.isascii():
                 # For ASCII text the order of characters is that of bytes.
                 entries.sort(key=_name_of)
-                if self._fast_fields is not None:
-                    self._pack_fast(entries, descriptor, directory, below, self._fast_fields)
-                    return
-            else:
-                entries.sort(key=lambda entry: os.fsencode(entry.name))
-            for entry in entries:
-                self._name = entry.name
-                if entry.is_file(follow_symlinks=False):
-                    self._pack_file(entry.name, descriptor, directory + os.fsencode(entry.name))
-                else:
-                    self._pack_entry(entry, descriptor, directory, below)
+                self._pack_fast(entries, descriptor, directory, below, self._fast_fields)
+                return
+            self._pack_each(
+                {entry.name: entry for entry in entries}, descriptor, directory, below
+            )
         finally:
             os.close(descriptor)
+
+    def _pack_each(
+        self,
+        entries: dict[str, os.DirEntry[str]],
+        descriptor: int,
+        directory: bytes,
+        below: str,
+    ) -> None:
+        """Packs the entries of a directory, by the names that they have in the layer."""
+        for name in sorted(entries, key=os.fsencode):
+            self._name = name
+            entry = entries[name]
+            if entry.is_file(follow_symlinks=False):
+                self._pack_file(entry.name, descriptor, directory + os.fsencode(name))
+            else:
+                self._pack_entry(entry, name, descriptor, directory, below)
 
     def _pack_fast(
         self,
@@ -208,7 +246,7 @@ class Walker:
         for entry in entries:
             self._name = name = entry.name
             if not entry.is_file(follow_symlinks=False):
-                self._pack_entry(entry, descriptor, directory, below)
+                self._pack_entry(entry, name, descriptor, directory, below)
                 continue
             if len(name) > longest:
                 self._pack_file(name, descriptor, directory + name.encode())
@@ -225,7 +263,7 @@ class Walker:
                     continue
                 mode = modes.get(status.st_mode)
                 if mode is None:
-                    mode = modes[status.st_mode] = f"{_file_mode(status):07o}\0{owner}"
+                    mode = modes[status.st_mode] = f"{self._mode(status):07o}\0{owner}"
                 start, room, tail, tail_sum = whole if len(name) <= whole_room else prefixed
                 head = f"{start}{name.ljust(room, _NUL)}{mode}{size:011o}{_TIME}".encode()
                 checksum = (adler32(head) & 0xFFFF) + tail_sum
@@ -241,18 +279,26 @@ class Walker:
                 close(file)
 
     def _pack_entry(
-        self, entry: os.DirEntry[str], descriptor: int, directory: bytes, below: str
+        self,
+        entry: os.DirEntry[str],
+        name: str,
+        descriptor: int,
+        directory: bytes,
+        below: str,
     ) -> None:
-        """Packs what is not a regular file."""
-        name = directory + os.fsencode(entry.name)
+        """Packs what is not a regular file.
+
+        :param name: of the entry in the layer.
+        """
+        place = directory + os.fsencode(name)
         if entry.is_dir(follow_symlinks=False):
-            self._pack_directory(entry.name, descriptor, name + b"/", f"{below}{entry.name}/")
+            self._pack_directory(entry.name, descriptor, place + b"/", f"{below}{name}/")
             self._below = below
         elif entry.is_symlink():
-            self._pack_other(stat.S_IFLNK, entry.name, descriptor, name)
+            self._pack_other(stat.S_IFLNK, entry.name, descriptor, place)
         else:
             mode = entry.stat(follow_symlinks=False).st_mode
-            self._pack_other(mode, entry.name, descriptor, name)
+            self._pack_other(mode, entry.name, descriptor, place)
 
     def _pack_file(self, source: str, parent: Optional[int], name: bytes) -> None:
         file = os.open(source, OPEN_FILE, dir_fd=parent)
@@ -262,10 +308,20 @@ class Walker:
             os.close(file)
 
     def _pack_open_file(self, file: int, status: os.stat_result, name: bytes) -> None:
-        mode = _file_mode(status)
+        mode = self._mode(status)
         header = self._encode(name, REGULAR, mode, status.st_size, b"")
         self._output.append(header)
         self._output.copy(file, status.st_size)
+
+    def _mode(self, status: os.stat_result) -> int:
+        """The permission bits of an open file.
+
+        :raises OSError: it is no regular file, so something took its place since the directory was
+            read.
+        """
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.ESTALE, "it was replaced while it was read")
+        return self.file_mode(status.st_mode)
 
     def _pack_other(self, mode: int, source: str, parent: Optional[int], name: bytes) -> None:
         link = self.link(mode, source, parent, self._below + self._name)
@@ -274,14 +330,3 @@ class Walker:
 
 def _unreadable(path: StorePath, file: str, error: OSError) -> StorePathUnreadableError:
     return StorePathUnreadableError(path, file, error.errno, error.strerror or str(error))
-
-
-def _file_mode(status: os.stat_result) -> int:
-    """The permission bits of an open file.
-
-    :raises OSError: it is no regular file, so something took its place since the directory was
-        read.
-    """
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.ESTALE, "it was replaced while it was read")
-    return stat.S_IMODE(status.st_mode)

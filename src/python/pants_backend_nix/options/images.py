@@ -71,7 +71,8 @@ class NixImageSubsystem(Subsystem):
             """
             How layers are written. `oci` has relative names, as most tools write them.
             `nix2container` has the exact bytes of that tool: the same store paths make the same layer
-            digests, so that a registry that has images made by nix2container gets no layer twice.
+            digests, so that a registry that has images made by nix2container gets no layer twice. Like
+            that tool it takes modes from the disk, where `oci` has those that Nix gives to files.
             """
         ),
     )

@@ -77,6 +77,7 @@ def digest(options: argparse.Namespace) -> None:
         layer = digest_layer(
             recipe,
             store_root=nix.store_root,
+            has_case_hack=nix.has_case_hack,
             overlap=has_idle_processor(),
             compression=compression,
         )
@@ -87,7 +88,12 @@ def digest(options: argparse.Namespace) -> None:
     else:
         from nixoci.layer.kept import keep_layer
 
-        layer = keep_layer(recipe, options.keep, store_root=nix.store_root)
+        layer = keep_layer(
+            recipe,
+            options.keep,
+            store_root=nix.store_root,
+            has_case_hack=nix.has_case_hack,
+        )
     write_output(options.output, layer.to_json())
 
 
@@ -112,7 +118,8 @@ def list_copied_tree(options: argparse.Namespace) -> None:
     recipe = LayerRecipe.from_json(read_input(options.recipe))
     nix = find_nix(options)
     nix.require_valid(recipe.paths)
-    write_output(options.output, tree_to_json(copied_tree(recipe, nix.store_root)))
+    tree = copied_tree(recipe, nix.store_root, nix.has_case_hack)
+    write_output(options.output, tree_to_json(tree))
 
 
 def read_file_options(command: argparse.ArgumentParser) -> None:
