@@ -11,7 +11,12 @@ from nixoci.layering.distributions import MOST_APART
 from nixoci.recipe.capabilities import capability_names
 from nixoci.recipe.files import check_destination
 from pants.engine.addresses import Address
-from pants.engine.target import Field, InvalidFieldException, InvalidFieldTypeException
+from pants.engine.target import (
+    Field,
+    InvalidFieldException,
+    InvalidFieldTypeException,
+    StringSequenceField,
+)
 from pants.util.strutil import help_text
 
 from pants_backend_nix.targets.fields.places import DESTINATION, MODE
@@ -162,6 +167,25 @@ class NixContentsField(Field):
         for item in value:
             _check_contents(item, cls.alias, address)
         return tuple(map(_frozen, value))
+
+
+class NixIgnoreMissingLibrariesField(StringSequenceField):
+    alias = "ignore_missing_libraries"
+    help = help_text(
+        """
+        Libraries that files in `contents` need and the image does not have, such as `libcuda.so.1`, which
+        the container gets from its host. Shell patterns (`*`, `?`) are allowed; loaders of programs have
+        whole paths.
+
+        When an image is packaged, all programs and libraries (ELF files) among its `contents` are looked
+        at: the loader that a program names, and each library that one needs, must be where the container
+        will look: beside the file if it says so (`RPATH`), in `LD_LIBRARY_PATH` of the field `env`, in the
+        directories of the loader, or loaded already by the program. What is missing is an error.
+
+        A library that no program of `contents` loads is taken to be loaded by the interpreter of
+        `nix_contents`, or by the program in `entrypoint` or `cmd`.
+        """
+    )
 
 
 def _frozen(item: NixContents) -> NixContents:
