@@ -69,6 +69,12 @@ def _layers() -> Commands:
     return COMMANDS
 
 
+def _elf() -> Commands:
+    from nixoci.cli.commands.elf import COMMANDS
+
+    return COMMANDS
+
+
 def _images() -> Commands:
     from nixoci.cli.commands.images import COMMANDS
 
@@ -99,6 +105,8 @@ _COMMANDS = {
     "copied-tree": ("List what a recipe copies to the root of the image, as JSON.", _layers),
     "read-file": ("Print the contents of a store path that is a file.", _layers),
     "tools": ("Find Nix, and write down for later steps where it is.", _layers),
+    "elf-facts": ("List what the ELF files of a directory need, as JSON.", _elf),
+    "store-libraries": ("List what programs in the store load, as JSON.", _elf),
     "write": ("Write an image, streamed from the store, to a file.", _images),
     "verify": ("Check that what the store has of an image is what made it.", _images),
     "previous": (
