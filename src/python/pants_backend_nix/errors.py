@@ -100,6 +100,11 @@ def explain_step_error(
             "its wheel, add it to `[GLOBAL].plugins`. Without it, only what a cache has can be "
             'compressed: set `compression` (of the target or of `[nix-images]`) to "none".'
         )
+    if error.get("error") == "ElfReaderError":
+        return NixImageError(
+            f"{what} failed: {message} The plugin's wheel requires it; where the plugin comes without "
+            "its wheel, add it to `[GLOBAL].plugins`."
+        )
     return NixImageError(f"{what} ({packages}) failed: {message}")
 
 

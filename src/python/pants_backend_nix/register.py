@@ -21,6 +21,7 @@ from pants_backend_nix.rules.assembly import (
     layer_targets,
     layering,
     layers,
+    libraries,
     stack,
 )
 from pants_backend_nix.rules.core import place, run, session, step, tools, zipapp
@@ -40,6 +41,7 @@ from pants_backend_nix.rules.flow import (
     copied_tree,
     database,
     digest,
+    elf,
     evaluate,
     files,
     split,
@@ -104,6 +106,7 @@ def rules():
         files,
         certificates,
         copied_tree,
+        elf,
         digest,
         compress,
         database,
@@ -123,6 +126,7 @@ def rules():
         file_system,
         file_layers,
         digested,
+        libraries,
         image,
         # Out of the house.
         verified,

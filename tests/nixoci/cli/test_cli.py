@@ -340,8 +340,8 @@ def test_compressing_needs_the_compressor(command: Command, tmp_path: Path) -> N
     assert spec is not None and spec.origin is not None
     packages = os.path.dirname(os.path.dirname(spec.origin))
     command.output(
-        *("tools", "tools", f"--compressor-python={sys.executable}"),
-        f"--compressor-directory={packages}",
+        *("tools", "tools", f"--packages-python={sys.executable}"),
+        f"--packages-directory={packages}",
     )
     layer = Layer.from_json(command.output("--tools=tools/tools.json", *arguments))
     assert Compression.create("zstd", 5) == layer.compression

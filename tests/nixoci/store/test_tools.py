@@ -14,13 +14,13 @@ import pytest
 from nixoci.errors import InvalidInputError
 from nixoci.store.nix import NixNotFoundError, NixTooOldError
 from nixoci.store.tools import (
-    COMPRESSOR_PYTHON_LINK,
-    COMPRESSORS_FILE,
+    PACKAGES_FILE,
+    PACKAGES_PYTHON_LINK,
     PYTHON_LINK,
     TOOLS_FILE,
-    read_compressors,
+    read_packages,
     read_tools,
-    write_compressors,
+    write_packages,
     write_tools,
 )
 
@@ -115,13 +115,13 @@ def test_another_document_is_refused(tmp_path: Path, document: Any) -> None:
         read_tools(str(file))
 
 
-def test_compressors_come_with_their_interpreter(tmp_path: Path) -> None:
+def test_packages_come_with_their_interpreter(tmp_path: Path) -> None:
     """The link starts it, and the file says where it finds them; without both there are none."""
     tools = str(tmp_path / TOOLS_FILE)
-    assert read_compressors(tools) == []
-    write_compressors(str(tmp_path), sys.executable, ["/some/where", "/else/where"])
-    assert read_compressors(tools) == ["/some/where", "/else/where"]
-    assert os.path.realpath(tmp_path / COMPRESSOR_PYTHON_LINK) == os.path.realpath(sys.executable)
-    (tmp_path / COMPRESSORS_FILE).write_text('{"directories": [1]}')
+    assert read_packages(tools) == []
+    write_packages(str(tmp_path), sys.executable, ["/some/where", "/else/where"])
+    assert read_packages(tools) == ["/some/where", "/else/where"]
+    assert os.path.realpath(tmp_path / PACKAGES_PYTHON_LINK) == os.path.realpath(sys.executable)
+    (tmp_path / PACKAGES_FILE).write_text('{"directories": [1]}')
     with pytest.raises(InvalidInputError):
-        read_compressors(tools)
+        read_packages(tools)

@@ -5,8 +5,10 @@ machines is written, once for each machine, to a directory that is in no cache k
 
     DIRECTORY/python3       symbolic link to an interpreter
     DIRECTORY/tools.json    {"nix": directory of the programs, "environment": {…}, "settings": {…}}
-    DIRECTORY/compressor-python3    symbolic link to the interpreter of the steps that compress
-    DIRECTORY/compressors.json      {"directories": [where it finds the compressors]}
+    DIRECTORY/packages-python3  symbolic link to the interpreter of the steps that need packages
+    DIRECTORY/packages.json     {"directories": [where it finds these packages]}
+
+Nearly all steps need the standard library alone. Those that compress, or read ELF files, need packages.
 """
 
 from __future__ import annotations
@@ -21,8 +23,8 @@ from nixoci.store.nix import ENVIRONMENT_NAMES, Nix, NixNotFoundError
 
 TOOLS_FILE = "tools.json"
 PYTHON_LINK = "python3"
-COMPRESSORS_FILE = "compressors.json"
-COMPRESSOR_PYTHON_LINK = "compressor-python3"
+PACKAGES_FILE = "packages.json"
+PACKAGES_PYTHON_LINK = "packages-python3"
 
 
 def write_tools(
@@ -62,16 +64,16 @@ def write_tools(
     return nix
 
 
-def write_compressors(directory: str, python: str, packages: Sequence[str]) -> None:
-    """Describes in `directory` how steps that compress are run.
+def write_packages(directory: str, python: str, packages: Sequence[str]) -> None:
+    """Describes in `directory` how steps that need packages are run.
 
-    The compressors are made for one version of Python, so they come with the interpreter that they
-    were installed for.
+    Packages are made for one version of Python, so they come with the interpreter that they were
+    installed for.
 
     :param packages: directories to import them from.
     """
     document = {"directories": list(packages)}
-    _write(directory, COMPRESSORS_FILE, document, COMPRESSOR_PYTHON_LINK, python)
+    _write(directory, PACKAGES_FILE, document, PACKAGES_PYTHON_LINK, python)
 
 
 def _write(
@@ -88,16 +90,16 @@ def _write(
     os.replace(f"{temporary}.link", os.path.join(directory, link))
 
 
-def read_compressors(path: str) -> list[str]:
-    """Returns the directories that compressors are imported from.
+def read_packages(path: str) -> list[str]:
+    """Returns the directories that packages are imported from.
 
-    :param path: the file `tools.json`, beside which `write_compressors` wrote. There are none if
+    :param path: the file `tools.json`, beside which `write_packages` wrote. There are none if
         it did not.
     :raises InvalidInputError: not such a file.
     """
     try:
-        with open(os.path.join(os.path.dirname(path), COMPRESSORS_FILE), "rb") as file:
-            document = parse_object("compressors file", file.read())
+        with open(os.path.join(os.path.dirname(path), PACKAGES_FILE), "rb") as file:
+            document = parse_object("packages file", file.read())
     except FileNotFoundError:
         return []
     return get_list(document, "directories", str)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from nixoci.cli.commands.files import read_input, write_output
-from nixoci.cli.commands.options import add_contents, add_output, find_compressors, find_nix
+from nixoci.cli.commands.options import add_contents, add_output, find_nix, find_packages
 from nixoci.errors import InvalidInputError
 
 # As in `nixoci.cli.main`.
@@ -102,7 +102,7 @@ def _compression(options: argparse.Namespace) -> Any:
 
     if options.compression == NONE:
         return None
-    find_compressors(options)
+    find_packages(options)
     return Compression.create(options.compression, options.compression_level, options.compressor)
 
 
@@ -159,17 +159,17 @@ def tools_options(command: argparse.ArgumentParser) -> None:
         help="setting of nix.conf for every command of Nix",
     )
     command.add_argument(
-        "--compressor-python",
+        "--packages-python",
         metavar="FILE",
-        help="interpreter for the steps that compress (default: none)",
+        help="interpreter for the steps that compress or read ELF files (default: none)",
     )
     command.add_argument(
-        "--compressor-directory",
-        dest="compressor_directories",
+        "--packages-directory",
+        dest="package_directories",
         action="append",
         default=[],
         metavar="DIRECTORY",
-        help="where that interpreter finds the packages that compress",
+        help="where that interpreter finds the packages that these need",
     )
 
 
@@ -189,11 +189,11 @@ def tools(options: argparse.Namespace) -> None:
         settings,
         needs_nix=not options.python_only,
     )
-    if options.compressor_python is not None:
-        from nixoci.store.tools import write_compressors
+    if options.packages_python is not None:
+        from nixoci.store.tools import write_packages
 
-        write_compressors(
-            options.directory, options.compressor_python, options.compressor_directories
+        write_packages(
+            options.directory, options.packages_python, options.package_directories
         )
 
 

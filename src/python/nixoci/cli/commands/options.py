@@ -60,7 +60,7 @@ def layer_source(options: argparse.Namespace) -> Any:
     """Returns the `LayerSource` of --origins, --kept-layers and --contents."""
     from nixoci.layer.source import LayerSource, origins_from_json
 
-    find_compressors(options)
+    find_packages(options)
     origins: Any = ()
     if options.origins is not None:
         directory = os.path.dirname(os.path.abspath(options.origins))
@@ -68,12 +68,12 @@ def layer_source(options: argparse.Namespace) -> Any:
     return LayerSource(lambda: find_nix(options), origins, options.kept_layers, options.contents)
 
 
-def find_compressors(options: argparse.Namespace) -> None:
-    """Makes the compressors of the sandbox importable; elsewhere they are, or are not, anyway."""
+def find_packages(options: argparse.Namespace) -> None:
+    """Makes the packages of the sandbox importable; elsewhere they are, or are not, anyway."""
     if options.tools is not None:
-        from nixoci.store.tools import read_compressors
+        from nixoci.store.tools import read_packages
 
-        sys.path.extend(read_compressors(options.tools))
+        sys.path.extend(read_packages(options.tools))
 
 
 def add_registries(command: argparse.ArgumentParser) -> None:

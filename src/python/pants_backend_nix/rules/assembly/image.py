@@ -29,6 +29,10 @@ from pants_backend_nix.rules.assembly.layer_targets import (
     resolve_layer_targets,
 )
 from pants_backend_nix.rules.assembly.layers import PlannedLayers
+from pants_backend_nix.rules.assembly.libraries import (
+    RequiredLibrariesRequest,
+    require_libraries,
+)
 from pants_backend_nix.rules.core.run import CoreRun
 from pants_backend_nix.rules.core.step import StoreStep, run_store_step
 from pants_backend_nix.rules.core.view import StoreView
@@ -107,6 +111,17 @@ async def build_image(
     resolved = await resolve_layer_targets(LayerTargetsRequest(address), **implicitly())
     packages = (*resolved.packages, *fields.packages, *fields.ignored)
     config = merge_config(_platform(address, packages, nix), config)
+    await require_libraries(
+        RequiredLibrariesRequest(
+            address,
+            digested.plan,
+            tuple(dict.fromkeys(packages)),
+            tuple((config.entrypoint or config.cmd or ())[:1]),
+            dict(value.partition("=")[::2] for value in config.env).get("LD_LIBRARY_PATH", ""),
+            request.view,
+        ),
+        **implicitly(),
+    )
     try:
         image = assemble(
             config,

@@ -26,7 +26,6 @@ from pants.engine.rules import collect_rules
 from pants.util.strutil import bullet_list
 
 from pants_backend_nix.engine import (
-    EnvironmentNameRequest,
     concurrently,
     create,
     implicitly,
@@ -164,7 +163,6 @@ async def require_libraries(request: RequiredLibrariesRequest) -> RequiredLibrar
             LibrariesInStoreRequest(
                 _store_request(graph, in_store, directories),
                 request.packages,
-                EnvironmentNameRequest.from_target(target),
             ),
             **implicitly(),
         )

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Mapping, Optional
 
 from nixoci.cli.exit_status import EXIT_NO_NIX
-from nixoci.store.tools import COMPRESSOR_PYTHON_LINK, PYTHON_LINK
+from nixoci.store.tools import PACKAGES_PYTHON_LINK, PYTHON_LINK
 from pants.engine.fs import EMPTY_DIGEST, Digest
 from pants.engine.process import FallibleProcessResult, Process, ProcessCacheScope
 from pants.engine.rules import collect_rules
@@ -78,7 +78,7 @@ class CoreRun:
     :param directory: a directory that it writes.
     :param session: of a run with side effects: it is done once in each session of Pants that asks
         for it (see `current_session`), and no cache keeps it.
-    :param compresses: it needs the compressors.
+    :param needs_packages: it compresses, or reads ELF files: it needs the packages that came with the plugin.
     :param attempt: told apart in memory, but not in caches: a failed run is tried again, and its
         success stored, under the same key.
     :param environment: in which it runs, see `find_place`.
@@ -94,7 +94,7 @@ class CoreRun:
     directory: Optional[str] = None
     session: Optional[int] = None
     attempt: int = 0
-    compresses: bool = False
+    needs_packages: bool = False
     environment: EnvironmentNameRequest = THIS_MACHINE
     needs_nix: bool = True
 
@@ -148,8 +148,8 @@ async def _run_elsewhere(request: CoreRun, digest: Digest, place: Place) -> Fall
 async def run_core(request: CoreRun) -> CoreResult:
     zipapp = await pack_zipapp(**implicitly())
     digest = await merge((zipapp.digest, request.input_digest))
-    # The compressors are here, with the plugin.
-    environment = THIS_MACHINE if request.compresses else request.environment
+    # The packages are here, with the plugin.
+    environment = THIS_MACHINE if request.needs_packages else request.environment
     place = await find_place(PlaceRequest(environment, request.needs_nix), **implicitly())
     if place.elsewhere:
         result = await _run_elsewhere(request, digest, place)
@@ -188,7 +188,7 @@ def _process(
         cache_scope = ProcessCacheScope.PER_RESTART_SUCCESSFUL
     start = START_ELSEWHERE
     if tools:
-        start = START.format(link=COMPRESSOR_PYTHON_LINK if request.compresses else PYTHON_LINK)
+        start = START.format(link=PACKAGES_PYTHON_LINK if request.needs_packages else PYTHON_LINK)
     return Process(
         ("/bin/sh", "-c", start, "nixoci", *request.arguments),
         description=request.description,

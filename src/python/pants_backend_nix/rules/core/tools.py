@@ -13,7 +13,8 @@ import os
 import sys
 from dataclasses import dataclass
 
-from nixoci.compression.compressor import PACKAGES
+from nixoci.compression.compressor import PACKAGES as COMPRESSORS
+from nixoci.elf.facts import PACKAGES as ELF_READERS
 from nixoci.store.nix import ENVIRONMENT_NAMES
 from pants.engine.env_vars import EnvironmentVarsRequest
 from pants.engine.process import Process, ProcessCacheScope
@@ -49,9 +50,9 @@ class Tools:
     arguments: tuple[str, ...]
 
 
-def _compressor_directories() -> tuple[str, ...]:
-    """Returns where this Python finds the compressors; what is missing is no error before it is used."""
-    specs = (importlib.util.find_spec(name) for name in PACKAGES)
+def _package_directories() -> tuple[str, ...]:
+    """Returns where this Python finds the packages; what is missing is no error before it is used."""
+    specs = (importlib.util.find_spec(name) for name in (*COMPRESSORS, *ELF_READERS))
     origins = [spec.origin for spec in specs if spec is not None and spec.origin is not None]
     return tuple(dict.fromkeys(os.path.dirname(os.path.dirname(origin)) for origin in origins))
 
@@ -66,8 +67,8 @@ async def describe_tools(_: ToolsRequest, nix: NixSubsystem) -> Tools:
     arguments = (
         *(f"--environment-name={name}" for name in sorted(nix.env_vars)),
         *(f"--setting={name}={value}" for name, value in sorted(nix.settings.items())),
-        f"--compressor-python={sys.executable}",
-        *(f"--compressor-directory={directory}" for directory in _compressor_directories()),
+        f"--packages-python={sys.executable}",
+        *(f"--packages-directory={directory}" for directory in _package_directories()),
     )
     content = json.dumps([environment, arguments], sort_keys=True)
     key = hashlib.sha256(content.encode()).hexdigest()

@@ -7,7 +7,7 @@ from typing import Mapping
 
 from nixoci.image.descriptor import descriptor_json
 from nixoci.image.reference import Reference
-from nixoci.store.tools import COMPRESSOR_PYTHON_LINK, PYTHON_LINK, TOOLS_FILE
+from nixoci.store.tools import PACKAGES_PYTHON_LINK, PYTHON_LINK, TOOLS_FILE
 from pants.engine.fs import EMPTY_DIGEST, Digest, FileContent
 from pants.engine.rules import collect_rules
 
@@ -79,7 +79,7 @@ async def prepare_foreground(request: ForegroundRequest) -> Foreground:
     descriptor = descriptor_json(image.image, image.recipes, references=request.references)
     kept = await prefix(image.kept, _KEPT)
     compresses = request.compresses and image.image.is_compressed
-    start = _START.format(link=COMPRESSOR_PYTHON_LINK if compresses else PYTHON_LINK)
+    start = _START.format(link=PACKAGES_PYTHON_LINK if compresses else PYTHON_LINK)
     files = await create([FileContent(_DESCRIPTOR, descriptor), *request.files])
     return Foreground(
         (

@@ -60,7 +60,7 @@ async def compress_kept(request: CompressKeptRequest) -> CompressedKeptLayer:
                 f"Compress layer of {request.recipe.summary}",
                 await merge((recipe, await prefix(request.kept, _KEPT))),
                 output="layer.json",
-                compresses=True,
+                needs_packages=True,
             ),
             (),
         ),

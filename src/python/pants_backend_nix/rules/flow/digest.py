@@ -83,7 +83,7 @@ async def digest_recipe(request: DigestRequest) -> DigestedLayer:
                 contents=request.contents,
                 output="layer.json",
                 kept=keep,
-                compresses=compression is not None,
+                needs_packages=compression is not None,
                 environment=request.environment,
                 # Nix databases and files are no store paths.
                 needs_nix=isinstance(recipe, LayerRecipe),

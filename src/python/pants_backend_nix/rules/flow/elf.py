@@ -10,7 +10,7 @@ from pants.engine.fs import Digest, FileContent
 from pants.engine.rules import collect_rules
 from pants.util.frozendict import FrozenDict
 
-from pants_backend_nix.engine import EnvironmentNameRequest, create, implicitly, rule
+from pants_backend_nix.engine import create, implicitly, rule
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.rules.core.contents import CONTENTS_DIRECTORY
 from pants_backend_nix.rules.core.run import CoreRun, run_core
@@ -40,7 +40,7 @@ async def read_elf_facts(request: ElfFactsRequest) -> ElfFactsOfFiles:
             "Look for libraries that files need",
             contents=request.contents,
             output="facts.json",
-            extra_packages=True,
+            needs_packages=True,
             needs_nix=False,
         ),
         **implicitly(),
@@ -54,12 +54,10 @@ async def read_elf_facts(request: ElfFactsRequest) -> ElfFactsOfFiles:
 class LibrariesInStoreRequest:
     """:param request: what is asked of the store.
     :param packages: those that its store paths may come from.
-    :param environment: in which the store is read.
     """
 
     request: StoreLibrariesRequest
     packages: tuple[NixPackage, ...]
-    environment: EnvironmentNameRequest
 
 
 @dataclass(frozen=True)
@@ -78,8 +76,7 @@ async def list_libraries_in_store(request: LibrariesInStoreRequest) -> Libraries
                 f"Look for libraries in {what[0]}" + (f" and {len(what) - 1} more" if what[1:] else ""),
                 await create([FileContent("request.json", asked.to_json())]),
                 output="libraries.json",
-                extra_packages=True,
-                environment=request.environment,
+                needs_packages=True,
             ),
             request.packages,
         ),
