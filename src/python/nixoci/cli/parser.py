@@ -69,5 +69,62 @@ def _layers() -> Commands:
     return COMMANDS
 
 
+def _python() -> Commands:
+    from nixoci.cli.commands.python import COMMANDS
+
+    return COMMANDS
+
+
+def _elf() -> Commands:
+    from nixoci.cli.commands.elf import COMMANDS
+
+    return COMMANDS
+
+
+def _images() -> Commands:
+    from nixoci.cli.commands.images import COMMANDS
+
+    return COMMANDS
+
+
+def _registries() -> Commands:
+    from nixoci.cli.commands.registries import COMMANDS
+
+    return COMMANDS
+
+
+def _engines() -> Commands:
+    from nixoci.cli.commands.engines import COMMANDS
+
+    return COMMANDS
+
+
+#: Help and module of each command, in the order in which `nixoci --help` lists them.
+_COMMANDS = {
+    "evaluate": ("Evaluate Nix sources to a derivation, as JSON.", _sources),
+    "realise": ("Make the outputs of a derivation valid in the store.", _sources),
+    "closure": ("Print the closure graph of store paths, as JSON.", _sources),
+    "database": ("Make the Nix database of a closed set of store paths.", _sources),
+    "split": ("Split the paths of a closure graph over layers.", _sources),
+    "certificates": ("Bundle the certificates of files and store paths.", _sources),
+    "digest": ("Digest the layer that a recipe makes.", _layers),
+    "copied-tree": ("List what a recipe copies to the root of the image, as JSON.", _layers),
+    "read-file": ("Print the contents of a store path that is a file.", _layers),
+    "tools": ("Find Nix, and write down for later steps where it is.", _layers),
+    "python-interpreter": ("Describe the Python of an image, as JSON.", _python),
+    "python-distributions": ("Make distributions that pex laid out those of an image.", _python),
+    "python-bytecode": ("Compile modules with the Python of an image.", _python),
     "elf-facts": ("List what the ELF files of a directory need, as JSON.", _elf),
     "store-libraries": ("List what programs in the store load, as JSON.", _elf),
+    "write": ("Write an image, streamed from the store, to a file.", _images),
+    "verify": ("Check that what the store has of an image is what made it.", _images),
+    "previous": (
+        "Print the store paths of each layer of a published image, as JSON, for the field `previous` "
+        "of a target.",
+        _images,
+    ),
+    "push": ("Push an image, streamed from the store, to registries.", _registries),
+    "serve": ("Serve images, streamed from the store, as a registry does.", _registries),
+    "load": ("Load an image, streamed from the store, into podman or docker.", _engines),
+    "run": ("Load an image into podman or docker and run it.", _engines),
+}

@@ -29,6 +29,7 @@ from pants_backend_nix.targets.fields.config import (
     NixVolumesField,
     NixWorkingDirField,
 )
+from pants_backend_nix.targets.fields.contents import NixIgnoreMissingLibrariesField
 from pants_backend_nix.targets.fields.database import (
     NixDatabaseField,
     NixDatabaseSignaturesField,
@@ -84,6 +85,7 @@ class NixImageTarget(Target):
         NixLayerPlanField,
         NixImageDependenciesField,
         NixConfigField,
+        NixIgnoreMissingLibrariesField,
         NixEntrypointField,
         NixCmdField,
         NixEnvField,
