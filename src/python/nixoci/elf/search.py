@@ -159,12 +159,14 @@ def store_directories(
     found: set[str] = set()
     for path, facts in files.items():
         loader = None if facts.interpreter is None else image.real(facts.interpreter)
-        chain = (
+        needed = (p for name in facts.needed if "/" in name for p in expand(name, path, facts))
+        places = (
+            *(place.rpartition("/")[0] for place in needed if place.startswith("/")),
             *handed_on(path, facts, (), loader),
             *searched(path, facts, (), library_path, loader),
             *default_directories(loader, facts.machine),
         )
-        for directory in chain:
+        for directory in places:
             real = image.real(directory)
             if real is not None and store_path_of(real) is not None:
                 found.add(real)

@@ -82,7 +82,7 @@ class _Store:
             return b""
 
     def names(self, directory: str) -> tuple[str, ...]:
-        """Returns the names in a directory, sorted. Nobody can need one that is not Unicode."""
+        """Returns the names in a directory, sorted. Libraries have names that are text."""
         real = self.real(directory)
         if real is None:
             return ()
