@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 from collections import deque
 from typing import Callable, Iterable, Optional
 
@@ -18,6 +20,9 @@ from nixoci.errors import InvalidInputError
 
 #: As the kernel: a script whose interpreter is a script, and so on.
 _MOST_SCRIPTS = 4
+
+#: Seconds that a loader gets to say what its directories are.
+_SECONDS = 20
 
 #: Bytes of a `#!` line that the kernel reads.
 _MOST_LINE = 256
@@ -81,6 +86,30 @@ class _Store:
         except OSError:
             return b""
 
+    def default_directories(self, loader: Optional[str]) -> tuple[str, ...]:
+        """Returns the default directories that a loader says it has; none if it does not, or is of another
+        kind of machine.
+
+        glibc since 2.33 does. Where it was built for another place than it is in, as what distributions
+        ship is when it lies in a store, these are not beside it.
+        """
+        if loader is None:
+            return ()
+        try:
+            result = subprocess.run(
+                [self._locate(loader), "--list-diagnostics"],
+                env={},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                timeout=_SECONDS,
+                check=False,
+            )
+        except (OSError, subprocess.SubprocessError, InvalidInputError):
+            return ()
+        said = re.findall(rb'^path\.system_dirs\[0x[0-9a-f]+\]="(/[^"\\]*)"$', result.stdout, re.MULTILINE)
+        return tuple(directory.decode(errors="replace").rstrip("/") for directory in said)
+
     def names(self, directory: str) -> tuple[str, ...]:
         """Returns the names in a directory, sorted. Libraries have names that are text."""
         real = self.real(directory)
@@ -127,7 +156,9 @@ def _started(store: _Store, path: str, real: str, facts: ElfFacts) -> StoreProgr
     if loader is None:
         return StoreProgram(path)
     real_loader = store.file(loader)
-    defaults = default_directories(real_loader or loader, facts.machine)
+    defaults = store.default_directories(real_loader) or default_directories(
+        real_loader or loader, facts.machine
+    )
     loaded = {loader.rpartition("/")[2]}
     if real_loader is not None:
         known = store.elf(real_loader)
