@@ -10,7 +10,7 @@
         let pkgs = nixpkgs.legacyPackages.${system};
         in {
           python = pkgs.python312;
-          # Wheels expect this library of C++ in the system.
+          # Wheels expect the libraries of their compilers in the system.
           stdcxx = pkgs.stdenv.cc.cc.lib;
         });
     };

@@ -200,13 +200,14 @@ def test_the_same_digests_everywhere(here: Clone, machine_nix: Nix, tmp_path: Pa
         ("for_musl", ["do not fit the Python 3.11.2", "native", "musllinux_1_1_x86_64"]),
         ("inherits", ["`inherit_path` has no meaning"]),
         ("no_script", ["has the script 'nothing'", "They have: tool."]),
+        ("unknown", ["interpreter='/usr/bin/python3'", "`complete_platforms`"]),
     ],
 )
 def test_what_does_not_fit_is_an_error(here: Clone, name: str, words: list[str]) -> None:
     """When the image is packaged: the target, the field, and what is wrong."""
     run = here.pants("package", f"app:image-{name}", check=False)
     assert run.result.returncode
-    for word in [*words, f"app:image-{name}", f":{name}", "`contents`"]:
+    for word in [*words, f"app:image-{name}", "`contents`"]:
         assert word in run.error, run.error
 
 
@@ -232,3 +233,56 @@ def test_what_fits(here: Clone) -> None:
         file for path, file in paths_of(here.descriptor("for_several")).items() if path == f"{SITE}/native.py"
     ]
     assert native["size"] == len("NAME = 'linux'\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "needs_library",
+            [f"libstdc++.so.6, for {SITE}/needy.so", "`packages`", "LD_LIBRARY_PATH"],
+        ),
+        ("no_loader", ["/lib64/ld-linux-x86-64.so.2, for /bin/true", "symlinks"]),
+    ],
+)
+def test_a_missing_library_is_an_error(here: Clone, name: str, words: list[str]) -> None:
+    """It names the image, the file, what is missing, and what can be done."""
+    run = here.pants("package", f"app:image-{name}", check=False)
+    assert run.result.returncode
+    for word in [*words, f"app:image-{name}", "`contents`", "`ignore_missing_libraries`"]:
+        assert word in run.error, run.error
+
+
+def test_libraries_that_are_there(here: Clone, tmp_path: Path) -> None:
+    """By LD_LIBRARY_PATH and a link for the loader; and one that the container gets from elsewhere."""
+    here.pants(
+        "package",
+        *(f"app:image-{name}" for name in ("has_library", "ignores_library", "has_loader")),
+    )
+    layout = here.machine.monorepo.root / "dist" / "app" / "image-has_loader"
+    tree = umoci_unpack(layout, "latest", tmp_path / "tree")
+    (variable,) = here.descriptor("has_loader")["config"]["config"]["Env"]
+    name, _, value = variable.partition("=")
+    run_in_bwrap(tree, ["/bin/true"], env={name: value})
+    # Without it, the container would say so.
+    assert run_in_bwrap(tree, ["/bin/true"], check=False).returncode == 127
+
+
+def test_an_interpreter_at_a_plain_path(here: Clone, tmp_path: Path) -> None:
+    """Copied to the root, or the end of links: it is found in its package, and makes the bytecode."""
+    here.pants("package", "app:image-copied", "app:image-linked")
+    for name in ("copied", "linked"):
+        paths = paths_of(here.descriptor(name))
+        assert f"{SITE}/app/__pycache__/plain.cpython-311.pyc" in paths
+    layout = here.machine.monorepo.root / "dist" / "app" / "image-linked"
+    tree = umoci_unpack(layout, "latest", tmp_path / "tree")
+    assert run_in_bwrap(tree, ["/app/pex"]).stdout == "plain\n"
+
+
+def test_an_interpreter_that_is_not_in_the_image_yet(here: Clone) -> None:
+    """The platform says what it takes; what its bytecode is like nobody can know."""
+    here.pants("package", "app:image-foreign")
+    paths = paths_of(here.descriptor("foreign"))
+    assert paths["/app/bin/python3"]["target"] == "/usr/bin/python3"
+    assert f"{SITE}/app/plain.py" in paths
+    assert not any(path.endswith(".pyc") for path in paths)

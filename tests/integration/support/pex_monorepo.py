@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Mapping
 
@@ -11,6 +14,7 @@ from tests.integration.support.interpreters import interpreter
 from tests.integration.support.monorepo import Monorepo
 from tests.integration.support.pex import pex_options
 from tests.integration.support.process import run
+from tests.integration.support.tools import tool
 from tests.integration.support.wheels import wheel_options, write_wheel
 
 SITE = "/app/lib/python3.11/site-packages"
@@ -18,13 +22,15 @@ SITE = "/app/lib/python3.11/site-packages"
 _BUILD = """\
 nix_sources(name="nix", sources=["*.nix", "debian/**"])
 nix_package(name="python", source="default.nix", attr="python", dependencies=[":nix"])
-nix_package(name="coreutils", source="default.nix", attr="coreutils", dependencies=[":nix"])
+nix_package(name="glibc", source="default.nix", attr="glibc", dependencies=[":nix"])
+nix_package(name="stdcxx", source="default.nix", attr="stdcxx", dependencies=[":nix"])
 
 python_requirement(
     name="dists", requirements=["one", "two", "tool"], modules=["shared", "space", "tool"]
 )
 python_requirement(name="native", requirements=["native"])
 python_requirement(name="stable", requirements=["stable"])
+python_requirement(name="needy", requirements=["needy"])
 python_requirement(name="gone", requirements=["one"], modules=["gone"])
 
 resources(name="words", sources=["*.txt"])
@@ -53,8 +59,79 @@ pex_binary(
 )
 pex_binary(name="inherits", entry_point="plain.py", inherit_path="prefer")
 pex_binary(name="no_script", script="nothing", dependencies=[":dists"])
+pex_binary(name="needs_library", dependencies=[":needy"])
+pex_binary(name="foreign", entry_point="plain.py", complete_platforms=["app/linux.json:platforms"])
 
 {images}
+
+nix_image(
+    name="image-has_library",
+    packages=[":python", ":stdcxx", ":glibc"],
+    contents=[
+        nix_contents(
+            ":needs_library",
+            to="/app",
+            split="dependencies",
+            interpreter="{{python}}/bin/python3",
+        ),
+    ],
+    env={{"LD_LIBRARY_PATH": "{{stdcxx}}/lib:{{glibc}}/lib"}},
+)
+nix_image(
+    name="image-ignores_library",
+    packages=[":python"],
+    contents=[
+        nix_contents(
+            ":needs_library",
+            to="/app",
+            split="dependencies",
+            interpreter="{{python}}/bin/python3",
+        ),
+    ],
+    ignore_missing_libraries=["libstdc++.so.*", "libc.so.6"],
+)
+
+# A program that was built for a system as distributions are.
+file(name="true", source="true")
+nix_image(name="image-no_loader", contents={{":true": "/bin/true"}})
+nix_image(
+    name="image-has_loader",
+    packages=[":glibc"],
+    contents={{":true": "/bin/true"}},
+    symlinks={{"/lib64/ld-linux-x86-64.so.2": "{{glibc}}/lib/ld-linux-x86-64.so.2"}},
+    env={{"LD_LIBRARY_PATH": "{{glibc}}/lib"}},
+    output_format="oci-layout",
+)
+
+# Interpreters that are at plain paths.
+nix_image(
+    name="image-copied",
+    copy_to_root=[":python"],
+    contents=[
+        nix_contents(":sources", to="/app", split="dependencies", interpreter="/bin/python3"),
+    ],
+)
+nix_image(
+    name="image-linked",
+    symlinks={{"/usr/bin/python3": "python3.11", "/usr/bin/python3.11": "{{python}}/bin/python3"}},
+    packages=[":python"],
+    contents=[
+        nix_contents(":sources", to="/app", split="dependencies", interpreter="/usr/bin/python3"),
+    ],
+    output_format="oci-layout",
+)
+nix_image(
+    name="image-foreign",
+    contents=[
+        nix_contents(":foreign", to="/app", split="dependencies", interpreter="/usr/bin/python3"),
+    ],
+)
+nix_image(
+    name="image-unknown",
+    contents=[
+        nix_contents(":sources", to="/app", split="dependencies", interpreter="/usr/bin/python3"),
+    ],
+)
 """
 
 _IMAGE = """\
@@ -151,6 +228,8 @@ def write_pex_monorepo(repository: Monorepo, wheels: Path) -> tuple[str, ...]:
         document = {"compatible_tags": [tag, "py3-none-any"], "marker_environment": markers}
         repository.write(f"app/{name}.json", json.dumps(document))
     repository.write("app/BUILD", _BUILD.format(images="\n".join(map(_image, _IMAGES))))
+    shutil.copyfile(os.path.realpath("/bin/true"), repository.root / "app" / "true")
+    (repository.root / "app" / "true").chmod(0o755)
     if not wheels.exists():
         _write_wheels(wheels)
     return (*pex_options(), *wheel_options(wheels))
@@ -170,6 +249,7 @@ _IMAGES = (
     "for_several",
     "inherits",
     "no_script",
+    "needs_library",
 )
 
 #: Images that are written as OCI layouts, to be run.
@@ -206,8 +286,19 @@ def _write_wheels(directory: Path) -> None:
     write_wheel(directory, "tool", "2.0", {"tool.py": _TOOL}, scripts={"tool": "tool:main"})
     stable = {"stable.py": "NAME = 'stable'\n"}
     write_wheel(directory, "stable", "1.0", stable, tag="cp39-abi3-manylinux_2_17_x86_64")
+    needy = {"needy.so": _library_that_needs("libstdc++.so.6")}
+    write_wheel(directory, "needy", "1.0", needy, tag=NATIVE["linux"])
     for name, tag in NATIVE.items():
         write_wheel(directory, "native", "1.0", {"native.py": f"NAME = {name!r}\n"}, tag=tag)
+
+
+def _library_that_needs(name: str) -> bytes:
+    """Returns a library of C that says that it needs one more."""
+    with tempfile.TemporaryDirectory() as directory:
+        library = Path(directory, "library.so")
+        shutil.copyfile(os.path.realpath("/lib/x86_64-linux-gnu/libanl.so.1"), library)
+        run([tool("patchelf"), "--add-needed", name, library])
+        return library.read_bytes()
 
 
 def paths_of(descriptor: Mapping[str, object]) -> Mapping[str, Mapping[str, object]]:

@@ -98,7 +98,7 @@ async def _write(
                 contents=built.contents,
                 session=session.id,
                 # A Docker archive has the plain tars.
-                compresses=built.image.is_compressed and output_format != "docker-archive",
+                needs_packages=built.image.is_compressed and output_format != "docker-archive",
             ),
             built.packages,
         ),

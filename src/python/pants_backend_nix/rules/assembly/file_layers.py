@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass
 from typing import Iterable, Optional, Sequence
 
@@ -121,7 +122,7 @@ async def _split_parts(
             address,
             target.address,
             place,
-            layer.interpreters[item.interpreter or ""],
+            _through_links(layer.interpreters[item.interpreter or ""], resolved),
             resolved.packages,
             tuple(package for one in resolved.targets for package in one.copied),
             item.libraries,
@@ -148,6 +149,15 @@ async def _split_parts(
         )
         for origin, part in zip(said, found.parts)
     )
+
+
+def _through_links(path: str, resolved: LayerTargets) -> str:
+    """Returns where a path leads by the links of the fields `symlinks`."""
+    links = dict(link for layer in resolved.targets for link in layer.symlinks)
+    for _ in links:
+        if path in links:
+            path = posixpath.normpath(posixpath.join(posixpath.dirname(path), links[path]))
+    return path
 
 
 def _said(target: Target, item: NixContents) -> str:
