@@ -158,7 +158,7 @@ def test_an_image_of_foreign_files_on_python(
                 *("--ro-bind", contents / names[module], module),
                 *("--setenv", "LD_TRACE_LOADED_OBJECTS", "1"),
                 *("--setenv", "LD_LIBRARY_PATH", ":".join(library_path)),
-                *(loader, module),
+                *(str(loader), module),
             ]
         ).stdout
         return set(re.findall(r"(\S+) => not found", listed)) & set(facts[module].needed)

@@ -51,6 +51,11 @@ def test_one_version_of_each_compressor() -> None:
         assert pinned("pants.lock")[project] == pinned("default.lock")[project] == version
 
 
+def test_one_version_of_the_reader_of_elf_files() -> None:
+    """Pants runs what the tests run."""
+    assert pinned("pants.lock")["pyelftools"] == pinned("default.lock")["pyelftools"]
+
+
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
 def test_locks_hold_hashes_and_no_addresses(lock: str) -> None:
     """Every pinned project has a hash, and nothing says where it was downloaded from."""

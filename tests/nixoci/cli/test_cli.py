@@ -15,6 +15,7 @@ import nixoci
 import pytest
 from nixoci.compression.formats import Compression
 from nixoci.database.nix_database import read_registrations
+from nixoci.elf.facts import ElfFacts, facts_from_json
 from nixoci.layer.digest import digest_layer
 from nixoci.layer.layer import Layer
 from nixoci.layering.contents import Contents
@@ -22,6 +23,7 @@ from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.store.closure import ClosureGraph
 from nixoci.store.evaluate import Derivation
 
+from tests.nixoci.elf.elf_support import elf_bytes
 from tests.nixoci.store.closure_support import info, split_recipes, store_path
 from tests.nixoci.store.nix_support import (
     environment,
@@ -318,6 +320,49 @@ def _add(directory: Path, name: str) -> tuple[str]:
     (directory / name).write_text("text")
     output = nix(directory).run(("nix-store", "--add", str(directory / name)))
     return (output.decode().strip(),)
+
+
+def test_reading_elf_files_needs_a_package(command: Command, tmp_path: Path) -> None:
+    """Without it the error says what to install; with it, given as Pants does, there are facts."""
+    contents = tmp_path / "contents"
+    write_tree(contents, {"text": "text", "empty": ""})
+    assert json.loads(command.output("elf-facts", "contents")) == {}
+    (contents / "program").write_bytes(elf_bytes(needed=("libx.so",), interpreter="/lib/ld.so"))
+    result = command.run("--json-errors", "elf-facts", "contents")
+    document = json.loads(result.stdout)
+    assert (1, "ElfReaderError") == (result.returncode, document["error"])
+    assert "pip install pyelftools" in document["message"]
+
+    spec = find_spec("elftools")
+    assert spec is not None and spec.origin is not None
+    packages = os.path.dirname(os.path.dirname(spec.origin))
+    command.output(
+        *("tools", "tools", f"--packages-python={sys.executable}"),
+        f"--packages-directory={packages}",
+    )
+    command.output("--tools=tools/tools.json", "elf-facts", "contents", "--output=facts.json")
+    facts = facts_from_json((tmp_path / "facts.json").read_bytes())
+    expected = ElfFacts("EM_X86_64", 64, "/lib/ld.so", needed=("libx.so",))
+    assert facts == {"program": expected}
+    assert b"Cannot list nosuch" in command.run("elf-facts", "nosuch").stderr
+    (contents / "directory").mkdir()
+    assert b"directory: Is a directory" in command.run("elf-facts", "contents").stderr
+
+
+def test_libraries_of_a_store(command: Command, tmp_path: Path) -> None:
+    """The store paths must be valid, and only they are read."""
+    (path,) = _add(tmp_path, "library")
+    hashes = {path: "sha256-"}
+    request = {"store_paths": hashes, "programs": [path], "directories": [path]}
+    (tmp_path / "request.json").write_text(json.dumps(request))
+    answer = json.loads(command.output("store-libraries", "request.json"))
+    assert answer == {"directories": {path: []}, "programs": [{"loader": None, "path": path}]}
+    gone = store_path("gone")
+    (tmp_path / "request.json").write_text(json.dumps({"store_paths": {gone: "sha256-"}}))
+    document = command.error(NOT_VALID, "store-libraries", "request.json")
+    assert ("InvalidPathError", [gone]) == (document["error"], document["paths"])
+    (tmp_path / "request.json").write_text(json.dumps({**request, "store_paths": {}}))
+    assert b"none of the store paths" in command.run("store-libraries", "request.json").stderr
 
 
 def test_compressing_needs_the_compressor(command: Command, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def missing(
     **more: Any,
 ) -> list[tuple[str, str, str]]:
     """Returns what is missing in an image of Python, glibc and gcc, with `files` and `paths`."""
-    options = {"programs": [PROGRAM], "store_paths": [PYTHON, GLIBC, GCC], **more}
+    options: dict[str, Any] = {"programs": [PROGRAM], "store_paths": [PYTHON, GLIBC, GCC], **more}
     store = options.pop("store", STORE)
     present: dict[str, Optional[str]] = {**dict.fromkeys(files), **paths}
     found = missing_libraries(files, present, store, **options)

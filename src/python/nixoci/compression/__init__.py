@@ -1,5 +1,5 @@
 """Tar → compressed blob: gzip and zstd with the same bytes on every machine.
 
 In: a stream, format and level. Out: a stream, with the digest of the tar. Uses `processes`, for its hash.
-The one room that imports wheels (the compressors), when a layer is compressed.
+Imports wheels (the compressors), when a layer is compressed.
 """

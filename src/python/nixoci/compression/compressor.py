@@ -1,4 +1,4 @@
-"""The compressors: the one module of the core that imports what is not in the standard library.
+"""The compressors, which are not in the standard library. `nixoci.elf.facts` alone imports such, too.
 
 It is imported only where a layer is compressed, and only the exact version that a `Compression`
 names will do.

@@ -161,10 +161,13 @@ class _Frugal:
 
 
 def _read(file: BinaryIO) -> Optional[ElfFacts]:
+    make: Any
+    parse: Any
     try:
         from elftools.common.exceptions import ELFError
+        from elftools.common.utils import struct_parse as parse
         from elftools.construct import ConstructError
-        from elftools.elf.elffile import ELFFile
+        from elftools.elf.elffile import ELFFile as make
     except ImportError:
         raise ElfReaderError from None
     # What pyelftools raises where a file makes no sense; the last four where it takes a value for granted.
@@ -173,14 +176,17 @@ def _read(file: BinaryIO) -> Optional[ElfFacts]:
         *(AssertionError, AttributeError, LookupError, TypeError),
     )
     try:
-        return _facts(ELFFile(_Frugal(file)))
+        return _facts(make(_Frugal(file)), parse)
     except malformed:
         return None
 
 
-def _facts(elf: Any) -> Optional[ElfFacts]:
-    from elftools.common.utils import struct_parse
+def _facts(elf: Any, parse: Any) -> Optional[ElfFacts]:
+    """Returns what a file says, or None as `read_elf` does.
 
+    :param elf: the file to pyelftools.
+    :param parse: its function that reads a structure at an offset. Both have no types.
+    """
     if elf["e_type"] not in ("ET_EXEC", "ET_DYN"):
         return None
     # As loaders do, this reads no section headers: `strip` and others take them away.
@@ -188,7 +194,7 @@ def _facts(elf: Any) -> Optional[ElfFacts]:
     if elf["e_phentsize"] < header.sizeof():
         return None
     segments = [
-        struct_parse(header, elf.stream, elf["e_phoff"] + number * elf["e_phentsize"])
+        parse(header, elf.stream, elf["e_phoff"] + number * elf["e_phentsize"])
         for number in range(elf.num_segments())
     ]
     loaded = [
@@ -208,7 +214,7 @@ def _facts(elf: Any) -> Optional[ElfFacts]:
     if dynamic is not None:
         entry = elf.structs.Elf_Dyn
         for number in range(dynamic["p_filesz"] // entry.sizeof()):
-            tag = struct_parse(entry, elf.stream, dynamic["p_offset"] + number * entry.sizeof())
+            tag = parse(entry, elf.stream, dynamic["p_offset"] + number * entry.sizeof())
             if tag["d_tag"] == "DT_NULL":
                 break
             values.setdefault(tag["d_tag"], []).append(tag["d_val"])

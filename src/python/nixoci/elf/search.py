@@ -262,7 +262,7 @@ class _Search:
         directories: Sequence[str],
     ) -> tuple[bool, Optional[str]]:
         """Returns whether a file finds what it needs, and which of `files` it is, if it is one."""
-        candidates = self._named.get((context.arch, name.rpartition("/")[2]), ())
+        candidates = self._named.get((context.arch, name.rpartition("/")[2]), [])
         if len(candidates) == 1:
             return True, candidates[0]
         if not candidates and _is_loaded(name, context):

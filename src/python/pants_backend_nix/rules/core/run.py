@@ -4,8 +4,8 @@ What differs between machines (where Python and Nix are, which store Nix uses) i
 cache, which is no part of a process's cache key. The steps look there; only when a step has to run and
 finds nothing, a process that is never cached looks through the search path and writes it.
 
-Steps that compress layers need packages that are not in the standard library. They run on the Python
-that runs Pants, since these packages were installed with the plugin, for that Python.
+Steps that compress layers, or read ELF files, need packages that are not in the standard library. They run
+on the Python that runs Pants, since these packages were installed with the plugin, for that Python.
 
 The workers of a remote environment keep no such caches. There each step looks for Python, and for Nix
 if it needs it, by itself.
@@ -78,7 +78,7 @@ class CoreRun:
     :param directory: a directory that it writes.
     :param session: of a run with side effects: it is done once in each session of Pants that asks
         for it (see `current_session`), and no cache keeps it.
-    :param needs_packages: it compresses, or reads ELF files: it needs the packages that came with the plugin.
+    :param needs_packages: it compresses or reads ELF files, with packages that came with the plugin.
     :param attempt: told apart in memory, but not in caches: a failed run is tried again, and its
         success stored, under the same key.
     :param environment: in which it runs, see `find_place`.
