@@ -47,8 +47,8 @@ def explain_package_error(
         of = f" of {error.get('url')}" if error.get("url") else ""
         return NixImageError(
             f"{address}: evaluating {source} (field `attr`: {attr}) fetches without a hash: "
-            f"`builtins.{error.get('function')}`{of}{at}. What is fetched can be something else tomorrow, and the "
-            f"image with it. {error.get('pin')} Nix says:\n\n{message}"
+            f"`builtins.{error.get('function')}`{of}{at}. What is fetched can be something else tomorrow, "
+            f"and the image with it. {error.get('pin')} Nix says:\n\n{message}"
         )
     if kind == "EvaluationError":
         return NixImageError(

@@ -190,7 +190,8 @@ def evaluate(
             where += ["--option", "restrict-eval", "true", "-I", f"source={root}"]
             where += ["--option", "allowed-uris", _ALLOWED_URIS]
             directory = _write_flake(stack, _PURE)
-        return _evaluate(nix, where, directory, root, source, attr)
+        derivation = _evaluate(nix, where, directory, root, source, attr)
+    return derivation
 
 
 def _evaluate(
@@ -233,8 +234,8 @@ def _unpinned_fetch(
 def _last_url(run: Callable[..., bytes]) -> str:
     """Returns the URL at which an evaluation fails for want of a hash; empty if that is not to be found out.
 
-    Whether a URL is allowed is asked before whether it has a hash. So it is the last one of those that have to be
-    allowed until the evaluation fails for another reason.
+    Whether a URL is allowed is asked before whether it has a hash. So it is the last one of those that have
+    to be allowed until the evaluation fails for another reason.
     """
     allowed: list[str] = []
     while len(allowed) < _MOST_URLS:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 #: What store paths begin with, wherever their files are.
 STORE = "/nix/store"
 
-#: What Nix uses without a daemon where there is no such directory, for anyone but root: a store below the
-#: home directory (since 2.10; older ones fail).
+#: Where this is missing, and there is no daemon either, anyone but root gets a store below the home directory
+#: (since Nix 2.10; older ones fail).
 _STATE = "/nix/var/nix"
 
 
@@ -30,9 +30,10 @@ class StoreNotHereError(NixOciError):
         self.url = url
         self.why = why
         self.origin = origin
+        chosen = f" ({origin})" if origin else ""
         super().__init__(
-            f"Nix uses the store `{url}`{f' ({origin})' if origin else ''}, but {why}. Layers are made of files "
-            "of a store on this machine: choose one with the setting `store` of Nix, such as `auto`, `daemon` or "
+            f"Nix uses the store `{url}`{chosen}, but {why}. Layers are made of files of a store on this "
+            "machine: choose one with the setting `store` of Nix, such as `auto`, `daemon` or "
             "`local?root=/somewhere`; under Pants, with the option `[nix].store`."
         )
 

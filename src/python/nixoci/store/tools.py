@@ -9,8 +9,8 @@ machines is written, once for each machine, to a directory that is in no cache k
     DIRECTORY/compressor-python3    symbolic link to the interpreter of the steps that compress
     DIRECTORY/compressors.json      {"directories": [where it finds the compressors]}
 
-The store is what Nix says when it is asked, here or in the first step that needs it. It is asked again when a file that configures Nix has changed, so
-steps need not ask, and see a change all the same.
+The store is what Nix says when it is asked, here or in the first step that needs it. It is asked again when a
+file that configures Nix has changed, so steps need not ask, and see a change all the same.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ def write_tools(
         nix.version()
     if nix is not None and needs_nix:
         document.update(_description(nix, nix.configuration_files()))
+        # Raises what is wrong with it.
         nix.store_directory
     _write(directory, TOOLS_FILE, document, PYTHON_LINK, sys.executable)
     return nix
@@ -150,6 +151,7 @@ def read_tools(path: str) -> Nix:
     else:
         document.update(_description(nix, files or nix.configuration_files()))
         _write_file(os.path.dirname(path), TOOLS_FILE, document)
+    # Raises what is wrong with it.
     nix.store_directory
     return nix
 
