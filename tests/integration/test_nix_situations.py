@@ -15,6 +15,7 @@ from pants.engine.addresses import Address
 from pants_backend_nix.errors import explain_package_error
 from pants_backend_nix.rules.core.zipapp import zipapp_bytes
 from tests.integration.support.interpreters import interpreter
+from tests.integration.support.nix import Nix
 from tests.integration.support.process import daemon
 from tests.integration.support.tools import tool
 
@@ -163,3 +164,24 @@ def test_chroot_store_on_a_machine_without_nix_directory(
     (tmp_path / "recipe.json").write_text(json.dumps(recipe))
     digest = situation.nixoci("digest", "recipe.json", prefix=prefix, environment=here)
     assert json.loads(digest.stdout)["digest"].startswith("sha256:")
+
+
+def test_not_root_on_a_machine_without_nix_directory(
+    situation: Situation, newer_nix: Nix, tmp_path: Path
+) -> None:
+    """Nix 2.10 and later then have a store below the home directory, without being told."""
+    places = [p for p in Path("/").iterdir() if p.name not in ("nix", "tmp") and p.exists()]
+    words = [word for place in places for word in ("--dev-bind", str(place), str(place))]
+    # Where a search, which capabilities do not help, finds it.
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    words += ["--bind", "/tmp", "/tmp", "--ro-bind", str(newer_nix.bin_directory), str(programs)]
+    prefix = [tool("bwrap"), *words, "--chdir", str(tmp_path), "--", *_NOBODY]
+    path = f"{programs}:{situation.environment['PATH']}"
+    shell = tool("busybox")
+    environment = {"PATH": path, "NIX_CONFIG": f"substituters =\nsandbox-paths = /bin/sh={shell}\n"}
+    built = situation.build(prefix=prefix, environment=environment)
+    root = tmp_path / ".local/share/nix/root"
+    assert Path(f"{root}{built}").read_text() == f"{tmp_path}\n"
+    printed = situation.nixoci("read-file", built, prefix=prefix, environment=environment)
+    assert printed.stdout.strip() == str(tmp_path)

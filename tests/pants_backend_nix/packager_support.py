@@ -69,11 +69,15 @@ class Packager:
         self.number = 0
 
     def _start(
-        self, build: str, environment: Mapping[str, str], options: tuple[str, ...]
+        self, build: str, environment: Mapping[str, Optional[str]], options: tuple[str, ...]
     ) -> None:
-        """Writes a directory with a BUILD file, in which the target `image` is looked for."""
+        """Writes a directory with a BUILD file, in which the target `image` is looked for.
+
+        :param environment: changes of it; what is None is not set.
+        """
         of_nix = os.environ if self.nix is None else self.nix.environment()
-        variables = {**of_nix, "HOME": os.environ["HOME"], **environment}
+        chosen = {**of_nix, "HOME": os.environ["HOME"], **environment}
+        variables = {name: value for name, value in chosen.items() if value is not None}
         self.runner.set_options(options, env=variables)
         # Each case has an own directory: what another case did is not looked at again.
         self.number += 1
@@ -89,7 +93,7 @@ class Packager:
         return f"case{self.number}"
 
     def _built(
-        self, build: str, environment: Mapping[str, str], options: tuple[str, ...]
+        self, build: str, environment: Mapping[str, Optional[str]], options: tuple[str, ...]
     ) -> BuiltPackage:
         self._start(build, environment, options)
         target = self.runner.get_target(Address(self.directory, target_name="image"))
@@ -102,17 +106,27 @@ class Packager:
         found = self.runner.request(Addresses, [DependenciesRequest(target.get(Dependencies))])
         return {address.spec.replace(self.directory, "") for address in found}
 
-    def descriptor(self, build: str, *, options: tuple[str, ...] = ()) -> dict[str, Any]:
+    def descriptor(
+        self,
+        build: str,
+        *,
+        environment: Mapping[str, Optional[str]] = {},
+        options: tuple[str, ...] = (),
+    ) -> dict[str, Any]:
         """Packages the target `image` of a BUILD file and returns its descriptor.
 
         :param build: in which `DIR` is the directory of the file.
         """
-        built = self._built(build, {}, options)
+        built = self._built(build, environment, options)
         (file,) = self.runner.request(DigestContents, [built.digest])
         return json.loads(file.content)
 
     def error(
-        self, build: str, *, environment: Mapping[str, str] = {}, options: tuple[str, ...] = ()
+        self,
+        build: str,
+        *,
+        environment: Mapping[str, Optional[str]] = {},
+        options: tuple[str, ...] = (),
     ) -> str:
         """Packages the target `image` and returns the error on one line; its directory is `DIR`."""
         with pytest.raises(ExecutionError) as caught:

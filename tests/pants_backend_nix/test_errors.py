@@ -26,6 +26,7 @@ let text = name: attributes: script: derivation (attributes // {
   hidden = import ./hidden.nix;
   host = import /etc/nothing.nix;
   number = 1;
+  fetched = import (builtins.fetchTarball "https://example.invalid/branch.tar.gz") { };
   bad-config = text "config" { } "echo '{\\"config\\": {\\"Env\\": 7}}' > $out";
 }
 """
@@ -110,6 +111,14 @@ def test_undeclared_source(errors: Packager) -> None:
 def test_source_outside_of_the_repository(errors: Packager) -> None:
     text = errors.error(_image('source="default.nix", attr="host"'))
     assert "DIR:p:" in text and "reads /etc/nothing.nix" in text
+
+
+def test_fetch_without_a_hash(errors: Packager) -> None:
+    """The call is named, where it is, and what pins it."""
+    text = errors.error(_image('source="default.nix", attr="fetched"'))
+    assert "DIR:p: evaluating DIR/default.nix (field `attr`: fetched) fetches without a hash" in text
+    assert "`builtins.fetchTarball` of https://example.invalid/branch.tar.gz at DIR/default.nix:" in text
+    assert "`nix-prefetch-url --unpack URL`" in text
 
 
 def test_invalid_store_path(errors: Packager) -> None:

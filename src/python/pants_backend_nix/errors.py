@@ -42,6 +42,14 @@ def explain_package_error(
             "`nix_sources` or `files` target) to the field `dependencies` of this target. A flake "
             f"sees only what is in its own directory and below. Nix says:\n\n{message}"
         )
+    if kind == "UnpinnedFetchError":
+        at = f" at {error.get('place')}" if error.get("place") else ""
+        of = f" of {error.get('url')}" if error.get("url") else ""
+        return NixImageError(
+            f"{address}: evaluating {source} (field `attr`: {attr}) fetches without a hash: "
+            f"`builtins.{error.get('function')}`{of}{at}. What is fetched can be something else tomorrow, "
+            f"and the image with it. {error.get('pin')} Nix says:\n\n{message}"
+        )
     if kind == "EvaluationError":
         return NixImageError(
             f"{address}: Nix could not evaluate {source} (field `attr`: {attr}). "

@@ -11,6 +11,7 @@ from typing import Any, Callable, Optional, Sequence
 # Not when they are needed first: uploads are threads, and when two of them import a module from a zip
 # file, Python 3.9 gives the second one half of it.
 import nixoci.layer.compressed  # noqa: F401
+import nixoci.store.configuration  # noqa: F401
 import nixoci.store.nar  # noqa: F401
 import nixoci.tar.database  # noqa: F401
 import nixoci.tar.files  # noqa: F401

@@ -7,12 +7,22 @@ import os
 import re
 import shutil
 import stat
-from dataclasses import dataclass
-from typing import Optional, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from tempfile import TemporaryDirectory
+from typing import Callable, Optional, Sequence
 from urllib.parse import quote
 
 from nixoci.errors import InvalidInputError, NixOciError
 from nixoci.json_input import get_field, get_list, parse_object
+from nixoci.store.expression import DESCRIBE, selected
+from nixoci.store.fetch import (
+    URLS_ARE_CHECKED,
+    UnpinnedFetch,
+    find_unpinned_fetch,
+    forbidden_url,
+    read_call,
+)
 from nixoci.store.nix import Nix, NixFailedError
 from nixoci.store.path import StorePath
 
@@ -22,32 +32,19 @@ FLAKE = "flake.nix"
 #: Without it their modes are taken as they are.
 EXECUTABLES = ".executables.json"
 
+#: A flake that stands for a file that is none, for what only flakes can do: its settings count from when it
+#: has been read. So Nix starts in restricted mode, where the file can be read and knows its system, and
+#: goes on in pure mode, where fetchers want a hash (`primops/fetchTree.cc`, in every version from 2.8 on).
+_PURE = "{ nixConfig.pure-eval = true; outputs = _: { value = null; }; }\n"
+
 #: Where fetchers may go in restricted mode. Fetched contents are checked by the hash in the source.
 _ALLOWED_URIS = (
     "https:// http:// ftp:// ssh:// git:// git+https:// git+ssh:// git+http:// "
     "github: gitlab: sourcehut: tarball: flake:"
 )
 
-#: Applied to the value that is found. A function is called as `nix-build` would, with the system if
-#: it wants that. `outputName` is what `"${package}"` would interpolate.
-_DESCRIBE = """
-found:
-let
-  wanted = builtins.intersectAttrs (builtins.functionArgs found);
-  value = if builtins.isFunction found
-    then found (wanted { system = builtins.currentSystem; })
-    else found;
-in
-if !(builtins.isAttrs value) || (value.type or null) != "derivation"
-then throw "nixoci: not a derivation"
-else {
-  inherit (value) drvPath;
-  default = value.outputName or "out";
-  outputs = builtins.listToAttrs (map
-    (output: { name = output; value = value.${output}.outPath; })
-    (value.outputs or [ "out" ]));
-}
-"""
+#: So many fetches with hashes are told from one without.
+_MOST_URLS = 20
 
 #: How Nix says that it may not or cannot read a file.
 _UNREADABLE = re.compile(
@@ -58,7 +55,7 @@ _UNREADABLE = re.compile(
 #: The copy of a flake's directory that Nix evaluates.
 _FLAKE_SOURCE = re.compile(r"^/nix/store/[0-9a-z]{32}-source/")
 
-#: With `error:`, since newer Nix shows lines of `_DESCRIBE` where evaluating the value fails.
+#: With `error:`, since newer Nix shows lines of `DESCRIBE` where evaluating the value fails.
 _NOT_A_DERIVATION = "error: nixoci: not a derivation"
 
 
@@ -82,6 +79,28 @@ class UndeclaredSourceError(EvaluationError):
     def __init__(self, source: str, attr: str, message: str, path: str) -> None:
         super().__init__(source, attr, message)
         self.path = path
+
+
+class UnpinnedFetchError(EvaluationError):
+    """Evaluation fetches something of which no hash is known beforehand.
+
+    :ivar function: of Nix that fetches; `url` and `place` (`file:line:column`, from the root) are empty
+        where Nix does not tell.
+    """
+
+    def __init__(self, source: str, attr: str, message: str, fetch: UnpinnedFetch) -> None:
+        super().__init__(source, attr, message)
+        self.function = fetch.function
+        self.url = fetch.url
+        self.place = fetch.place
+        self.pin = fetch.pin
+
+    def __str__(self) -> str:
+        fetch = UnpinnedFetch(self.function, self.url, self.place)
+        return (
+            f"{self.attr or 'The value'} of {self.source} fetches without a hash: {fetch}. What is fetched can "
+            f"be something else tomorrow. {self.pin} Nix says:\n{self.message}"
+        )
 
 
 @dataclass(frozen=True)
@@ -133,8 +152,8 @@ def evaluate(
     """Evaluates `attr` of a Nix file and instantiates the derivation in the store.
 
     Two machines with the same files below `root` get the same result: a flake is evaluated in pure
-    mode, another file in restricted mode, where only `root` can be read, the environment is empty
-    and the current system is `system`.
+    mode, another file in a mode that is both restricted and pure: only `root` can be read, the environment
+    is empty, the current system is `system`, and what is fetched has its hash in the sources.
 
     :param root: directory of the sources; modification times in it are set to 1, since Nix would
         pass them on to the expressions of a flake. Modes are set as `EXECUTABLES` beside it says.
@@ -157,32 +176,104 @@ def evaluate(
     directory = os.path.realpath(os.path.dirname(path))
     if not (directory + os.sep).startswith(root.rstrip(os.sep) + os.sep):
         raise InvalidInputError("source", source, "it is not below the root")
-    if os.path.basename(source) == FLAKE:
-        # Nix 2.8 does not decode an absolute path, so the directory is where it runs.
-        where = [f"path:.#{quote(attr)}", "--no-write-lock-file", "--no-update-lock-file"]
-    else:
-        where = ["--file", path, attr, "--argstr", "system", system]
-        where += ["--option", "restrict-eval", "true", "-I", f"source={root}"]
-        where += ["--option", "allowed-uris", _ALLOWED_URIS]
-    environment = {**nix.environment, "NIX_PATH": ""}
+    where = [
+        *("--system", system),
+        *("--extra-experimental-features", " ".join(features)),
+    ]
+    with ExitStack() as stack:
+        if os.path.basename(source) == FLAKE:
+            # Nix 2.8 does not decode an absolute path, so the directory is where it runs.
+            where += [f"path:.#{quote(attr)}", "--apply", DESCRIBE]
+        else:
+            where += ["path:.#value", "--apply", f"_: ({DESCRIBE}) ({selected(path, attr, system)})"]
+            where += ["--impure", "--accept-flake-config", "--option", "eval-cache", "false"]
+            where += ["--option", "restrict-eval", "true", "-I", f"source={root}"]
+            where += ["--option", "allowed-uris", _ALLOWED_URIS]
+            directory = _write_flake(stack, _PURE)
+        derivation = _evaluate(nix, where, directory, root, source, attr)
+    return derivation
+
+
+def _evaluate(
+    nix: Nix, where: Sequence[str], directory: str, root: str, source: str, attr: str
+) -> Derivation:
+    """Runs Nix in `directory` on what `where` says; the rest as for `evaluate`, for its errors."""
+    store = tuple(setting for setting in nix.settings if setting[0] == "store")
+    nix = replace(nix, environment={**nix.environment, "NIX_PATH": ""}, settings=store)
+    words = ("eval", "--json", "--no-write-lock-file", "--no-update-lock-file", *where)
+
+    def run(*more: str) -> bytes:
+        return nix.command(*words, *more, directory=directory)
+
     try:
-        output = Nix(nix.directory, environment).command(
-            "eval",
-            "--json",
-            *where,
-            "--system",
-            system,
-            "--apply",
-            _DESCRIBE,
-            *("--extra-experimental-features", " ".join(features)),
-            directory=directory,
-        )
+        output = run()
     except NixFailedError as error:
-        raise _explain(error.message, root, source, attr) from None
+        fetch = _unpinned_fetch(run, error.message, root)
+        raise _explain(error.message, root, source, attr, fetch) from None
     return Derivation.from_json(output)
 
 
-def _explain(message: str, root: str, source: str, attr: str) -> EvaluationError:
+def _unpinned_fetch(
+    run: Callable[..., bytes], message: str, root: str
+) -> Optional[UnpinnedFetch]:
+    """Returns the fetch without a hash at which an evaluation has failed, if that is why.
+
+    :param run: evaluates again, with further options of Nix.
+    """
+    fetch = find_unpinned_fetch(message, root)
+    if fetch is not None and not fetch.place:
+        # Nix 2.8 says where only if it is asked.
+        fetch = find_unpinned_fetch(_failure(run, "--show-trace"), root) or fetch
+    if fetch is None or fetch.url:
+        return fetch
+    if fetch.function in URLS_ARE_CHECKED:
+        fetch = replace(fetch, url=_last_url(run))
+    return read_call(fetch, root)
+
+
+def _last_url(run: Callable[..., bytes]) -> str:
+    """Returns the URL at which an evaluation fails for want of a hash; empty if that is not to be found out.
+
+    Whether a URL is allowed is asked before whether it has a hash. So it is the last one of those that have
+    to be allowed until the evaluation fails for another reason.
+    """
+    allowed: list[str] = []
+    while len(allowed) < _MOST_URLS:
+        url = forbidden_url(_failure(run, "--option", "allowed-uris", " ".join(allowed)))
+        if not url:
+            return allowed[-1] if allowed else ""
+        if url in allowed:
+            break
+        allowed.append(url)
+    return ""
+
+
+def _failure(run: Callable[..., bytes], *more: str) -> str:
+    try:
+        run(*more)
+    except NixFailedError as error:
+        return error.message
+    return ""
+
+
+def _write_flake(stack: ExitStack, text: str) -> str:
+    """Writes a flake into a directory that lasts as long as `stack`, and returns the directory."""
+    try:
+        # Newer versions of Nix follow no links on the way.
+        directory = os.path.realpath(stack.enter_context(TemporaryDirectory()))
+        with open(os.path.join(directory, FLAKE), "w") as file:
+            file.write(text)
+    except OSError as error:
+        raise NixOciError(
+            f"Evaluation needs a temporary directory, which cannot be made: {error.strerror or error}. "
+            "Set TMPDIR to a directory that can be written to."
+        ) from None
+    return directory
+
+
+def _explain(
+    message: str, root: str, source: str, attr: str, fetch: Optional[UnpinnedFetch]
+) -> EvaluationError:
     """Turns Nix's message into the error that says what to do."""
     message = message[max(message.find("error:"), 0) :]
     shown = message.replace(root + os.sep, "")
@@ -190,6 +281,11 @@ def _explain(message: str, root: str, source: str, attr: str) -> EvaluationError
         return NoSuchAttributeError(source, attr, f"{attr or 'The value'} is not a derivation.")
     if "in selection path" in message or "does not provide attribute" in message:
         return NoSuchAttributeError(source, attr, shown)
+    if fetch is not None:
+        if os.path.basename(source) == FLAKE:
+            place = _FLAKE_SOURCE.sub(os.path.join(os.path.dirname(source), ""), fetch.place)
+            fetch = replace(fetch, place=place)
+        return UnpinnedFetchError(source, attr, shown, fetch)
     match = _UNREADABLE.search(message)
     if match is None:
         return EvaluationError(source, attr, shown)

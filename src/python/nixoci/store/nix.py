@@ -11,12 +11,13 @@ from functools import cached_property
 
 from nixoci.errors import InvalidInputError, NixOciError
 from nixoci.store.case_hack import CASE_HACK, true_names
+from nixoci.store.location import root_of, store_directory
 from nixoci.store.path import StorePath
 
 # A digest asks Nix one question; what other questions need is imported where they are asked.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterable, Mapping, Optional, Sequence
+    from typing import Any, Iterable, Mapping, Optional, Sequence
 
     from nixoci.store.closure import ClosureGraph
 
@@ -100,11 +101,13 @@ class Nix:
     :param directory: absolute path of the directory that holds `nix` and `nix-store`.
     :param environment: everything that its commands find in their environment.
     :param settings: settings of `nix.conf` that its commands get besides, as names and values.
+    :param known_store: URL of the store that it uses; None: it is asked when that is needed first.
     """
 
     directory: str
     environment: Mapping[str, str]
     settings: tuple[tuple[str, str], ...] = ()
+    known_store: Optional[str] = None
 
     @classmethod
     def find(cls, environ: Mapping[str, str]) -> Nix:
@@ -148,23 +151,68 @@ class Nix:
                 return location
         raise InvalidInputError("file in a store path", file, "it is in no store path")
 
-    @property
+    @cached_property
     def store_root(self) -> str:
-        """The directory that a chroot store has its `/nix/store` in; empty for the usual store.
+        """What precedes `/nix/store` where files of store paths are read; empty for the usual store.
 
-        Of the stores that `NIX_REMOTE` can name only those are read here whose files are on this
-        machine: the local one, a daemon's, `/directory` and `local?root=/directory`.
+        :raises StoreNotHereError: the store has no files on this machine.
         """
-        remote = self.environment.get("NIX_REMOTE", "")
-        if remote.startswith("/"):
-            return remote.rstrip("/")
-        if remote.startswith("local"):
-            from urllib.parse import parse_qs, urlsplit
+        return root_of(self.store_directory)
 
-            # A plus is a plus to Nix, and a space in the queries of HTML forms.
-            query = parse_qs(urlsplit(remote).query.replace("+", "%2B"))
-            return query.get("root", [""])[-1].rstrip("/")
-        return ""
+    @cached_property
+    def store_directory(self) -> str:
+        """The directory on this machine that store paths are in.
+
+        :raises StoreNotHereError: there is none.
+        """
+        from nixoci.store.location import StoreNotHereError
+
+        try:
+            return store_directory(self.store, self.environment)
+        except StoreNotHereError as error:
+            from nixoci.store.configuration import origin_of_store
+
+            origin = origin_of_store(
+                self.configuration_files(), self.environment, dict(self.settings)
+            )
+            raise StoreNotHereError(error.url, error.why, origin) from None
+
+    @property
+    def store(self) -> str:
+        """The URL of the store that it uses, as it says itself: `auto`, `local?root=/somewhere`, ….
+
+        The setting `store` counts, which the options, `NIX_CONFIG` and the files that configure Nix have, in
+        this order; without any of them `NIX_REMOTE`.
+        """
+        return self.setting("store") if self.known_store is None else self.known_store
+
+    def setting(self, name: str) -> str:
+        """Returns a setting of Nix, as text; empty if it has no such setting."""
+        value = self._configuration.get(name, {}).get("value", "")
+        return value if isinstance(value, str) else ""
+
+    @cached_property
+    def _configuration(self) -> dict[str, Any]:
+        from nixoci.json_input import parse_object
+
+        try:
+            output = self.command("show-config", "--json")
+        except NixFailedError:
+            # The name since 2.20, of which the older one is an alias for now.
+            output = self.command("config", "show", "--json")
+        return parse_object("settings of Nix", output)
+
+    def configuration_files(self) -> tuple[str, ...]:
+        """Returns the files that configure it, see `nixoci.store.configuration`."""
+        from nixoci.store.configuration import configuration_files
+
+        return configuration_files(self._about)
+
+    @cached_property
+    def _about(self) -> str:
+        """What it says of itself: its name and version in the first line, then where things are."""
+        output = replace(self, settings=()).run(("nix", "--version", "--verbose"))
+        return output.decode(errors="replace")
 
     def _on_disk(self, directory: str, name: str) -> str:
         """Returns the name on the disk of what has a true name, if that is in the directory."""
@@ -263,7 +311,7 @@ class Nix:
 
         :raises NixTooOldError: it is older than `MINIMUM_VERSION`.
         """
-        output = replace(self, settings=()).run(("nix", "--version")).decode(errors="replace").strip()
+        output = self._about.strip().partition("\n")[0].strip()
         match = re.search(r"(\d+)\.(\d+)\S*$", output)
         version = match[0] if match else output
         if not match or (int(match[1]), int(match[2])) < MINIMUM_VERSION:

@@ -145,16 +145,15 @@ def without_missing_build_group(nix: Nix) -> tuple[str, ...]:
     Debian's nix-bin and most container images come without the group `nixbld`; Nix, run by root,
     then refuses to build although it need not (the empty group means: build as root).
     """
-    if not hasattr(os, "geteuid") or os.geteuid() != 0 or nix.environment.get("NIX_REMOTE") == "daemon":
+    if not hasattr(os, "geteuid") or os.geteuid() != 0 or nix.store.startswith(("daemon", "unix:")):
         return ()
     import grp
 
-    settings = nix.command("show-config").decode(errors="replace")
-    match = re.search(r"^build-users-group = (\S+)$", settings, re.MULTILINE)
-    if match is None:
+    group = nix.setting("build-users-group")
+    if not group:
         return ()
     try:
-        grp.getgrnam(match[1])
+        grp.getgrnam(group)
     except KeyError:
         return ("--option", "build-users-group", "")
     return ()

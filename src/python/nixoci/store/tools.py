@@ -4,11 +4,15 @@ Pants' sandboxes are the same on every machine, so that results can be shared. W
 machines is written, once for each machine, to a directory that is in no cache key:
 
     DIRECTORY/python3       symbolic link to an interpreter
-    DIRECTORY/tools.json    {"nix": directory of the programs, "environment": {…}, "settings": {…}}
+    DIRECTORY/tools.json    {"nix": directory of the programs, "environment": {…}, "settings": {…},
+                             "store": URL, "configuration": {"files": […], "digest": …}}
     DIRECTORY/packages-python3  symbolic link to the interpreter of the steps that need packages
     DIRECTORY/packages.json     {"directories": [where it finds these packages]}
 
 Nearly all steps need the standard library alone. Those that compress, or read ELF files, need packages.
+
+The store is what Nix says when it is asked, here or in the first step that needs it. It is asked again when a
+file that configures Nix has changed, so steps need not ask, and see a change all the same.
 """
 
 from __future__ import annotations
@@ -16,9 +20,11 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from typing import Mapping, Optional, Sequence
 
 from nixoci.json_input import get_field, get_list, parse_object
+from nixoci.store.configuration import configuration_digest
 from nixoci.store.nix import ENVIRONMENT_NAMES, Nix, NixNotFoundError
 
 TOOLS_FILE = "tools.json"
@@ -45,6 +51,7 @@ def write_tools(
         none.
     :raises NixNotFoundError: no Nix in `PATH`.
     :raises NixTooOldError: it is too old.
+    :raises StoreNotHereError: its store has no files on this machine.
     """
     try:
         nix: Optional[Nix] = Nix.find(environ)
@@ -52,14 +59,20 @@ def write_tools(
         if needs_nix:
             raise
         nix = None
-    if nix is not None:
-        nix.version()
     names = {*ENVIRONMENT_NAMES, *extra_names, "PATH"}
-    document = {
+    environment = {name: environ[name] for name in sorted(names) if name in environ}
+    document: dict[str, object] = {
         "nix": None if nix is None else nix.directory,
         "settings": dict(settings),
-        "environment": {name: environ[name] for name in sorted(names) if name in environ},
+        "environment": environment,
     }
+    if nix is not None:
+        nix = Nix(nix.directory, environment, tuple(sorted(settings)))
+        nix.version()
+    if nix is not None and needs_nix:
+        document.update(_description(nix, nix.configuration_files()))
+        # Raises what is wrong with it.
+        nix.store_directory
     _write(directory, TOOLS_FILE, document, PYTHON_LINK, sys.executable)
     return nix
 
@@ -79,15 +92,21 @@ def write_packages(directory: str, python: str, packages: Sequence[str]) -> None
 def _write(
     directory: str, name: str, document: Mapping[str, object], link: str, python: str
 ) -> None:
+    os.makedirs(directory, exist_ok=True)
+    temporary = _write_file(directory, name, document)
+    os.symlink(os.path.realpath(python), f"{temporary}.link")
+    os.replace(f"{temporary}.link", os.path.join(directory, link))
+
+
+def _write_file(directory: str, name: str, document: Mapping[str, object]) -> str:
+    """Writes a file at once, and returns a name in the directory that nobody has."""
     import tempfile
 
-    os.makedirs(directory, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=directory)
     with os.fdopen(descriptor, "w") as file:
         json.dump(document, file, sort_keys=True)
     os.replace(temporary, os.path.join(directory, name))
-    os.symlink(os.path.realpath(python), f"{temporary}.link")
-    os.replace(f"{temporary}.link", os.path.join(directory, link))
+    return temporary
 
 
 def read_packages(path: str) -> list[str]:
@@ -108,7 +127,8 @@ def read_packages(path: str) -> list[str]:
 def read_tools(path: str) -> Nix:
     """Reads what `write_tools` wrote.
 
-    :param path: the file `tools.json`.
+    :param path: the file `tools.json`. It is written again if what it says of the store is out of date.
+    :raises StoreNotHereError: the store has no files on this machine.
     :raises NixNotFoundError: no such file, or Nix is no longer where it says.
     :raises InvalidInputError: not such a file.
     """
@@ -123,6 +143,23 @@ def read_tools(path: str) -> Nix:
     if not os.path.exists(os.path.join(directory, "nix")):
         raise NixNotFoundError(directory)
     settings = get_field(document, "settings", dict)
-    return Nix(
+    nix = Nix(
         directory, get_field(document, "environment", dict), tuple(sorted(settings.items()))
     )
+    configuration = get_field(document, "configuration", dict, default={})
+    files = get_list(configuration, "files", str, default=[])
+    if configuration and configuration_digest(files) == get_field(configuration, "digest", str):
+        nix = replace(nix, known_store=get_field(document, "store", str))
+    else:
+        document.update(_description(nix, files or nix.configuration_files()))
+        _write_file(os.path.dirname(path), TOOLS_FILE, document)
+    # Raises what is wrong with it.
+    nix.store_directory
+    return nix
+
+
+def _description(nix: Nix, files: Sequence[str]) -> dict[str, object]:
+    """Returns which store Nix uses, and what of its configuration says so."""
+    # The digest comes before the question: what changes in between is noticed by the next step.
+    configuration = {"files": list(files), "digest": configuration_digest(files)}
+    return {"configuration": configuration, "store": nix.store}

@@ -49,8 +49,9 @@ class NixSubsystem(Subsystem):
         help=softwrap(
             """
             The Nix store to use, if not the one that Nix would choose: `daemon`, a directory
-            (`/data/nix`, a chroot store with its own `/nix/store`) or `local?root=/data/nix`. It must
-            be on this machine. Overrides the environment variable `NIX_REMOTE`.
+            (`/data/nix`, a chroot store with its own `/nix/store`), `local?root=/data/nix` or
+            `local?real=/data/store`. It must be on this machine. Overrides `store` in `nix.conf` and in
+            `NIX_CONFIG`, and the environment variable `NIX_REMOTE`.
             """
         ),
     )
@@ -99,8 +100,9 @@ class NixSubsystem(Subsystem):
         help=softwrap(
             """
             Names of further environment variables for Nix. It always gets those that choose its
-            store and configuration (`HOME`, `NIX_REMOTE`, `NIX_CONF_DIR`, …). They are in no cache
-            key, so they must not change what an evaluation comes to. Values are kept in a file that
+            store and configuration (`HOME`, `NIX_REMOTE`, `NIX_CONF_DIR`, …), but of `NIX_CONFIG`, which may
+            have secrets, only `store` unless it is named here. They are in no cache key, so they must not
+            change what an evaluation comes to. Values are kept in a file that
             only you can read; put secrets into `nix.conf` (`access-tokens`) or `netrc` rather than
             here.
             """
@@ -123,6 +125,8 @@ class NixSubsystem(Subsystem):
     def settings(self) -> dict[str, str]:
         """Returns the settings of `nix.conf` that the options come to."""
         settings = {name: str(value) for name, value in self.extra_options.items()}
+        if self.store is not None:
+            settings["store"] = self.store
         if self.substituters:
             settings["substituters"] = " ".join(self.substituters)
         if self.extra_experimental_features:

@@ -74,7 +74,8 @@ class NixPackageSourceField(OptionalSingleSourceField):
         A flake is evaluated in pure mode and sees the files in its own directory and below. Any
         other file is evaluated in restricted mode and sees every file of its dependencies, at its
         place in the repository. Neither sees files that are not declared, the environment, or the
-        machine.
+        machine, and both fetch by hash only: `builtins.fetchTarball` and others need a `sha256`, a `rev`
+        or a `narHash`.
         """
     )
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from nixoci.compression.compressor import PACKAGES as COMPRESSORS
 from nixoci.elf.facts import PACKAGES as ELF_READERS
+from nixoci.store.configuration import store_in
 from nixoci.store.nix import ENVIRONMENT_NAMES
 from pants.engine.env_vars import EnvironmentVarsRequest
 from pants.engine.process import Process, ProcessCacheScope
@@ -59,13 +60,17 @@ def _package_directories() -> tuple[str, ...]:
 
 @rule
 async def describe_tools(_: ToolsRequest, nix: NixSubsystem) -> Tools:
-    names = sorted({*ENVIRONMENT_NAMES, *nix.env_vars, "PATH"})
+    extra = {*nix.env_vars, "NIX_CONFIG"}
+    names = sorted({*ENVIRONMENT_NAMES, *extra, "PATH"})
     found = await environment_variables(EnvironmentVarsRequest(names))
     environment = {**found, "PATH": ":".join(nix.directories(found))}
-    if nix.store is not None:
-        environment["NIX_REMOTE"] = nix.store
+    if "NIX_CONFIG" not in nix.env_vars:
+        # It may have secrets, and a process has its environment in what Pants stores.
+        store = store_in(environment.pop("NIX_CONFIG", ""))
+        if store:
+            environment["NIX_CONFIG"] = f"store = {store}"
     arguments = (
-        *(f"--environment-name={name}" for name in sorted(nix.env_vars)),
+        *(f"--environment-name={name}" for name in sorted(extra)),
         *(f"--setting={name}={value}" for name, value in sorted(nix.settings.items())),
         f"--packages-python={sys.executable}",
         *(f"--packages-directory={directory}" for directory in _package_directories()),
@@ -114,11 +119,14 @@ async def set_up_tools(request: SetUpTools) -> ToolsSetUp:
         place.environment,
     )
     if result.exit_code:
+        error = reported_error(result)
+        if error.get("error") == "StoreNotHereError":
+            raise NixImageError(str(error.get("message")))
         directories = bullet_list(request.tools.environment["PATH"].split(":")) or "(none)"
         if result.exit_code == EXIT_NO_PYTHON:
             what = "There is no Python 3.9 or later."
         else:
-            what = reported_error(result).get("message") or result.stderr.decode(errors="replace")
+            what = error.get("message") or result.stderr.decode(errors="replace")
         raise NixImageError(
             f"{what}\n\nThese directories were searched; add others with the option "
             f"`[nix].search_path`:\n{directories}"

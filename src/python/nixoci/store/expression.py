@@ -1,0 +1,99 @@
+"""Nix expressions: what finds one value in a file, and what tells which derivation it is."""
+
+from __future__ import annotations
+
+from nixoci.errors import InvalidInputError
+
+#: Finds the value. Functions on the way are called as `nix-build` would: one that names its arguments gets
+#: the system if it wants that, and any other stays what it is. What a function's arguments look like is
+#: to be seen in its XML.
+_SELECT = """
+let
+  path = %(attr)s;
+  all = { system = %(system)s; };
+  looksLike = pattern: function:
+    builtins.length (builtins.split pattern (builtins.toXML function)) > 1;
+  call = value:
+    if builtins.isAttrs value && value ? __functor then call (value.__functor value)
+    else if !(builtins.isFunction value && looksLike "<attrspat" value) then value
+    else if looksLike "<attrspat ellipsis=" value then value all
+    else value (builtins.intersectAttrs (builtins.functionArgs value) all);
+  missing = name: throw "nixoci: attribute '${name}' in selection path '${path}' not found";
+  select = found: name:
+    let
+      value = call found;
+      digits = builtins.match "0*(0|[1-9][0-9]{0,8})" name;
+      index = builtins.fromJSON (builtins.head digits);
+    in
+    if builtins.isAttrs value then value.${name} or (missing name)
+    else if builtins.isList value && digits != null
+    then if index < builtins.length value then builtins.elemAt value index else missing name
+    else throw "nixoci: attribute '${name}' in selection path '${path}' is asked of ${builtins.typeOf value}";
+in
+builtins.foldl' select (import %(file)s) [ %(names)s ]
+"""
+
+#: Applied to the value that is found. A function is called as `nix-build` would, with the system if
+#: it wants that. `outputName` is what `"${package}"` would interpolate.
+DESCRIBE = """
+found:
+let
+  wanted = builtins.intersectAttrs (builtins.functionArgs found);
+  value = if builtins.isFunction found
+    then found (wanted { system = builtins.currentSystem; })
+    else found;
+in
+if !(builtins.isAttrs value) || (value.type or null) != "derivation"
+then throw "nixoci: not a derivation"
+else {
+  inherit (value) drvPath;
+  default = value.outputName or "out";
+  outputs = builtins.listToAttrs (map
+    (output: { name = output; value = value.${output}.outPath; })
+    (value.outputs or [ "out" ]));
+}
+"""
+
+
+def selected(file: str, attr: str, system: str) -> str:
+    """Returns an expression of the value at an attribute path of a file.
+
+    :param file: absolute path of the Nix file.
+    :param attr: attribute path as `nix-build` has it: names with dots between them, in double quotes
+        where a name has dots itself. Numbers are indices of lists. Empty, or `.`: the value of the file.
+    :param system: that functions on the way are called with.
+    :raises InvalidInputError: `attr` is no attribute path.
+    """
+    names = [] if attr == "." else _names(attr)
+    return _SELECT % {
+        "file": _quoted(file),
+        "attr": _quoted(attr),
+        "system": _quoted(system),
+        "names": " ".join(map(_quoted, names)),
+    }
+
+
+def _names(attr: str) -> list[str]:
+    names, name, in_quotes = [], "", False
+    for character in attr:
+        if character == '"':
+            in_quotes = not in_quotes
+        elif character == "." and not in_quotes:
+            names.append(name)
+            name = ""
+        else:
+            name += character
+    if in_quotes:
+        raise InvalidInputError("attribute path", attr, "a quote is not closed")
+    # As for Nix, a dot at the end is none.
+    if name:
+        names.append(name)
+    if "" in names:
+        raise InvalidInputError("attribute path", attr, "a name in it is empty")
+    return names
+
+
+def _quoted(text: str) -> str:
+    """Returns a string of Nix that is `text`."""
+    text = text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
+    return f'"{text}"'

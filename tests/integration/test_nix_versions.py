@@ -1,0 +1,79 @@
+"""What differs between versions of Nix: how it is kept from fetching without a hash, how it names its store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from nixoci.store.evaluate import UnpinnedFetchError, evaluate
+from nixoci.store.nix import Nix as CoreNix
+
+from tests.integration.support.nix import Nix
+from tests.nixoci.store.nix_support import SYSTEM, shell_derivation, write_tree
+
+_UNPINNED = {
+    "fetchurl": '"http://host.invalid/file"',
+    "fetchTarball": '{ url = "http://host.invalid/tree.tar.gz"; }',
+    "fetchGit": '{ url = "http://host.invalid/repository"; ref = "main"; }',
+    "fetchTree": '{ type = "git"; url = "http://host.invalid/repository"; }',
+    "fetchMercurial": '"http://host.invalid/repository"',
+    "getFlake": '"git+http://host.invalid/repository"',
+}
+
+
+@pytest.mark.parametrize("function", _UNPINNED)
+def test_a_fetch_without_a_hash_is_refused(
+    newer_nix: Nix, tmp_path: Path, function: str
+) -> None:
+    """Before anything is fetched; the call is named, with its URL and its place."""
+    fetched = f"${{builtins.{function} {_UNPINNED[function]}}}"
+    write_tree(tmp_path, {"s/default.nix": f"{{ system }}:\n{shell_derivation('x', fetched)}\n"})
+    with pytest.raises(UnpinnedFetchError) as caught:
+        evaluate(
+            CoreNix.find(newer_nix.environment()),
+            root=str(tmp_path / "s"),
+            source="default.nix",
+            attr="",
+            system=SYSTEM,
+        )
+    error = caught.value
+    assert function == error.function
+    assert "http://host.invalid/" in error.url
+    assert error.place.startswith("default.nix:2:")
+
+
+def test_a_file_is_told_what_it_was_told_before(newer_nix: Nix, tmp_path: Path) -> None:
+    """To its expressions, the file is not evaluated in pure mode: there is a current system, the target's."""
+    told = '${builtins.currentSystem}-${builtins.getEnv "HOME"}-'
+    write_tree(tmp_path, {"s/default.nix": f"{{ system }}: {shell_derivation('x', told)}"})
+    found = evaluate(
+        CoreNix.find(newer_nix.environment()),
+        root=str(tmp_path / "s"),
+        source="default.nix",
+        attr="",
+        system="aarch64-linux",
+    )
+    assert "aarch64-linux--" in Path(str(found.drv_path)).read_text()
+
+
+@pytest.mark.parametrize(
+    "url, directory",
+    [
+        ("{here}/a b", "a b/nix/store"),
+        ("local?root={here}/c%20d+e", "c d+e/nix/store"),
+        ("local?real={here}/real&state={here}/state", "real"),
+    ],
+)
+def test_the_store_is_where_nix_has_it(
+    newer_nix: Nix, tmp_path: Path, url: str, directory: str
+) -> None:
+    """However a version repeats what it was told."""
+    file = write_tree(tmp_path, {"file": "text"}) / "file"
+    environment = {
+        **newer_nix.environment(),
+        "NIX_CONFIG": f"store = {url.format(here=tmp_path)}",
+    }
+    nix = CoreNix.find(environment)
+    path = nix.run(("nix-store", "--add", str(file))).decode().strip()
+    assert f"{tmp_path}/{directory}" == nix.store_directory
+    assert "text" == Path(nix.store_root + path).read_text()
