@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 from nixoci.layer.copied_tree import copied_tree
-from nixoci.recipe import files
 from nixoci.recipe.layer import DIALECTS, LayerRecipe, Permission
-from nixoci.recipe.reserved import WHITEOUT
 from nixoci.tar.errors import ReservedNameError
 
 from tests.nixoci.tar.tar_support import (
@@ -126,7 +124,3 @@ def test_the_list_of_copied_files_refuses_it_too(tmp_path: Path) -> None:
     assert caught.value.file == "etc/.wh.x"
     excluding = replace(to_root(TWO), excludes=("etc/.wh.*",))
     assert copied_tree(excluding, str(tmp_path)) == {"/etc": True}
-
-
-def test_files_of_pants_have_the_same_rule() -> None:
-    assert files.WHITEOUT == WHITEOUT

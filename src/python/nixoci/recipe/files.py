@@ -15,11 +15,8 @@ from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json
 from nixoci.recipe.capabilities import capability_names
 from nixoci.recipe.layer import RECIPE_VERSION, Owner
+from nixoci.recipe.reserved import WHITEOUT
 from nixoci.store.path import StorePath
-
-#: What layers have to say that something of a lower layer is gone begins so (OCI image spec, layer.md,
-#: "Whiteouts").
-WHITEOUT = ".wh."
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
