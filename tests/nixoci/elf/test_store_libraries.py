@@ -51,7 +51,7 @@ def ask(
     directories: Sequence[str] = (),
     paths: Sequence[str] = (APP, LIBS, GLIBC),
 ) -> StoreLibraries:
-    nix = Nix("/nosuch", {"NIX_REMOTE": f"local?root={root}"})
+    nix = Nix("/nosuch", {}, known_store=f"local?root={root}")
     hashes = tuple((StorePath.parse(path), "sha256-") for path in paths)
     request = StoreLibrariesRequest(hashes, tuple(programs), tuple(directories))
     return store_libraries(request, nix.location, nix.store_root)

@@ -140,7 +140,7 @@ def test_a_file_is_found_by_its_true_name(tmp_path: Path) -> None:
     programs = Nix.find(environment(tmp_path)).directory
     for name, directory in (("plain", "/no/such/programs"), ("hacked", programs)):
         environ = {**environment(tmp_path), "NIX_CONFIG": HACKED}
-        nix = Nix(directory, {**environ, "NIX_REMOTE": f"{tmp_path}/{name}"})
+        nix = Nix(directory, environ, known_store=f"{tmp_path}/{name}")
         for file, content in {"A/f": "capital", **dict.fromkeys(("a/f", "a/up", "ab/c"), "small")}.items():
             assert Path(nix.location(f"{path}/{file}")).read_text() == content
         assert not os.path.exists(nix.location(f"{path}/b/f"))

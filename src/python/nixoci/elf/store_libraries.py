@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 from collections import deque
-from typing import Callable, Iterable, Optional
+from typing import Callable, Iterable, Mapping, Optional
 
 from nixoci.elf.facts import ElfFacts, read_elf
 from nixoci.elf.places import default_directories, expand, handed_on, searched
@@ -20,6 +20,8 @@ from nixoci.errors import InvalidInputError
 
 #: As the kernel: a script whose interpreter is a script, and so on.
 _MOST_SCRIPTS = 4
+
+_NO_ENVIRONMENT: Mapping[str, str] = {}
 
 #: Seconds that a loader gets to say what its directories are.
 _SECONDS = 20
@@ -98,7 +100,7 @@ class _Store:
         try:
             result = subprocess.run(
                 [self._locate(loader), "--list-diagnostics"],
-                env={},
+                env=_NO_ENVIRONMENT,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,

@@ -194,7 +194,7 @@ async def _field_parts(
             raise NixImageError(
                 f"{origin} names {address}, which would be in itself. Take it out of the field."
             )
-    found = await concurrently(
+    found: tuple[tuple[_Part, ...], ...] = await concurrently(
         _files_part(target, item, address, accounts, origin)
         if item.split is None
         else _split_parts(layer, item, address, resolved, accounts, options)
@@ -230,6 +230,7 @@ async def plan_file_layers(
         raise NixImageError(
             f"{request.address}: {error} Take one of them out, or give it another place."
         ) from None
+    parts_of_layers: tuple[Sequence[_Part], ...] = ((), *layers)
     return FileLayers(
         tuple(
             [
@@ -240,7 +241,7 @@ async def plan_file_layers(
                     tuple(name for part in parts for name in part.distributions),
                     "; ".join(part.why for part in parts if part.why),
                 )
-                for recipe, target, parts in zip(recipes, owners, [[], *layers])
+                for recipe, target, parts in zip(recipes, owners, parts_of_layers)
                 if recipe is not None
             ]
         )

@@ -106,7 +106,11 @@ async def _modules(
         ),
         **implicitly(),
     )
-    files = {entry.path: entry for entry in await entries(tree)}
+    files: dict[str, Union[FileEntry, SymlinkEntry]] = {
+        entry.path: entry
+        for entry in await entries(tree)
+        if isinstance(entry, (FileEntry, SymlinkEntry))
+    }
     return _placed({**files, **bytecode.files}, environment.modules, owner)
 
 
