@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import packaging
+import packaging  # pants: no-infer-dep
 from nixoci.errors import InvalidInputError
 from nixoci.python.interpreter import (
     language_version,

@@ -7,7 +7,7 @@ from typing import Union
 
 from nixoci.python.distributions import Installed, data_directories
 from nixoci.python.environment import Environment
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import InvalidSpecifier, SpecifierSet  # pants: no-infer-dep
 from pants.backend.python.util_rules.pex_cli import PexCliProcess
 from pants.engine.fs import Digest, FileEntry, SymlinkEntry
 from pants.engine.rules import collect_rules
