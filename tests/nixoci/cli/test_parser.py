@@ -8,10 +8,10 @@ from pathlib import Path
 
 import nixoci
 import pytest
-from nixoci.cli.commands import elf, engines, images, layers, registries, sources
+from nixoci.cli.commands import elf, engines, images, layers, python, registries, sources
 from nixoci.cli.parser import make_parser
 
-_MODULES = (sources, layers, elf, images, registries, engines)
+_MODULES = (sources, layers, python, elf, images, registries, engines)
 _COMMANDS = [name for module in _MODULES for name in module.COMMANDS]
 
 
@@ -43,6 +43,7 @@ print(*(name for name in sys.modules if name.startswith("nixoci.cli.commands."))
         (("split", "--help"), "sources"),
         (("--tools", "push", "--json-errors", "digest", "recipe"), "layers"),
         (("elf-facts", "digest"), "elf"),
+        (("python-bytecode", "split"), "python"),
         (("verify",), "images"),
         (("push", "descriptor", "--mount-from", "split"), "registries"),
         (("run", "--bogus"), "engines"),

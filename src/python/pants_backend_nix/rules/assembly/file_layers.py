@@ -129,18 +129,18 @@ async def _split_parts(
             rates_of(target, options),
             max(0, min(item.layer_count, contents_layer_count(target)) - 2 - bool(item.libraries)),
             owner,
-            _said(target, item)[0].upper() + _said(target, item)[1:],
+            f"The entry for {_said(target, item)}",
             EnvironmentNameRequest.from_target(target),
         ),
         **implicitly(),
     )
-    said = [f"{part.name} of {_said(target, item)}" for part in found.parts]
+    said = [f"the {part.name} of {_said(target, item)}" for part in found.parts]
     below = tuple(said[: found.requirement_parts])
     return tuple(
         _Part(
             FileGroup(
                 origin,
-                (*_own_directories(item, part.entries, owner), *part.entries),
+                (*_own_directories(item, part.files, owner), *part.files),
                 () if origin in below else below,
             ),
             1 if origin in below else 2,
@@ -161,7 +161,8 @@ def _through_links(path: str, resolved: LayerTargets) -> str:
 
 
 def _said(target: Target, item: NixContents) -> str:
-    return f"the entry for {item.address!r} in the field `{NixContentsField.alias}` of {target.address}"
+    """Returns which entry of a field it is, for people."""
+    return f"{item.address!r} in the field `{NixContentsField.alias}` of {target.address}"
 
 
 async def _field_parts(
@@ -261,9 +262,8 @@ def _owner(target: Target, item: NixContents, accounts: Accounts) -> Owner:
     except InvalidInputError as error:
         users = ", ".join(user.name for user in accounts.users)
         groups = ", ".join(group.name for group in accounts.groups)
-        said = _said(target, item)
         raise NixImageError(
-            f"{said[0].upper()}{said[1:]}: {error} Add it to the field `users` (there are: {users}) or `groups` "
+            f"The entry for {_said(target, item)}: {error} Add it to the field `users` (there are: {users}) or `groups` "
             f'(there are: {groups}), or write numbers up to {MOST_ID}, such as "1000:1000".'
         ) from None
 

@@ -79,7 +79,7 @@ class TreePart:
     """
 
     name: str
-    entries: tuple[Entry, ...]
+    files: tuple[Entry, ...]
     distributions: tuple[DistributionSize, ...] = ()
     why: str = ""
 
@@ -154,7 +154,7 @@ async def lay_out_pex(request: PexLayoutRequest) -> PexLayout:
             (start, *(entry for path, entry in sources.items() if path not in library)),
         ),
     ]
-    return PexLayout((*below, *(part for part in own if part.entries)), len(below))
+    return PexLayout((*below, *(part for part in own if part.files)), len(below))
 
 
 def _requirement_parts(
