@@ -1,0 +1,140 @@
+"""Tests of `nixoci.python.bytecode` and `interpreter`, with the interpreter of this test."""
+
+from __future__ import annotations
+
+import importlib.util
+import marshal
+import os
+import sys
+from pathlib import Path
+from types import CodeType
+from typing import Mapping
+
+import packaging
+import pytest
+from nixoci.python import bytecode
+from nixoci.python.bytecode import find_modules, write_bytecode
+from nixoci.python.interpreter import (
+    InterpreterFailedError,
+    InterpreterMissingError,
+    describe_interpreter,
+    language_version,
+    parse_interpreter,
+    run_interpreter,
+)
+from nixoci.store.nix import Nix
+
+#: Interpreters of the usual store are started as they are.
+_NIX = Nix("/nosuch", {}, known_store="local")
+
+_PLACE = "/app/lib/python3/site-packages"
+
+_TREE = {
+    "package/__init__.py": "NAMES = {'b', 'a', None} if 'x' in {'x', 'y', 'z'} else frozenset()\n",
+    "package/module.py": "def fail():\n    raise ValueError('here')\n",
+    "package/other.py": "def other():\n    return ('a', 'b', 1.5, {'x', 'y'} | {'z'})\n",
+    "package/broken.py": "this is no Python\n",
+    "package/null.py": "\0",
+    "package/deep.py": "x = " + "(" * 5000 + ")" * 5000 + "\n",
+    "latin.py": "# coding: latin-1\nNAME = '\xe9'\n",
+    "bin/script.py": "print()\n",
+}
+
+
+def _write(directory: Path, tree: Mapping[str, str] = _TREE) -> Path:
+    for path, text in tree.items():
+        (directory / path).parent.mkdir(parents=True, exist_ok=True)
+        (directory / path).write_bytes(text.encode("latin-1"))
+    return directory
+
+
+def _compiled(source: Path, output: Path) -> dict[str, bytes]:
+    write_bytecode(_NIX, sys.executable, str(source), str(output), _PLACE, ["bin"])
+    return {str(p.relative_to(output)): p.read_bytes() for p in output.rglob("*") if p.is_file()}
+
+
+def test_all_that_compiles_is_compiled(tmp_path: Path) -> None:
+    """Unchecked by hash, with the place in the image; what is no Python is left out."""
+    found = _compiled(_write(tmp_path / "tree"), tmp_path / "output")
+    tag = sys.implementation.cache_tag
+    assert set(found) == {
+        f"__pycache__/latin.{tag}.pyc",
+        *(f"package/__pycache__/{name}.{tag}.pyc" for name in ("__init__", "module", "other")),
+    }
+    data = found[f"package/__pycache__/module.{tag}.pyc"]
+    assert data[:4] == importlib.util.MAGIC_NUMBER
+    assert int.from_bytes(data[4:8], "little") == 0b01
+    code = marshal.loads(data[16:])
+    assert isinstance(code, CodeType)
+    assert code.co_filename == f"{_PLACE}/package/module.py"
+
+
+def test_the_same_bytes_on_every_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the directory, the times, the umask, and the number of processors."""
+    first = _compiled(_write(tmp_path / "one"), tmp_path / "first")
+    other = _write(tmp_path / "another" / "place")
+    for file in other.rglob("*.py"):
+        os.utime(file, (0, 1_000_000))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3, 4})
+    mask = os.umask(0o077)
+    try:
+        second = _compiled(other, tmp_path / "second")
+    finally:
+        os.umask(mask)
+    assert first == second
+
+
+def test_packages_do_not_change_each_other(tmp_path: Path) -> None:
+    """The bytecode of one is the same with and without another one beside it."""
+    alone = {path: text for path, text in _TREE.items() if path.startswith("package/")}
+    first = _compiled(_write(tmp_path / "one", alone), tmp_path / "first")
+    beside = {"aaa/__init__.py": "NAMES = ('a', 'b', 'here', 'x', 'y')\n", **_TREE}
+    second = _compiled(_write(tmp_path / "two", beside), tmp_path / "second")
+    assert first == {path: data for path, data in second.items() if path.startswith("package/")}
+
+
+def test_modules_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large packages are compiled by several processes."""
+    monkeypatch.setattr(bytecode, "_GROUP", 2)
+    tree = {f"package/m{number}.py": f"X = {number}\n" for number in range(7)}
+    assert len(_compiled(_write(tmp_path / "tree", tree), tmp_path / "output")) == 7
+
+
+def test_modules_are_files(tmp_path: Path) -> None:
+    _write(tmp_path, {"a.py": "", "b/c.py": "", "b/d.txt": "", "without/e.py": "", "b/without/f.py": ""})
+    (tmp_path / "link.py").symlink_to("a.py")
+    assert find_modules(str(tmp_path), frozenset({"without"})) == ["a.py", "b/c.py", "b/without/f.py"]
+
+
+def test_an_interpreter_says_what_it_is() -> None:
+    (library,) = {os.path.dirname(place) for place in packaging.__path__}
+    path, platform = parse_interpreter(describe_interpreter(_NIX, sys.executable, library))
+    assert path == sys.executable
+    assert language_version(platform) == "{}.{}.{}".format(*sys.version_info)
+    assert "py3-none-any" in platform["compatible_tags"]
+    # Nothing of the machine on which it was asked.
+    assert not {"platform_release", "platform_version"} & set(platform["marker_environment"])
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [("/nosuch/python3", "No such file"), ("/bin/false", "exit status 1"), ("/bin/true", "no Python")],
+)
+def test_what_is_no_interpreter_is_an_error(program: str, said: str, tmp_path: Path) -> None:
+    with pytest.raises(InterpreterFailedError, match=said) as caught:
+        describe_interpreter(_NIX, program, str(tmp_path))
+    assert program in str(caught.value)
+
+
+def test_an_interpreter_has_nothing_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "secret")
+    say = ("-c", "import os; print(sorted(os.environ))")
+    output = run_interpreter(_NIX, sys.executable, say, environment={"LC_ALL": "C.UTF-8"})
+    assert b"SECRET" not in output
+
+
+def test_places_that_are_missing_are_named() -> None:
+    error = InterpreterMissingError(["/nix/store/a/bin/x", "/nix/store/b/bin/x"])
+    assert str(error) == "There is no interpreter at /nix/store/a/bin/x or /nix/store/b/bin/x."
