@@ -84,6 +84,25 @@ def test_wrong_types_of_contents(errors: Packager, value: str) -> None:
         ('to="/a", owner=""', ["the owner '' is none", "the name of a user"]),
         ('to="/a", capabilities=["cap_ping"]', ["'cap_ping'", "expected one of cap_chown"]),
         ('to="/a", capabilities="cap_net_raw"', ["'cap_net_raw'", "expected a list of names"]),
+        ('to="/a", split="all"', ["`split` is 'all'", '"dependencies"']),
+        ('to="/a", split="dependencies"', ["`interpreter` must say what runs it"]),
+        ('to="/a", split="dependencies", interpreter=3', ["`interpreter` must say what runs it"]),
+        ('to="/", split="dependencies", interpreter="/p"', ["directory of a virtual environment"]),
+        ('to="/a", interpreter="/p"', ['`interpreter` is for `split="dependencies"`']),
+        ('to="/a", libraries=[":b"]', ['`libraries` is for `split="dependencies"`']),
+        ('to="/a", libraries=":b"', ["`libraries` must be a list of addresses"]),
+        (
+            'to="/a", split="dependencies", interpreter="/p", mode="0755"',
+            ["`mode` is for files that go into the image as they are"],
+        ),
+        (
+            'to="/a/", split="dependencies", interpreter="/p", strip_prefix="x"',
+            ["`strip_prefix` is for files"],
+        ),
+        (
+            'to="/a", split="dependencies", interpreter="/p", capabilities=["cap_chown"]',
+            ["`capabilities` is for files"],
+        ),
     ],
 )
 def test_bad_entries_of_contents(errors: Packager, arguments: str, words: list[str]) -> None:
@@ -91,6 +110,16 @@ def test_bad_entries_of_contents(errors: Packager, arguments: str, words: list[s
     assert "The entry for ':a' in the field `contents` of DIR:image is not valid" in text
     for word in words:
         assert word in text
+
+
+def test_what_cannot_be_split(errors: Packager) -> None:
+    """Only a `pex_binary` can be laid out; and a name in `interpreter` must be a package of the image."""
+    entry = 'nix_contents(":a", to="/a", split="dependencies", interpreter="{}")'
+    text = _error(errors, f"contents=[{entry.format('/usr/bin/python3')}]")
+    assert "The entry for ':a' in the field `contents` of DIR:image names DIR:a" in text
+    assert "`split` lays out a `pex_binary`" in text
+    text = _error(errors, f"contents=[{entry.format('{python}/bin/python3')}]")
+    assert "in the field `contents`: no package of this target or of its layers is called 'python'" in text
 
 
 @pytest.mark.parametrize(

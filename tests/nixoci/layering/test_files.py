@@ -222,3 +222,22 @@ def test_directories_stay_as_they_are_copied(dialect: str, mode: int) -> None:
     assert tree_of_image["/home/u"] == FileEntry("/home/u", 0o700, Owner(7, 0, "u", "root"))
     assert tree_of_image["/data"] == given_directory
     assert tree_of_image["/opt"] == directory("/opt")
+
+
+def test_files_over_those_of_a_group_below() -> None:
+    """What may replace a file is above it; a directory is not replaced, nor what another group has."""
+    below = FileGroup("below", (text("/app/a", "old"), text("/app/b"), directory("/app/d")))
+    above = FileGroup("above", (text("/app/a", "new"), text("/app/b")), ("below",))
+    first, second = (recipe for recipe in layers_of_files([], [[below], [above]]) if recipe)
+    assert text("/app/a", "old") in first.entries and text("/app/a", "new") in second.entries
+    assert text("/app/b") not in second.entries
+    # In one layer there is one file.
+    merged = layers_of_files([], [[below, above]])[1]
+    assert merged is not None and text("/app/a", "new") in merged.entries
+    for entry, over in (
+        (text("/app/d"), ("below",)),
+        (text("/app/a", "new"), ()),
+        (text("/app/a", "new"), ("somebody",)),
+    ):
+        with pytest.raises(FileCollisionError):
+            layers_of_files([], [[below], [FileGroup("above", (entry,), over)]])

@@ -6,8 +6,10 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import given
+from nixoci.layering.distributions import DistributionSize
 from nixoci.layering.preferences import Preferences
 from nixoci.recipe.database import DatabaseRecipe
+from nixoci.recipe.files import FileEntry, FilesRecipe
 from nixoci.recipe.layer import ROOT, LayerRecipe, RecipeEntry
 from nixoci.report.report import LayerFacts, report_layers
 from nixoci.report.table import format_bytes, format_share, layer_table
@@ -100,6 +102,19 @@ def test_the_database_changes_with_everything() -> None:
     layer = built(KNOWN, *(path.name for path in KNOWN), more=[recipe]).report.layers[-1]
     assert layer.why == "the Nix database of 9 store paths"
     assert (layer.share, layer.paths, layer.expected) == (1.0, (), layer.layer.size)
+
+
+def test_distributions_of_python_are_named() -> None:
+    """With versions, the largest first; one changes as often as a store path of which nothing is known."""
+    recipe = FilesRecipe((FileEntry("/a", 0o444, sha256="0" * 64, size=9),))
+    sizes = [DistributionSize(name, "1.0", size) for name, size in (("a", 1), ("b", 3), ("c", 2), ("d", 0))]
+    facts = LayerFacts(layer_of(recipe, 10), recipe, distributions=tuple(sizes), why="together")
+    alone = LayerFacts(layer_of(recipe, 20), recipe, distributions=(sizes[0],))
+    first, second = report_layers("image", [facts, alone], ClosureGraph()).layers
+    assert first.contents == "b 1.0, c 1.0, a 1.0 and 1 more"
+    assert first.why == "4 distributions of Python: together"
+    assert second.why == "1 distribution of Python"
+    assert (first.share, second.share) == (0.4, 0.1)
 
 
 def test_shares_are_those_of_the_triggers() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Iterable, Mapping
+from typing import Iterable
 
 from pants.engine.addresses import Address, Addresses, UnparsedAddressInputs
 from pants.engine.rules import collect_rules
@@ -137,7 +137,7 @@ async def resolve_layer_targets(request: LayerTargetsRequest) -> LayerTargets:
 def _with_names(layer: LayerTarget, below: Iterable[LayerTarget]) -> LayerTarget:
     """Returns a target with what its strings say of packages, which are its packages, then."""
     target = layer.target
-    links: Mapping[str, str] = target[NixSymlinksField].value or {}
+    links: dict[str, str] = dict(target[NixSymlinksField].value or ())
     interpreters = [item.interpreter for item in target[NixContentsField].value or ()]
     if not links and not any(interpreters):
         return layer
