@@ -81,7 +81,7 @@ class CoreRun:
     :param needs_packages: it compresses or reads ELF files, with packages that came with the plugin.
     :param attempt: told apart in memory, but not in caches: a failed run is tried again, and its
         success stored, under the same key.
-    :param environment: in which it runs, see `find_place`.
+    :param environment: in which it runs, see `find_place`; but see `runs_in`.
     :param needs_nix: False for a command that only needs Python.
     """
 
@@ -97,6 +97,11 @@ class CoreRun:
     needs_packages: bool = False
     environment: EnvironmentNameRequest = THIS_MACHINE
     needs_nix: bool = True
+
+    @property
+    def runs_in(self) -> EnvironmentNameRequest:
+        """Where it runs: the packages that came with the plugin are on this machine."""
+        return THIS_MACHINE if self.needs_packages else self.environment
 
 
 @dataclass(frozen=True)
@@ -148,9 +153,7 @@ async def _run_elsewhere(request: CoreRun, digest: Digest, place: Place) -> Fall
 async def run_core(request: CoreRun) -> CoreResult:
     zipapp = await pack_zipapp(**implicitly())
     digest = await merge((zipapp.digest, request.input_digest))
-    # The packages are here, with the plugin.
-    environment = THIS_MACHINE if request.needs_packages else request.environment
-    place = await find_place(PlaceRequest(environment, request.needs_nix), **implicitly())
+    place = await find_place(PlaceRequest(request.runs_in, request.needs_nix), **implicitly())
     if place.elsewhere:
         result = await _run_elsewhere(request, digest, place)
     else:

@@ -132,7 +132,7 @@ async def run_store_step(step: StoreStep) -> StoreStepResult:
         session = await current_session(CurrentSessionRequest(), **implicitly())
         await concurrently(
             realise_package(
-                RealiseRequest(package, session.id, run.environment), **implicitly()
+                RealiseRequest(package, session.id, run.runs_in), **implicitly()
             )
             for package in step.packages
         )
@@ -140,7 +140,7 @@ async def run_store_step(step: StoreStep) -> StoreStepResult:
     if result.exit_code and result.error.get("error") in step.expected_errors:
         return StoreStepResult(b"", error=str(result.error.get("message")))
     if result.exit_code:
-        place = await find_place(PlaceRequest(run.environment, run.needs_nix), **implicitly())
+        place = await find_place(PlaceRequest(run.runs_in, run.needs_nix), **implicitly())
         raise explain_step_error(
             result.error,
             result.stderr,

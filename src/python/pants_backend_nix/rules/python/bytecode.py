@@ -8,7 +8,7 @@ from pants.engine.fs import Digest, FileEntry
 from pants.engine.rules import collect_rules
 from pants.util.frozendict import FrozenDict
 
-from pants_backend_nix.engine import THIS_MACHINE, EnvironmentNameRequest, entries, implicitly, rule
+from pants_backend_nix.engine import entries, implicitly, rule
 from pants_backend_nix.rules.core.run import CoreRun
 from pants_backend_nix.rules.core.step import StoreStep, run_store_step
 from pants_backend_nix.rules.python.interpreter import Interpreter
@@ -26,7 +26,6 @@ class BytecodeRequest:
     interpreter: Interpreter
     place: str
     without: tuple[str, ...] = ()
-    environment: EnvironmentNameRequest = THIS_MACHINE
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ async def compile_modules(request: BytecodeRequest) -> Bytecode:
                 f"Compile modules for {request.place}",
                 request.tree,
                 directory="bytecode",
-                environment=request.environment,
+                environment=interpreter.environment,
             ),
             interpreter.packages,
         ),

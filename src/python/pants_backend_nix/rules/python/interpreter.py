@@ -63,6 +63,7 @@ class Interpreter:
     :param version: of the language, such as `3.11.2`.
     :param platforms: the one platform that it is, as a file for pex.
     :param packages: what to realise to run it.
+    :param environment: in which it can be run.
     """
 
     path: str
@@ -70,6 +71,7 @@ class Interpreter:
     version: str
     platforms: CompletePlatforms
     packages: tuple[NixPackage, ...]
+    environment: EnvironmentNameRequest
 
     @property
     def language(self) -> str:
@@ -91,7 +93,9 @@ async def _said_by_pex(request: InterpreterRequest) -> Interpreter:
         version = language_version(parse_platform(file.content))
     except InvalidInputError as error:
         raise NixImageError(f"{request.origin}: {file.path} is no complete platform. {error}") from None
-    return Interpreter(request.path, "", version, request.platforms, ())
+    return Interpreter(
+        request.path, "", version, request.platforms, (), request.environment
+    )
 
 
 def _library() -> list[FileContent]:
@@ -147,6 +151,7 @@ async def find_interpreter(request: InterpreterRequest) -> Interpreter:
         language_version(platform),
         CompletePlatforms([_PLATFORM], digest=digest),
         holders,
+        request.environment,
     )
 
 
