@@ -12,24 +12,34 @@ is no Python of this version is left out, as pip leaves it out.
 What constants a code object shares depends on what the process did before. So each group has a process of
 its own, a copy of this one, and the bytes do not depend on how many run at once. The caller sets
 `PYTHONHASHSEED`, since the order of sets is in the bytes too.
+
+Before Python 3.10 the compiler itself crashes at sources that are nested too deeply. Then each module of the
+group has a process of its own, and what crashes alone is left out.
 """
 
 import json
 import os
 import py_compile
+import signal
 import sys
 import traceback
 import warnings
+
+#: What ends a process that has used up its stack.
+CRASHES = (signal.SIGABRT, signal.SIGBUS, signal.SIGSEGV)
 
 
 def main():
     warnings.simplefilter("ignore")
     request = json.load(sys.stdin)
+    waiting = request["groups"][::-1]
     running = {}
     failed = []
-    for group in request["groups"]:
-        if len(running) >= request["jobs"]:
-            wait(running, failed)
+    while waiting or running:
+        if not waiting or len(running) >= request["jobs"]:
+            wait(running, waiting, failed)
+            continue
+        group = waiting.pop()
         child = os.fork()
         if not child:
             status = 1
@@ -43,16 +53,17 @@ def main():
                 sys.stderr.flush()
                 os._exit(status)
         running[child] = group
-    while running:
-        wait(running, failed)
     if failed:
         sys.exit("compiling failed: one of " + ", ".join(failed[0][:5]) + ", ...")
 
 
-def wait(running, failed):
+def wait(running, waiting, failed):
     child, status = os.wait()
     group = running.pop(child)
-    if status:
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) in CRASHES:
+        if len(group) > 1:
+            waiting.extend([path] for path in reversed(group))
+    elif status:
         failed.append(group)
 
 
