@@ -101,11 +101,13 @@ def program(
 ) -> str:
     """Returns the text of the program that starts an application, as its PEX file would.
 
+    Processes that `multiprocessing` starts load it too, and must not start the application once more.
+
     :param entry: None for an interactive interpreter.
     :param arguments: that come before those of the command line.
     :param variables: of the environment, where they are not set.
     """
-    lines = ["import os", "import sys", ""]
+    lines = []
     if entry is not None:
         # The directory of this file, which is none of modules.
         lines.append("del sys.path[0]")
@@ -130,4 +132,6 @@ def program(
     else:
         lines.append("import runpy")
         lines.append(f"runpy.run_module({entry.module!a}, run_name='__main__', alter_sys=True)")
-    return environment.shebang + "\n".join(lines) + "\n"
+    beginning = ["import os", "import sys", "", "if __name__ == '__main__':"]
+    body = [f"    {line}" for line in lines]
+    return environment.shebang + "\n".join([*beginning, *body]) + "\n"
