@@ -28,8 +28,12 @@ _METADATA = ".dist-info"
 _DIRECT_URL = "direct_url.json"
 
 #: The first line, or lines, of a script that Python runs: as installers write it, or, where the path of
-#: the interpreter is too long for the kernel, as a shell script that Python takes for a string.
-_PYTHON_SCRIPT = re.compile(rb"#![^\n]*python[^\n]*\n|#!/bin/sh\n'''exec' [^\n]*python[^\n]*\n' '''\n")
+#: the interpreter is too long for the kernel, as a shell script that Python takes for a string. The program
+#: counts, not the directories that it is in.
+_PYTHON_SCRIPT = re.compile(
+    rb"#!(?![^\n]*[ \t]#)(?:[^\n]*[/ \t])?(?:python|pypy)[^\s/]*(?:[ \t\r][^\n]*)?\n"
+    rb"|#!/bin/sh\n'''exec' [^\n]*python[^\n]*\n' '''\n"
+)
 
 #: Bytes that are enough for that beginning: paths of Linux are at most 4096 long.
 _BEGINNING = 9000
@@ -148,8 +152,8 @@ def _normalize(tree: str, environment: Environment, changed: str) -> Installed:
         record = f"{directory}/RECORD"
         mine = {f"{directory}/{path}" for path in _below(files, directory)}
         if record in every:
-            rows = _rows(_read(tree, record))
-            mine.update(row[0] for row in rows)
+            rows = {path: facts for path, facts in _rows(_read(tree, record)) if path in every}
+            mine.update(rows)
             written[record] = _record(rows, record, written, left_out, environment, data)
         mine = (mine & every) - left_out - owned
         owned |= mine
@@ -166,9 +170,10 @@ def _normalize(tree: str, environment: Environment, changed: str) -> Installed:
 def _files(tree: str) -> list[str]:
     """Returns the paths of all files and links in a tree, sorted."""
     found = []
-    for directory, _, names in os.walk(tree):
+    for directory, directories, names in os.walk(tree):
         relative = os.path.relpath(directory, tree)
-        found += [os.path.normpath(os.path.join(relative, name)) for name in names]
+        links = [name for name in directories if os.path.islink(os.path.join(directory, name))]
+        found += [os.path.normpath(os.path.join(relative, name)) for name in (*names, *links)]
     return sorted(found)
 
 
@@ -192,28 +197,39 @@ def _read(tree: str, path: str) -> bytes:
 def _name_and_version(metadata: bytes, directory: str) -> tuple[str, str]:
     headers = HeaderParser().parsestr(metadata.decode(errors="replace"))
     name, _, version = directory[: -len(_METADATA)].partition("-")
-    return str(headers.get("Name", name)).strip(), str(headers.get("Version", version)).strip()
+    return _line(headers.get("Name")) or name, _line(headers.get("Version")) or version
 
 
-def _rows(record: bytes) -> list[list[str]]:
+def _line(header: object) -> str:
+    return " ".join(str(header or "").split())
+
+
+def _rows(record: bytes) -> Iterable[tuple[str, list[str]]]:
+    """Returns what a file RECORD says: paths in the tree, each with its hash and size; not all are there."""
+    # Whether a null byte is an error differs between versions of Python.
+    text = record.decode(errors="replace").replace("\0", "\ufffd")
     try:
-        rows = [row for row in csv.reader(io.StringIO(record.decode(errors="replace"))) if row]
+        # Without `newline`, an end of a line that is not that of this system would be an error.
+        rows = [row for row in csv.reader(io.StringIO(text, newline="")) if row]
     except csv.Error:
-        return []
-    return [[os.path.normpath(row[0]), *row[1:]] for row in rows]
+        return ()
+    return [(os.path.normpath(row[0]), [*row[1:], "", ""][:2]) for row in rows]
 
 
 def _record(
-    rows: list[list[str]],
+    rows: Mapping[str, list[str]],
     record: str,
     written: Mapping[str, bytes],
     left_out: Iterable[str],
     environment: Environment,
     data: Iterable[str],
 ) -> bytes:
-    """Returns the file RECORD of a distribution in an image."""
+    """Returns the file RECORD of a distribution in an image.
+
+    :param rows: of files in the tree: what is elsewhere has no place in an image.
+    """
     lines = []
-    for path, *facts in rows:
+    for path, facts in rows.items():
         if path in left_out or _is_trace(path):
             continue
         if path == record:
