@@ -6,9 +6,10 @@ import importlib.util
 import marshal
 import os
 import sys
+import traceback
 from pathlib import Path
 from types import CodeType
-from typing import Mapping
+from typing import Any, Mapping
 
 import packaging
 import pytest
@@ -23,6 +24,8 @@ from nixoci.python.interpreter import (
     run_interpreter,
 )
 from nixoci.store.nix import Nix
+
+from tests.integration.support.interpreters import interpreter
 
 #: Interpreters of the usual store are started as they are.
 _NIX = Nix("/nosuch", {}, known_store="local")
@@ -67,6 +70,68 @@ def test_all_that_compiles_is_compiled(tmp_path: Path) -> None:
     code = marshal.loads(data[16:])
     assert isinstance(code, CodeType)
     assert code.co_filename == f"{_PLACE}/package/module.py"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("x = " + "+".join(["1"] * 200_000), id="sum"),
+        pytest.param("x = a" + ".b" * 200_000, id="attributes"),
+        pytest.param("x = a" + "()" * 200_000, id="calls"),
+        pytest.param("x = " + "-" * 200_000 + "1", id="signs"),
+        pytest.param("if a: pass\n" + "elif a: pass\n" * 50_000, id="branches"),
+    ],
+)
+@pytest.mark.parametrize("version", ["3.9", "3.11", "3.13"])
+def test_what_is_too_deep_costs_nothing_else(tmp_path: Path, text: str, version: str) -> None:
+    """Also where the compiler crashes at it; the others of its package are compiled."""
+    tree = {"package/a.py": "A = 1\n", "package/deep.py": text + "\n", "package/z.py": "Z = 1\n"}
+    source, output = _write(tmp_path / "tree", tree), tmp_path / "output"
+    write_bytecode(_NIX, interpreter(version), str(source), str(output), _PLACE)
+    names = {path.name.partition(".")[0] for path in output.rglob("*.pyc")}
+    assert names - {"deep"} == {"a", "z"}
+
+
+def test_tracebacks_show_the_place_in_the_image(tmp_path: Path) -> None:
+    """Without a source, as it is on the machine where the bytecode was made."""
+    found = _compiled(_write(tmp_path / "tree"), tmp_path / "output")
+    code = marshal.loads(found[f"package/__pycache__/module.{sys.implementation.cache_tag}.pyc"][16:])
+    names: dict[str, Any] = {}
+    exec(code, names)
+    with pytest.raises(ValueError, match="here") as caught:
+        names["fail"]()
+    assert traceback.extract_tb(caught.value.__traceback__)[-1].filename == f"{_PLACE}/package/module.py"
+
+
+def test_imported_bytecode_is_not_compared_with_its_source(tmp_path: Path) -> None:
+    """A source of another time, and even another source, changes nothing."""
+    tree = _write(tmp_path / "tree", {"unchecked.py": "VALUE = 1\n"})
+    write_bytecode(_NIX, sys.executable, str(tree), str(tree), _PLACE)
+    (tree / "unchecked.py").write_text("VALUE = 2\n")
+    say = f"import sys; sys.path.insert(0, {str(tree)!r}); import unchecked; print(unchecked.VALUE)"
+    assert run_interpreter(_NIX, sys.executable, ("-I", "-B", "-c", say)) == b"1\n"
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.13"])
+def test_sets_of_constants_have_one_order(tmp_path: Path, version: str) -> None:
+    """From Python 3.11 on also with `None`, whose hash is its address in versions before 3.12."""
+    names = ", ".join(map(repr, "abcdefgh"))
+    tree = _write(tmp_path / "tree", {"sets.py": f"def f(x):\n    return x in {{None, {names}, 1.5}}\n"})
+    found = set()
+    for number in range(8):
+        output = tmp_path / str(number)
+        write_bytecode(_NIX, interpreter(version), str(tree), str(output), _PLACE)
+        (file,) = output.rglob("*.pyc")
+        found.add(file.read_bytes())
+    assert len(found) == 1
+
+
+def test_a_file_in_the_way_is_an_error(tmp_path: Path) -> None:
+    """A failure is no module that cannot be compiled: what is missing would be missed at run time."""
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output" / "package").write_text("in the way")
+    with pytest.raises(InterpreterFailedError, match="compiling failed: one of package/__init__.py"):
+        _compiled(_write(tmp_path / "tree"), tmp_path / "output")
 
 
 def test_the_same_bytes_on_every_machine(

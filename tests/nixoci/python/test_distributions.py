@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Mapping
 
 import pytest
-from nixoci.errors import InvalidInputError
+from nixoci.errors import InvalidInputError, NixOciError
 from nixoci.python.distributions import (
     Distribution,
     Installed,
@@ -93,6 +93,12 @@ def test_traces_are_left_out(tmp_path: Path) -> None:
     [
         b"#!python\n",
         b"#!/tmp/sandbox/venv/bin/python3.11 -sE\n",
+        b"#! /usr/bin/python\n",
+        b"#!/home/a user/venv/bin/python\n",
+        b"#!/usr/bin/env -S python3 -u\n",
+        b"#!/usr/bin/env pypy3\n",
+        b"#!python\r\n",
+        b"#!pythonw\n",
         b"#!/bin/sh\n'''exec' /long/path/to/python3 \"$0\" \"$@\"\n' '''\n",
     ],
 )
@@ -133,6 +139,93 @@ def test_names_at_the_top_decide() -> None:
         "bin",
         "share",
     )
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        b"#!/opt/python-tools/bin/node\n",
+        b"#!/opt/python/bin/perl -w\n",
+        b"#!/bin/sh\n# python\n",
+        b"#!/bin/bash # no python\n",
+        b"#!python",
+        b"#!/" + 9000 * b"x" + b"/python\n",
+        b"",
+    ],
+)
+def test_other_programs_stay_as_they_are(tmp_path: Path, beginning: bytes) -> None:
+    """Whatever the directory is called that theirs is in."""
+    installed, changed = _normalize(tmp_path, {"bin/tool": beginning, "bin/directory/x": b"#!python\n"})
+    assert (installed.scripts, changed) == ({"tool": False}, {})
+
+
+def test_links_in_a_tree(tmp_path: Path) -> None:
+    """Files and directories alike are those of who names them; a link in `bin` is no text to be changed."""
+    tree = tmp_path / "tree"
+    for path in ("a", "bin"):
+        (tree / path).mkdir(parents=True)
+    (tree / "a" / "file.py").symlink_to("nowhere.py")
+    (tree / "a" / "directory").symlink_to("../bin")
+    (tree / "bin" / "tool").symlink_to("nothing")
+    record = b"a/directory,,\na/file.py,,\nbin/tool,,\n"
+    installed, changed = _normalize(
+        tmp_path,
+        {"a-1.dist-info/METADATA": b"Name: a\nVersion: 1\n\n", "a-1.dist-info/RECORD": record},
+    )
+    (one,) = installed.distributions
+    assert {"a/directory", "a/file.py", "bin/tool"} < set(one.files)
+    assert installed.scripts == {"tool": False}
+    assert changed["a-1.dist-info/RECORD"] == b"../../../bin/tool,,\na/directory,,\na/file.py,,\n"
+
+
+def test_record_names_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each file once, in three columns, however it is written, and wherever the step runs."""
+    record = (
+        b"../../../../../../../etc/passwd,,\n/etc/passwd,,\n,,\nnot/there.py,,\n"
+        b"x/../a.py,sha256=x,1,2,3\r\na.py,sha256=y,1\na-1.dist-info/RECORD\n"
+    )
+    metadata = {"a-1.dist-info/METADATA": b"Name: a\nVersion: 1\n\n"}
+    found = []
+    for place in ("/", "/usr/lib"):
+        monkeypatch.chdir(place)
+        files = {"a.py": b"", "a-1.dist-info/RECORD": record, **metadata}
+        found.append(_normalize(tmp_path / place.replace("/", "_"), files)[1])
+    expected = {"a-1.dist-info/RECORD": b"a-1.dist-info/RECORD,,\na.py,sha256=y,1\n"}
+    assert found == [expected, expected]
+
+
+@pytest.mark.parametrize("record", [b"a.py,\0,\n", b"a.py,,\rb.py,,\r", b"a.py,,\r\nb.py,,\r\n"])
+def test_a_record_of_another_system(tmp_path: Path, record: bytes) -> None:
+    """Ends of lines and null bytes are no reason to lose the other files."""
+    files = {"a.py": b"", "b.py": b"", "a-1.dist-info/METADATA": b"", "a-1.dist-info/RECORD": record}
+    (one,) = _normalize(tmp_path, files)[0].distributions
+    assert "a.py" in one.files
+
+
+@pytest.mark.parametrize(
+    ("metadata", "name", "version"),
+    [
+        (b"Name: Some.Name\nVersion: 1!2+x\n\n", "Some.Name", "1!2+x"),
+        (b"name:a\n b\nVersion:\n\n", "a b", "1.0"),
+        (b"Name: \xff\nVersion: 2\n\n", "\ufffd", "2"),
+        (b"\0\xff", "a_b", "1.0"),
+        (b"\n\nName: in-the-text\n", "a_b", "1.0"),
+    ],
+)
+def test_metadata_of_all_kinds(tmp_path: Path, metadata: bytes, name: str, version: str) -> None:
+    """What it does not say, the directory says; a name is one line of text."""
+    installed, _ = _normalize(tmp_path, {"a_b-1.0.dist-info/METADATA": metadata})
+    (one,) = installed.distributions
+    assert (one.name, one.version) == (name, version)
+    assert Installed.from_json(installed.to_json()) == installed
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """Here a link that leads to itself."""
+    (tmp_path / "tree" / "a-1.dist-info").mkdir(parents=True)
+    (tmp_path / "tree" / "a-1.dist-info" / "METADATA").symlink_to("METADATA")
+    with pytest.raises(NixOciError, match="Cannot read or write .*/a-1.dist-info/METADATA: Too many"):
+        _normalize(tmp_path, {})
 
 
 @pytest.mark.parametrize(

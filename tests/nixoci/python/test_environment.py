@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -107,3 +108,89 @@ def test_nothing_of_the_users_python_counts(environment: Environment, tmp_path: 
     (tmp_path / "package.py").write_text("raise SystemExit('wrong')\n")
     run = _run(environment, EntryPoint("package.module"), given={"PYTHONPATH": str(tmp_path)})
     assert run.returncode == 0
+
+
+_WORKERS = """\
+import multiprocessing, sys
+
+
+def double(number):
+    return 2 * number
+
+
+def main():
+    for method in ("spawn", "forkserver"):
+        with multiprocessing.get_context(method).Pool(1) as pool:
+            print(method, pool.map(double, [1, 2]), sys.argv[1:], flush=True)
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        EntryPoint("package.workers"),
+        EntryPoint("package.workers", "main"),
+        EntryPoint(script="{place}/bin/workers"),
+    ],
+)
+def test_workers_do_not_start_the_application_again(
+    environment: Environment, entry: EntryPoint
+) -> None:
+    """Those of `multiprocessing` that are no copies load the program, too."""
+    Path(environment.modules, "package", "workers.py").write_text(_WORKERS)
+    script = Path(environment.place, "bin", "workers")
+    call = "if __name__ == '__main__':\n    main()\n"
+    script.write_text(f"{environment.shebang}from package.workers import main\n{call}")
+    if entry.script:
+        entry = EntryPoint(script=str(script))
+    place = Path(environment.place, "pex")
+    place.write_text(program(environment, entry))
+    place.chmod(0o755)
+    # Without the guard it would start processes without end: they get no time for it.
+    run = subprocess.run([place, "given"], env={}, capture_output=True, text=True, timeout=60, check=False)
+    assert run.stdout == "spawn [2, 4] ['given']\nforkserver [2, 4] ['given']\n", run.stderr
+
+
+@pytest.mark.parametrize(
+    ("entry", "name"),
+    [
+        (EntryPoint("package.name"), "lib/python{version}/site-packages/package/name.py"),
+        (EntryPoint("package.name", "show"), "pex"),
+        (EntryPoint(script="{place}/bin/name"), "bin/name"),
+    ],
+)
+def test_what_the_application_is_called(
+    environment: Environment, entry: EntryPoint, name: str
+) -> None:
+    """As if it had been started without the program: a module has its file, a script its place."""
+    text = "import sys\n\ndef show():\n    print(sys.argv[0])\n\nif __name__ == '__main__':\n    show()\n"
+    Path(environment.modules, "package", "name.py").write_text(text)
+    Path(environment.place, "bin", "name").write_text(text)
+    if entry.script:
+        entry = EntryPoint(script=entry.script.format(place=environment.place))
+    run = _run(environment, entry)
+    assert run.stdout == f"{environment.place}/{name.format(version=environment.version)}\n"
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_bytes_that_are_no_text_come_whole(environment: Environment, locale: str) -> None:
+    """Words and values of a command line need not be UTF-8."""
+    Path(environment.modules, "package", "raw.py").write_text(
+        "import os, sys\nprint(ascii([os.fsencode(sys.argv[1]), os.environb[b'RAW']]))\n"
+    )
+    raw = os.fsdecode(b"\xff'\n\xc3\xa9")
+    run = _run(environment, EntryPoint("package.raw"), [raw], {"RAW": raw}, given={"LC_ALL": locale})
+    assert run.stdout == ascii([os.fsencode(raw)] * 2) + "\n", run.stderr
+
+
+def test_the_text_is_one_that_every_locale_reads() -> None:
+    """No word makes a second line of it, and all of it is ASCII."""
+    place, entry = Environment("/app", "3.11", "/python"), EntryPoint("module", "main")
+    words = ["\n'", '"""', "\udcff", "\u2028", "\\"]
+    text = program(place, entry, words, dict.fromkeys("ABC", "\n"))
+    assert text.isascii()
+    assert len(text.splitlines()) == len(program(place, entry).splitlines()) + 4
