@@ -44,7 +44,7 @@ def write_bytecode(
     run_interpreter(
         nix,
         interpreter,
-        ("-s", "-S", "-B", "-c", _script()),
+        ("-s", "-S", "-c", _script()),
         standard_input=json.dumps(request).encode(),
         # Sets have one order.
         environment={"PYTHONHASHSEED": "0"},

@@ -75,15 +75,16 @@ def run_interpreter(
     standard_input: bytes = b"",
     environment: Mapping[str, str] = {},
 ) -> bytes:
-    """Runs a program of the Nix store, in no directory of its own, and returns its standard output.
+    """Runs a Python of the Nix store, in no directory of its own, and returns its standard output.
 
     It finds nothing in its environment but `environment`. Programs of a chroot store find their libraries
-    in `/nix/store`, so Nix puts that store there for them.
+    in `/nix/store`, so Nix puts that store there for them. Bytecode is not written, since root could, into
+    the store, and its paths would no longer be what they are registered as.
 
     :param interpreter: a file in a valid store path.
     :raises InterpreterFailedError: it does not run here, or failed.
     """
-    words: Sequence[str] = (interpreter, *arguments)
+    words: Sequence[str] = (interpreter, "-B", *arguments)
     if nix.store_root:
         features = ("--extra-experimental-features", "nix-command flakes")
         shell = ("nix", "shell", *features, store_path_of(interpreter))
@@ -128,10 +129,7 @@ def describe_interpreter(nix: Nix, interpreter: str, library: str) -> bytes:
     :raises InterpreterFailedError: it does not run here, or is no Python that `packaging` is for.
     """
     output = run_interpreter(
-        nix,
-        interpreter,
-        # It must not write bytecode into the store, as a user who can would let it.
-        ("-I", "-S", "-B", "-c", _DESCRIBE, os.path.abspath(library)),
+        nix, interpreter, ("-I", "-S", "-c", _DESCRIBE, os.path.abspath(library))
     )
     try:
         platform = parse_platform(output)
