@@ -270,6 +270,9 @@ def test_files_that_cannot_be_read_or_written(command: Command, tmp_path: Path) 
         ["evaluate"],
         ["realise"],
         ["tools"],
+        ["python-interpreter", "/nix/store/x"],
+        ["python-distributions", "tree"],
+        ["python-bytecode", "python3", "tree"],
         ["closure", "--out", "x", "y"],
         ["write", "x", "--format", "zip", "--output", "y"],
     ],
@@ -284,8 +287,11 @@ def test_wrong_usage(command: Command, arguments: list[str]) -> None:
 def test_help_names_every_command(command: Command) -> None:
     """Each command has a sentence, and help of its own."""
     text = command.output("--help").decode()
-    for name in ("evaluate", "realise", "closure", "digest", "read-file", "tools", "write"):
-        assert f"\n    {name} " in text
+    for name in (
+        *("evaluate", "realise", "closure", "digest", "read-file", "tools", "write"),
+        *("python-interpreter", "python-distributions", "python-bytecode"),
+    ):
+        assert f"\n    {name}" in text
         assert f"usage: nixoci {name} ".encode() in command.output(name, "--help")
 
 
@@ -363,6 +369,60 @@ def test_libraries_of_a_store(command: Command, tmp_path: Path) -> None:
     assert ("InvalidPathError", [gone]) == (document["error"], document["paths"])
     (tmp_path / "request.json").write_text(json.dumps({**request, "store_paths": {}}))
     assert b"none of the store paths" in command.run("store-libraries", "request.json").stderr
+
+
+def _add_python(directory: Path) -> str:
+    """Adds a program that starts the Python of this test to the store, and returns its path there."""
+    program(directory / "python" / "bin", "python3", f'exec {sys.executable} "$@"')
+    output = nix(directory).run(("nix-store", "--add", str(directory / "python")))
+    return f"{output.decode().strip()}/bin/python3"
+
+
+def test_a_python_says_what_it_is(command: Command, tmp_path: Path) -> None:
+    """The first place that there is; a store path that is not valid has the status that realises it."""
+    python = _add_python(tmp_path)
+    spec = find_spec("packaging")
+    assert spec is not None and spec.origin is not None
+    library = f"--library={Path(spec.origin).parent.parent}"
+    places = (f"{python}-missing", python)
+    command.output("python-interpreter", library, "--output=found.json", *places)
+    document = json.loads((tmp_path / "found.json").read_bytes())
+    assert document["path"] == python and "py3-none-any" in document["platform"]["compatible_tags"]
+    error = command.error(1, "python-interpreter", library, f"{python}-missing")
+    assert ("InterpreterMissingError", [f"{python}-missing"]) == (error["error"], error["places"])
+    error = command.error(1, "python-interpreter", "--library=.", python)
+    assert ("InterpreterFailedError", python) == (error["error"], error["interpreter"])
+    gone = f"{store_path('gone')}/bin/python3"
+    assert "InvalidPathError" == command.error(NOT_VALID, "python-interpreter", library, gone)["error"]
+    assert "InvalidInputError" == command.error(1, "python-interpreter", library, "/bin/true")["error"]
+
+
+def test_modules_to_bytecode(command: Command, tmp_path: Path) -> None:
+    """The source of the compiler comes out of the one file that is the core."""
+    write_tree(tmp_path, {"tree/package/module.py": "", "tree/bin/script.py": ""})
+    where = ("--place=/app", "--without=bin", "--directory=bytecode", _add_python(tmp_path))
+    command.output("python-bytecode", *where, "tree")
+    (found,) = (path for path in (tmp_path / "bytecode").rglob("*") if path.is_file())
+    name = f"module.{sys.implementation.cache_tag}.pyc"
+    assert found == tmp_path / "bytecode" / "package" / "__pycache__" / name
+    gone = f"{store_path('gone')}/bin/python3"
+    command.error(NOT_VALID, "python-bytecode", *where[:-1], gone, "tree")
+
+
+def test_distributions_of_a_tree(command: Command, tmp_path: Path) -> None:
+    """The document goes to standard output; a tree without anything is one."""
+    write_tree(
+        tmp_path,
+        {"tree/bin/tool": "#!python\n", "tree/a-1.dist-info/METADATA": "Name: a\nVersion: 1\n\n"},
+    )
+    where = ("--place=/app", "--version=3.11", "--interpreter=/python", "--changed=changed")
+    document = json.loads(command.output("python-distributions", *where, "tree"))
+    assert document["scripts"] == {"tool": True}
+    assert [one["name"] for one in document["distributions"]] == ["a"]
+    assert (tmp_path / "changed" / "bin" / "tool").read_text() == "#!/app/bin/python3 -sE\n"
+    (tmp_path / "empty").mkdir()
+    document = json.loads(command.output("python-distributions", *where, "empty"))
+    assert document == {"data": [], "distributions": [], "left_out": [], "scripts": {}}
 
 
 def test_compressing_needs_the_compressor(command: Command, tmp_path: Path) -> None:

@@ -47,3 +47,38 @@ def test_the_order_of_the_input_does_not_count(sizes: list[int], most: int, rand
     assert distributions_apart(distributions, most) == found
     assert len(found) <= most
     assert all(one.saved >= APART_BYTES for one in found)
+
+
+def test_the_first_pattern_that_matches_counts() -> None:
+    """As for store paths; a distribution changes at least a little, and names have capitals."""
+    one, other = DistributionSize("PyYAML", "6", 40 * _MB), DistributionSize("b", "1", 40 * _MB)
+    same = distributions_apart([one, other])
+    assert distributions_apart([one, other], rates=[("pyyaml", 50.0)]) == same
+    assert distributions_apart([one, other], rates=[("Py*", 1.0), ("PyYAML", 50.0)]) == same
+    (found,) = distributions_apart([one, other], rates=[("*", 0.0)])
+    assert found.saved == same[0].saved
+
+
+_RATES = st.sampled_from([0.25, 1.0, 4.0, 50.0])
+
+
+@given(st.lists(st.tuples(st.integers(0, 1 << 32), _RATES), min_size=2, max_size=8))
+def test_what_is_apart_saves_most(facts: list[tuple[int, float]]) -> None:
+    """Against the bytes that an update is expected to move, summed over what can change."""
+    known = [DistributionSize(f"d{number}", "1", size) for number, (size, _) in enumerate(facts)]
+    rates = {one.name: rate for one, (_, rate) in zip(known, facts)}
+    together = sum(one.size for one in known)
+
+    def saved(alone: DistributionSize) -> float:
+        moved = sum(
+            rates[one.name] * (alone.size if one is alone else together - alone.size) for one in known
+        )
+        return together - moved / sum(rates.values())
+
+    found = distributions_apart(known, 1, tuple(rates.items()))
+    best = max(map(saved, known))
+    assert bool(found) == (int(best) >= APART_BYTES)
+    for one in found:
+        (alone,) = (known_one for known_one in known if known_one.name == one.name)
+        assert abs(one.saved - saved(alone)) <= 2
+        assert saved(alone) >= best - 2
