@@ -151,7 +151,10 @@ def test_workers_do_not_start_the_application_again(
     place.write_text(program(environment, entry))
     place.chmod(0o755)
     # Without the guard it would start processes without end: they get no time for it.
-    run = subprocess.run([place, "given"], env={}, capture_output=True, text=True, timeout=60, check=False)
+    variables: dict[str, str] = {}
+    run = subprocess.run(
+        [place, "given"], env=variables, capture_output=True, text=True, timeout=60, check=False
+    )
     assert run.stdout == "spawn [2, 4] ['given']\nforkserver [2, 4] ['given']\n", run.stderr
 
 
