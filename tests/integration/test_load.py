@@ -116,7 +116,7 @@ def test_altered_store_path(machine_nix: Nix, engine: Engine, tmp_path: Path) ->
 
 
 def test_missing_store_path(machine_nix: Nix, docker: engines.Docker, tmp_path: Path) -> None:
-    """A path that the store lacks has the exit status by which callers know that they can mend it.
+    """A path that the store lacks has the exit status by which callers know that they can fix it.
     """
     image = write_store_image(machine_nix, tmp_path, data={"gone": uuid.uuid4().bytes})
     machine_nix.run("nix-store", "--delete", image.paths[1])

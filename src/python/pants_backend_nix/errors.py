@@ -10,7 +10,7 @@ from pants.util.docutil import bin_name
 
 
 class NixImageError(ValueError):
-    """A failure that the user can mend; its message is all that is to be said."""
+    """A failure that the user can fix; its message is all that is to be said."""
 
 
 def explain_package_error(
@@ -53,7 +53,7 @@ def explain_package_error(
     if kind == "EvaluationError":
         return NixImageError(
             f"{address}: Nix could not evaluate {source} (field `attr`: {attr}). "
-            f"{_store_hint(message) or 'Mend the expression.'} Nix says:\n\n{message}"
+            f"{_store_hint(message) or 'Fix the expression.'} Nix says:\n\n{message}"
         )
     if kind == "BuildFailedError":
         return NixImageError(
@@ -134,7 +134,7 @@ def _build_hint(log: str) -> str:
             "Nix's build sandbox has no shell: add `sandbox-paths = /bin/sh=/path/of/a/static/shell` "
             "to nix.conf."
         )
-    return "Mend the derivation."
+    return "Fix the derivation."
 
 
 def _store_hint(message: str) -> str:

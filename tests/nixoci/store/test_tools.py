@@ -92,7 +92,7 @@ def test_without_a_nix_nothing_is_written(tmp_path: Path) -> None:
 
 
 def test_tools_that_are_gone(tmp_path: Path) -> None:
-    """No file, or no Nix where it says: the error that a caller mends by looking for Nix again."""
+    """No file, or no Nix where it says: the error that a caller fixes by looking for Nix again."""
     with pytest.raises(NixNotFoundError):
         read_tools(str(tmp_path / "nosuch" / TOOLS_FILE))
     file = tmp_path / TOOLS_FILE

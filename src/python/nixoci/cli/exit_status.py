@@ -1,4 +1,4 @@
-"""Exit statuses of `nixoci` for conditions that a caller can mend."""
+"""Exit statuses of `nixoci` for conditions that a caller can fix."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The command line of the core: `nixoci COMMAND`, one command for each step of the flow.
 
 Pants runs these commands in sandboxes; they work as well outside of Pants. Exit status 0 is success,
-`EXIT_NOT_VALID`, `EXIT_NO_IMAGE` and `EXIT_NO_NIX` are conditions that a caller can mend, 1 is any
+`EXIT_NOT_VALID`, `EXIT_NO_IMAGE` and `EXIT_NO_NIX` are conditions that a caller can fix, 1 is any
 other error and 2 wrong usage.
 """
 

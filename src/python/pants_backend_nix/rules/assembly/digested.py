@@ -228,7 +228,7 @@ async def digest_layers(
     if found is None:
         logger.warning(
             f"{request.address}: {' '.join(different)} Their builds are not reproducible, so the layers "
-            "are made of what this machine has, and other machines may make others. Mend the builds, or "
+            "are made of what this machine has, and other machines may make others. Fix the builds, or "
             "set `reproducible=False` on their `nix_package` targets: then all machines that share a "
             "cache ship the same layers."
         )

@@ -62,7 +62,7 @@ async def verify_image(request: VerifiedImageRequest) -> VerifiedImage:
     if step.error:
         logger.warning(
             f"{request.address}: {step.error} Their builds are not reproducible, so the layers are made "
-            "of what this machine has. Mend the builds, or set `reproducible=False` on their "
+            "of what this machine has. Fix the builds, or set `reproducible=False` on their "
             "`nix_package` targets: then all machines that share a cache ship the same layers."
         )
         built = await build_image(
