@@ -30,51 +30,39 @@ from tests.integration.support.pex import pex_options
 from tests.integration.support.web_example import answer, running_service, write_service_example
 from tests.integration.support.wheels import service_wheels, wheel_options
 
-_ENV = '{"LD_LIBRARY_PATH": "{stdcxx}/lib:{glibc}/lib"}'
+_IMAGES = """
+_common = dict(
+    layers=[":runtime"],
+    directories=[{"path": "/tmp", "mode": "1777"}],
+    env={"LD_LIBRARY_PATH": "{stdcxx}/lib:{glibc}/lib"},
+    output_format="oci-layout",
+)
+_split = [
+    nix_contents(":api", to="/app", split="dependencies", interpreter="{python}/bin/python3"),
+]
 
-_IMAGES = f"""
 nix_image(
     name="zipped",
-    layers=[":runtime"],
-    contents={{":api": "/app/api.pex"}},
-    directories=[{{"path": "/tmp", "mode": "1777"}}],
-    env={_ENV},
-    entrypoint=["{{python}}/bin/python3", "/app/api.pex"],
-    output_format="oci-layout",
+    contents={":api": "/app/api.pex"},
+    **_common,
+    entrypoint=["{python}/bin/python3", "/app/api.pex"],
 )
 nix_image(
     name="base",
-    layers=[":runtime"],
-    directories=[{{"path": "/tmp", "mode": "1777"}}],
-    env={_ENV},
-    entrypoint=["{{python}}/bin/python3"],
-    output_format="oci-layout",
+    **_common,
+    entrypoint=["{python}/bin/python3"],
 )
 nix_image(
     name="split",
-    layers=[":runtime"],
-    contents=[
-        nix_contents(
-            ":api", to="/app", split="dependencies", interpreter="{{python}}/bin/python3"
-        ),
-    ],
-    directories=[{{"path": "/tmp", "mode": "1777"}}],
-    env={_ENV},
+    contents=_split,
+    **_common,
     entrypoint=["/app/pex"],
-    output_format="oci-layout",
 )
 nix_image(
     name="uncompiled",
-    layers=[":runtime"],
-    contents=[
-        nix_contents(
-            ":api", to="/app", split="dependencies", interpreter="{{python}}/bin/python3"
-        ),
-    ],
-    directories=[{{"path": "/tmp", "mode": "1777"}}],
-    env={_ENV},
+    contents=_split,
+    **_common,
     entrypoint=["/app/bin/python3", "-X", "pycache_prefix=/tmp/none", "-sE", "/app/pex"],
-    output_format="oci-layout",
 )
 """
 

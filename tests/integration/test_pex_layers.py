@@ -286,3 +286,17 @@ def test_an_interpreter_that_is_not_in_the_image_yet(here: Clone) -> None:
     assert paths["/app/bin/python3"]["target"] == "/usr/bin/python3"
     assert f"{SITE}/app/plain.py" in paths
     assert not any(path.endswith(".pyc") for path in paths)
+
+
+def test_own_code_takes_the_place_of_a_requirement(here: Clone, trees: Callable[[str], Path]) -> None:
+    """With its bytecode; without any, that of the requirement would be taken for it."""
+    say = ["/app/bin/python3", "-c", "import stable; print(stable.NAME)"]
+    assert run_in_bwrap(trees("own"), say).stdout == "own\n"
+    stable = here.machine.monorepo.root / "stable.py"
+    text = stable.read_text()
+    stable.write_text("this is no Python\n")
+    run = here.pants("package", "app:image-own", check=False)
+    stable.write_text(text)
+    assert run.result.returncode
+    for word in (f"{SITE}/stable.py takes the place", "app:image-own", "`contents`"):
+        assert word in run.error, run.error

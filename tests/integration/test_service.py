@@ -3,52 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterator, Mapping, Sequence
+from typing import Iterator
 
 import pytest
 
 from tests.integration.support import engines
-from tests.integration.support.monorepo import Monorepo, PantsRun
+from tests.integration.support.monorepo import Monorepo
 from tests.integration.support.nix import Nix
 from tests.integration.support.pex import pex_options
+from tests.integration.support.published import Published, publish
 from tests.integration.support.registry import Registry, registry
 from tests.integration.support.web_example import answer, running_service, write_service_example
 from tests.integration.support.wheels import repacked_wheel, service_wheels, wheel_options
 
 _SITE = "/app/lib/python3.11/site-packages"
-
-
-@dataclass(frozen=True)
-class Published:
-    """One run of `publish`.
-
-    :param uploaded: digests of the blobs that were uploaded.
-    """
-
-    run: PantsRun
-    descriptor: Mapping[str, Any]
-    uploaded: Sequence[str]
-
-    def layer(self, path: str) -> Mapping[str, Any]:
-        """Returns the layer of files that has `path`."""
-        (found,) = [
-            layer
-            for layer in self.descriptor["layers"]
-            if any(file["path"] == path for file in layer["recipe"].get("files", ()))
-        ]
-        return dict(found)
-
-    @property
-    def new_layers(self) -> set[str]:
-        return set(self.uploaded) - {self.descriptor["configDigest"]}
-
-    @property
-    def reference(self) -> str:
-        (reference,) = self.descriptor["references"]
-        return f"{reference.rpartition(':')[0]}@{self.descriptor['digest']}"
 
 
 @dataclass(frozen=True)
@@ -61,26 +31,16 @@ class Example:
 
 
 def _publish(repository: Monorepo, to: Registry, *wheels: Path) -> Published:
-    before = len(to.requests())
-    registries = {"test": {"address": to.host, "default": True}}
-    run = repository.pants(
+    return publish(
+        repository,
+        to,
+        "examples/service:image",
         *pex_options(),
         *wheel_options(*wheels),
         "--python-enable-resolves",
         "--python-default-resolve=service",
         "--python-resolves={'service': 'examples/service/requirements.lock'}",
         "--python-resolves-generate-lockfiles=False",
-        f"--nix-images-registries={registries}",
-        "package",
-        "publish",
-        "examples/service:image",
-    )
-    created = [r for r in to.requests()[before:] if (r.method, r.status) == ("PUT", 201)]
-    digests = [re.search("digest=(sha256(?::|%3A)[0-9a-f]{64})", r.path) for r in created]
-    return Published(
-        run,
-        repository.descriptor("examples.service/image.image.json"),
-        [found[1].replace("%3A", ":") for found in digests if found],
     )
 
 
@@ -157,13 +117,12 @@ def test_a_changed_requirement_is_one_layer(example: Example) -> None:
 
 def test_layers_from_below(example: Example) -> None:
     """What changes more often is above: store paths, numpy, other requirements, sources."""
-    digests = [layer["digest"] for layer in example.first.descriptor["layers"]]
     files = [
         f"{_SITE}/numpy/__init__.py",
         f"{_SITE}/flask/__init__.py",
         f"{_SITE}/examples/service/main.py",
     ]
-    assert digests[-3:] == [example.first.layer(path)["digest"] for path in files]
+    assert example.first.layers[-3:] == [example.first.layer(path)["digest"] for path in files]
 
 
 def test_no_trace_of_the_machine(example: Example) -> None:

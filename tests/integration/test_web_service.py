@@ -2,49 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterator, Mapping, Sequence
+from typing import Iterator
 
 import pytest
 
 from tests.integration.support import engines
-from tests.integration.support.monorepo import Monorepo, PantsRun
+from tests.integration.support.monorepo import Monorepo
 from tests.integration.support.nix import Nix
 from tests.integration.support.pex import pex_options
+from tests.integration.support.published import Published, publish
 from tests.integration.support.registry import Registry, registry
 from tests.integration.support.web_example import answer, running_service, write_web_example
 
 _PEX = "/app/api.pex"
-
-
-@dataclass(frozen=True)
-class Published:
-    """One run of `publish`.
-
-    :param uploaded: digests of the blobs that were uploaded.
-    :param manifests: how many manifests were.
-    """
-
-    run: PantsRun
-    descriptor: Mapping[str, Any]
-    uploaded: Sequence[str]
-    manifests: int
-
-    @property
-    def pex_layers(self) -> list[str]:
-        """Digests of the layers of files with the PEX file."""
-        return [
-            layer["digest"]
-            for layer in self.descriptor["layers"]
-            if any(file["path"] == _PEX for file in layer["recipe"].get("files", ()))
-        ]
-
-    @property
-    def reference(self) -> str:
-        (reference,) = self.descriptor["references"]
-        return f"{reference.rpartition(':')[0]}@{self.descriptor['digest']}"
 
 
 @dataclass(frozen=True)
@@ -57,23 +29,7 @@ class Example:
 
 
 def _publish(repository: Monorepo, to: Registry) -> Published:
-    before = len(to.requests())
-    registries = {"test": {"address": to.host, "default": True}}
-    run = repository.pants(
-        *pex_options(),
-        f"--nix-images-registries={registries}",
-        "package",
-        "publish",
-        "examples/web:image",
-    )
-    created = [r for r in to.requests()[before:] if (r.method, r.status) == ("PUT", 201)]
-    digests = [re.search("digest=(sha256(?::|%3A)[0-9a-f]{64})", r.path) for r in created]
-    return Published(
-        run,
-        repository.descriptor("examples.web/image.image.json"),
-        [found[1].replace("%3A", ":") for found in digests if found],
-        len([r for r in created if "/manifests/" in r.path]),
-    )
+    return publish(repository, to, "examples/web:image", *pex_options())
 
 
 @pytest.fixture(scope="module")
@@ -113,11 +69,11 @@ def test_the_container_answers(
 def test_a_changed_line_is_one_layer(example: Example) -> None:
     """Uploaded are the layer of the PEX file and the config, and a manifest; all else is there."""
     first, second = example.first, example.second
-    layers = [layer["digest"] for layer in first.descriptor["layers"]]
+    layers = first.layers
     assert sorted(first.uploaded) == sorted([*layers, first.descriptor["configDigest"]])
-    (old,), (new,) = first.pex_layers, second.pex_layers
+    old, new = first.layer(_PEX)["digest"], second.layer(_PEX)["digest"]
     assert old != new
-    assert [layer["digest"] for layer in second.descriptor["layers"]] == [
+    assert second.layers == [
         new if digest == old else digest for digest in layers
     ]
     assert sorted(second.uploaded) == sorted([new, second.descriptor["configDigest"]])

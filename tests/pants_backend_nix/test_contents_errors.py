@@ -88,6 +88,18 @@ def test_wrong_types_of_contents(errors: Packager, value: str) -> None:
         ('to="/a", split="dependencies"', ["`interpreter` must say what runs it"]),
         ('to="/a", split="dependencies", interpreter=3', ["`interpreter` must say what runs it"]),
         ('to="/", split="dependencies", interpreter="/p"', ["directory of a virtual environment"]),
+        (
+            'to="/my app", split="dependencies", interpreter="/p"',
+            ["'/my app'", "no white space", "Choose another place"],
+        ),
+        (
+            'to="/a\\nb", split="dependencies", interpreter="/p"',
+            ["no white space", "Choose another place"],
+        ),
+        (
+            'to="/" + "a" * 112, split="dependencies", interpreter="/p"',
+            ["at most 112 bytes", "Choose another place"],
+        ),
         ('to="/a", interpreter="/p"', ['`interpreter` is for `split="dependencies"`']),
         ('to="/a", libraries=[":b"]', ['`libraries` is for `split="dependencies"`']),
         ('to="/a", libraries=":b"', ["`libraries` must be a list of addresses"]),

@@ -60,6 +60,7 @@ pex_binary(
 pex_binary(name="inherits", entry_point="plain.py", inherit_path="prefer")
 pex_binary(name="no_script", script="nothing", dependencies=[":dists"])
 pex_binary(name="needs_library", dependencies=[":needy"])
+pex_binary(name="own", dependencies=[":stable", "//:own"])
 pex_binary(name="foreign", entry_point="plain.py", complete_platforms=["app/linux.json:platforms"])
 
 {images}
@@ -219,6 +220,9 @@ def write_pex_monorepo(repository: Monorepo, wheels: Path) -> tuple[str, ...]:
     repository.write("app/__init__.py", "")
     repository.write("app/plain.py", "print('plain')\n")
     repository.write("app/words.txt", "of the repository\n")
+    # It has the name of what a requirement has.
+    repository.write("stable.py", "NAME = 'own'\n")
+    repository.write("BUILD", "python_source(name='own', source='stable.py')\n")
     repository.write("space/own.py", "NAME = 'own'\n")
     repository.write("space/BUILD", "python_sources(name='lib')\n")
     for name, tag in NATIVE.items():
@@ -250,10 +254,11 @@ _IMAGES = (
     "inherits",
     "no_script",
     "needs_library",
+    "own",
 )
 
 #: Images that are written as OCI layouts, to be run.
-RUN = ("module", "function", "script", "sources", "requirements", "library")
+RUN = ("module", "function", "script", "sources", "requirements", "library", "own")
 
 
 def _image(name: str) -> str:

@@ -234,6 +234,13 @@ def test_files_over_those_of_a_group_below() -> None:
     # In one layer there is one file.
     merged = layers_of_files([], [[below, above]])[1]
     assert merged is not None and text("/app/a", "new") in merged.entries
+    # What is there is what was put there last.
+    for third in (text("/app/a", "old"), text("/app/a", "other")):
+        with pytest.raises(FileCollisionError, match="above and third"):
+            layers_of_files([], [[below], [above], [FileGroup("third", (third,))]])
+        over = FileGroup("third", (third,), ("above",))
+        top = layers_of_files([], [[below], [above], [over]])[-1]
+        assert top is not None and third in top.entries
     for entry, over in (
         (text("/app/d"), ("below",)),
         (text("/app/a", "new"), ()),

@@ -134,6 +134,14 @@ def test_a_package_may_have_the_name_of_a_directory_of_data(tmp_path: Path) -> N
     assert place == "lib/python3.11/site-packages/share/__init__.py"
 
 
+def test_headers_have_the_version_of_the_environment() -> None:
+    """pex names their directory by the Python that it runs on."""
+    for version in ("3.9", "3.13"):
+        place = _ENVIRONMENT.relative_place(f"include/site/python{version}/a/a.h", ["include"])
+        assert place == "include/site/python3.11/a/a.h"
+    assert _ENVIRONMENT.relative_place("include/b.h", ["include"]) == "include/b.h"
+
+
 def test_names_at_the_top_decide() -> None:
     assert data_directories(["bin", "a", "share"], ["a/bin/__init__.py", "bin/x/__init__.py"]) == (
         "bin",

@@ -58,13 +58,13 @@ def layers_of_files(
         for entry in reversed(group.entries)
         if entry.is_directory
     }
-    seen: set[FileEntry] = set()
+    there: dict[str, FileEntry] = {}
     recipes: list[Optional[FilesRecipe]] = []
     for layer in layers:
         # What a group has over another one of the same layer comes after it.
         by_path = {e.path: known.get(e.path, e) for group in layer for e in group.entries}
-        new = [entry for entry in by_path.values() if entry not in seen]
-        seen.update(new)
+        new = [entry for entry in by_path.values() if there.get(entry.path) != entry]
+        there.update(by_path)
         recipes.append(FilesRecipe(with_directories(new, known)) if new else None)
     return tuple(recipes)
 
@@ -82,6 +82,8 @@ def _require_no_collision(groups: Iterable[FileGroup]) -> None:
                 raise FileCollisionError(
                     entry.path, (first.origin, group.origin), "brought by two, differently"
                 )
+            if replaced:
+                found[entry.path] = (entry, group)
     for path, (entry, group) in found.items():
         above = entry.parent
         while above != "/":

@@ -6,12 +6,16 @@ what `sys.prefix` names, and its `lib/pythonX.Y/site-packages` is where modules 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Iterable, Mapping, Optional, Sequence
 
 #: Names that wheels give to directories of files that belong to no module; pip puts them into the
 #: environment itself, and pex beside the modules.
 DATA_DIRECTORIES = frozenset({"bin", "etc", "include", "man", "share"})
+
+#: Where headers of a wheel are, by the version of the Python that laid it out.
+_HEADERS = re.compile("^include/site/python[^/]*/")
 
 #: The program that starts an application, as in the environments that pex makes.
 PROGRAM = "pex"
@@ -73,7 +77,7 @@ class Environment:
         :param data: directories at the top of the tree that are no modules.
         """
         if path.split("/", 1)[0] in data:
-            return path
+            return _HEADERS.sub(f"include/site/python{self.version}/", path)
         return f"{self.site_packages}/{path}"
 
 

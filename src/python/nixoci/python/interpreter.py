@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from typing import Any, Mapping, Sequence
@@ -173,4 +172,4 @@ def language_version(platform: Mapping[str, Any]) -> str:
 
 def platform_file(platform: Mapping[str, Any]) -> bytes:
     """Returns a complete platform as the file that pex reads."""
-    return json.dumps(platform, sort_keys=True).encode()
+    return canonical_json("complete platform", platform)

@@ -66,8 +66,6 @@ from nixoci.tar.walk import Walker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional
-
     from nixoci.store.case_hack import HasCaseHack
     from nixoci.tar.merge import Source
 

@@ -11,9 +11,8 @@ from pants.engine.rules import collect_rules
 from pants.util.frozendict import FrozenDict
 
 from pants_backend_nix.engine import create, implicitly, rule
-from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.rules.core.contents import CONTENTS_DIRECTORY
-from pants_backend_nix.rules.core.run import CoreRun, run_core
+from pants_backend_nix.rules.core.run import CoreRun
 from pants_backend_nix.rules.core.step import StoreStep, run_store_step
 from pants_backend_nix.targets.evaluated import NixPackage
 
@@ -34,20 +33,21 @@ class ElfFactsOfFiles:
 
 @rule(desc="Look at ELF files")
 async def read_elf_facts(request: ElfFactsRequest) -> ElfFactsOfFiles:
-    result = await run_core(
-        CoreRun(
-            ("elf-facts", CONTENTS_DIRECTORY, "--output=facts.json"),
-            "Look for libraries that files need",
-            contents=request.contents,
-            output="facts.json",
-            needs_packages=True,
-            needs_nix=False,
+    step = await run_store_step(
+        StoreStep(
+            CoreRun(
+                ("elf-facts", CONTENTS_DIRECTORY, "--output=facts.json"),
+                "Look for libraries that files need",
+                contents=request.contents,
+                output="facts.json",
+                needs_packages=True,
+                needs_nix=False,
+            ),
+            (),
         ),
         **implicitly(),
     )
-    if result.exit_code or result.output is None:
-        raise NixImageError(str(result.error.get("message") or result.stderr))
-    return ElfFactsOfFiles(FrozenDict(facts_from_json(result.output)))
+    return ElfFactsOfFiles(FrozenDict(facts_from_json(step.output)))
 
 
 @dataclass(frozen=True)

@@ -139,6 +139,7 @@ async def lay_out_pex(request: PexLayoutRequest) -> PexLayout:
     owner = request.file_owner
     library = await _modules(parts.library, interpreter, environment, owner)
     sources = await _modules(parts.sources, interpreter, environment, owner)
+    _require_own_bytecode({**library, **sources}, requirements, request)
     text = program(
         environment,
         _entry_point(parts, requirements, environment, request.origin),
@@ -191,6 +192,24 @@ def _requirement_parts(
             tuple(size for name, size in sizes.items() if name not in alone),
         ),
     )
+
+
+def _require_own_bytecode(
+    own: Mapping[str, Entry], requirements: Requirements, request: PexLayoutRequest
+) -> None:
+    """Checks that bytecode of a requirement, which nothing compares with its source, is not taken for own code.
+
+    :param own: modules and bytecode of own code, by their places in the image.
+    :raises NixImageError: an own module is where a requirement has one, and could not be compiled.
+    """
+    for path in requirements.files:
+        place = f"{request.place}/{path}"
+        module = _module_of(place)
+        if module != place and module in own and place not in own:
+            raise NixImageError(
+                f"{request.origin}: {module} takes the place of a requirement's module, and the Python of the "
+                "image cannot compile it. Correct it, or give it another name."
+            )
 
 
 def _why(one: Apart) -> str:

@@ -24,7 +24,8 @@ from pants_backend_nix.engine import (
     run_fallible,
 )
 from pants_backend_nix.errors import NixImageError
-from pants_backend_nix.rules.core.run import SPECULATION_DELAY, CoreRun, run_core
+from pants_backend_nix.rules.core.run import SPECULATION_DELAY, CoreRun
+from pants_backend_nix.rules.core.step import StoreStep, run_store_step
 from pants_backend_nix.rules.python.bytecode import BytecodeRequest, compile_modules
 from pants_backend_nix.rules.python.interpreter import Interpreter
 from pants_backend_nix.rules.python.parts import PexParts
@@ -104,34 +105,35 @@ async def lay_out_requirements(request: RequirementsRequest) -> Requirements:
     }
     if not files:
         return Requirements(FrozenDict(), Installed((), (), (), {}))
-    run = await run_core(
-        CoreRun(
-            (
-                "python-distributions",
-                f"--place={request.place}",
-                f"--version={interpreter.language}",
-                f"--interpreter={interpreter.path}",
-                "--changed=changed",
-                "--output=installed.json",
-                TREE,
+    step = await run_store_step(
+        StoreStep(
+            CoreRun(
+                (
+                    "python-distributions",
+                    f"--place={request.place}",
+                    f"--version={interpreter.language}",
+                    f"--interpreter={interpreter.path}",
+                    "--changed=changed",
+                    "--output=installed.json",
+                    TREE,
+                ),
+                f"List distributions for {request.place}",
+                tree,
+                output="installed.json",
+                directory="changed",
+                needs_nix=False,
             ),
-            "List distributions",
-            tree,
-            output="installed.json",
-            directory="changed",
-            needs_nix=False,
+            (),
         ),
         **implicitly(),
     )
-    if run.exit_code or run.output is None:
-        raise NixImageError(f"{request.origin}: {run.error.get('message') or run.stderr}")
-    installed = Installed.from_json(run.output)
+    installed = Installed.from_json(step.output)
     names = {path.split("/")[0] for path in files if "/" in path}
     data = data_directories(names, files)
     bytecode = await compile_modules(
         BytecodeRequest(tree, TREE, interpreter, environment.modules, data), **implicitly()
     )
-    changed = {entry.path: entry for entry in await entries(run.directory)}
+    changed = {entry.path: entry for entry in await entries(step.directory)}
     for path in installed.left_out:
         del files[path]
     for path, entry in (*changed.items(), *bytecode.files.items()):

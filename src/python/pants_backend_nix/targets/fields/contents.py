@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from dataclasses import dataclass, replace
 from typing import Any, Callable, Mapping, Optional, Union
 
@@ -63,6 +64,9 @@ class NixContents:
             return 1
         return 2 + bool(self.libraries) + MOST_APART
 
+
+#: Bytes of a `#!` line up to its first blank that every kernel reads (`BINPRM_BUF_SIZE` of Linux before 5.1).
+_MOST_SHEBANG = 126
 
 #: The value of `split` for requirements and own code in layers of their own.
 SPLIT_DEPENDENCIES = "dependencies"
@@ -245,6 +249,12 @@ def _check_split(
         )
     if item.to == "/":
         raise invalid("with `split`, `to` is the directory of a virtual environment, such as /app.")
+    longest = _MOST_SHEBANG - len("#!/bin/python3")
+    if len(item.to.rstrip("/").encode()) > longest or re.search(r"[\s\0-\x1f]", item.to):
+        raise invalid(
+            f"with `split`, scripts begin with `#!` and the path of the interpreter below {item.to!r}, where no "
+            f"white space can be, and which is at most {longest} bytes long. Choose another place."
+        )
     for name, value in (
         ("mode", item.mode),
         ("strip_prefix", item.strip_prefix),
