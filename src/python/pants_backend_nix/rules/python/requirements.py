@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Union
 
-from nixoci.python.distributions import Installed, data_directories
+from nixoci.python.distributions import Installed
 from nixoci.python.environment import Environment
 from packaging.specifiers import InvalidSpecifier, SpecifierSet  # pants: no-infer-dep
 from pants.backend.python.util_rules.pex_cli import PexCliProcess
@@ -48,8 +48,7 @@ class RequirementsRequest:
 
 @dataclass(frozen=True)
 class Requirements:
-    """:param files: files and links by path in the environment.
-    """
+    """:param files: files and links by path in the environment."""
 
     files: FrozenDict[str, Union[FileEntry, SymlinkEntry]]
     installed: Installed
@@ -128,10 +127,8 @@ async def lay_out_requirements(request: RequirementsRequest) -> Requirements:
         **implicitly(),
     )
     installed = Installed.from_json(step.output)
-    names = {path.split("/")[0] for path in files if "/" in path}
-    data = data_directories(names, files)
     bytecode = await compile_modules(
-        BytecodeRequest(tree, TREE, interpreter, environment.modules, data), **implicitly()
+        BytecodeRequest(tree, TREE, interpreter, environment.modules, installed.data), **implicitly()
     )
     changed = {entry.path: entry for entry in await entries(step.directory)}
     for path in installed.left_out:
@@ -141,7 +138,7 @@ async def lay_out_requirements(request: RequirementsRequest) -> Requirements:
             files[path] = entry
     return Requirements(
         FrozenDict(
-            {environment.relative_place(path, data): entry for path, entry in files.items()}
+            {environment.relative_place(path, installed.data): entry for path, entry in files.items()}
         ),
         installed,
     )
