@@ -13,6 +13,7 @@ from pants_backend_nix.goals import package, publish
 from pants_backend_nix.goals import run as run_goal
 from pants_backend_nix.rules.assembly import (
     digested,
+    effects,
     file_layers,
     file_system,
     image,
@@ -22,6 +23,7 @@ from pants_backend_nix.rules.assembly import (
     layering,
     layers,
     libraries,
+    root,
     stack,
 )
 from pants_backend_nix.rules.core import place, run, session, step, tools, zipapp
@@ -44,6 +46,7 @@ from pants_backend_nix.rules.flow import (
     elf,
     evaluate,
     files,
+    permissions,
     split,
     subtract,
 )
@@ -106,6 +109,7 @@ def rules():
         files,
         certificates,
         copied_tree,
+        permissions,
         elf,
         digest,
         compress,
@@ -125,6 +129,8 @@ def rules():
         layers,
         file_system,
         file_layers,
+        root,
+        effects,
         digested,
         libraries,
         image,

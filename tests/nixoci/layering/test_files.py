@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import Any, Optional, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from nixoci.layering.files import (
-    FileCollisionError,
-    FileGroup,
-    copied_directories,
-    layers_of_files,
-    over_directories,
-    require_no_collision_with_tree,
-)
+from nixoci.layering import files
+from nixoci.layering.collisions import FileCollisionError, require_no_collision
+from nixoci.layering.files import FileGroup
 from nixoci.recipe.files import FileEntry, FilesRecipe
-from nixoci.recipe.layer import LayerRecipe, Owner, Permission
+from nixoci.recipe.layer import Owner
 
 SHA256 = "0" * 64
 
@@ -31,6 +26,15 @@ def text(path: str, content: str = "") -> FileEntry:
 
 def group(*entries: FileEntry) -> FileGroup:
     return FileGroup("somebody", entries)
+
+
+def layers_of_files(
+    system: Sequence[FileGroup], contents: Sequence[Sequence[FileGroup]]
+) -> tuple[Optional[FilesRecipe], ...]:
+    """As a rule makes the layers: if there are no collisions."""
+    groups = [group for layer in (system, *contents) for group in layer]
+    require_no_collision(group.occupant() for group in groups)
+    return files.layers_of_files(system, contents)
 
 
 PATHS = st.lists(st.sampled_from("abc"), min_size=1, max_size=3).map(lambda n: "/" + "/".join(n))
@@ -173,55 +177,6 @@ def test_collisions(one: FileEntry, other: FileEntry, path: str) -> None:
             layers_of_files(system, contents)
         assert caught.value.path == path
         assert set(caught.value.origins) == {"the one", "the other"}
-
-
-TREE = {"/etc": True, "/etc/motd": False, "/bin": False, "/var": True, "/var/lib": True}
-
-
-@pytest.mark.parametrize(
-    "entry, collides",
-    [
-        (text("/etc/file"), False),
-        (directory("/etc", 0o700), False),
-        (directory("/var/lib/app"), False),
-        (text("/etc/motd"), True),
-        (directory("/etc/motd"), True),
-        (text("/etc/motd/file"), True),
-        (text("/etc"), True),
-        (text("/bin/sh"), True),
-        (FileEntry("/var/lib", 0o777, target="x"), True),
-    ],
-)
-def test_collisions_with_a_tree_below(entry: FileEntry, collides: bool) -> None:
-    """Directories meet; nothing else may be at one place, and nothing below a file or link."""
-    recipes = [recipe for recipe in layers_of_files([], [[group(entry)]]) if recipe]
-    if not collides:
-        require_no_collision_with_tree(recipes, TREE, "the tree")
-        return
-    with pytest.raises(FileCollisionError, match="the tree"):
-        require_no_collision_with_tree(recipes, TREE, "the tree")
-
-
-@pytest.mark.parametrize("dialect, mode", [("oci", 0o755), ("nix2container", 0o555)])
-def test_directories_stay_as_they_are_copied(dialect: str, mode: int) -> None:
-    """What a file is put into keeps mode and owner of the layer below, unless `directories` has others."""
-    tree = {"/home": True, "/home/u": True, "/data": True, "/etc": True, "/etc/motd": False}
-    permissions = (
-        Permission("/home/u", mode=0o700, uid=7, uname="u"),
-        Permission("/data", mode=0o1777),
-        Permission("/etc/motd", mode=0o600),
-    )
-    recipe = LayerRecipe((), permissions, dialect=dialect)
-    given_directory = directory("/data", 0o750)
-    layers = layers_of_files([group(given_directory)], [[group(text("/home/u/x"), text("/opt/x"))]])
-    wanted = [entry.path for layer in layers if layer for entry in layer.entries]
-    below = copied_directories(recipe, tree, wanted)
-    assert sorted(below) == ["/data", "/home", "/home/u"]
-    tree_of_image = unpacked(tuple(over_directories(one, below) for one in layers if one))
-    assert tree_of_image["/home"].mode == mode
-    assert tree_of_image["/home/u"] == FileEntry("/home/u", 0o700, Owner(7, 0, "u", "root"))
-    assert tree_of_image["/data"] == given_directory
-    assert tree_of_image["/opt"] == directory("/opt")
 
 
 def test_files_over_those_of_a_group_below() -> None:

@@ -109,6 +109,7 @@ _COMMANDS = {
     "certificates": ("Bundle the certificates of files and store paths.", _sources),
     "digest": ("Digest the layer that a recipe makes.", _layers),
     "copied-tree": ("List what a recipe copies to the root of the image, as JSON.", _layers),
+    "idle-permissions": ("List the permissions of a recipe that change nothing.", _layers),
     "read-file": ("Print the contents of a store path that is a file.", _layers),
     "tools": ("Find Nix, and write down for later steps where it is.", _layers),
     "python-interpreter": ("Describe the Python of an image, as JSON.", _python),

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import stat
+from collections.abc import Iterable
+from hashlib import sha256
 from typing import Mapping
 
-from nixoci.json_input import get_list, parse_object
+from nixoci.errors import InvalidInputError
+from nixoci.json_input import get_field, get_list, parse_object
+from nixoci.layer.places import places
 from nixoci.recipe.layer import ROOT, LayerRecipe
 from nixoci.store.case_hack import without_case_hack
-from nixoci.tar.errors import StorePathMissingError, StorePathUnreadableError
-from nixoci.tar.excludes import excluded_by
-from nixoci.tar.names import names_in_layer
+from nixoci.tar.dialect import DIALECTS
+from nixoci.tar.errors import StorePathUnreadableError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nixoci.store.case_hack import HasCaseHack
+
+_CHUNK_SIZE = 256 * 1024
 
 
 def copied_tree(
@@ -26,38 +33,59 @@ def copied_tree(
     What it excludes is not there.
 
     :param store_root: and `has_case_hack`, see `nixoci.tar.pack.write_tar`.
-    :raises StorePathMissingError: a store path is not there. `StorePathUnreadableError` likewise.
-    :raises ReservedNameError: and `CaseHackError`, see `names_in_layer`.
+    :raises StorePathMissingError: and others, see `nixoci.layer.places`.
     """
-    excluded = excluded_by(recipe.excludes)
-    tree: dict[str, bool] = {}
+    return {
+        place.path: place.kind == stat.S_IFDIR
+        for entry in recipe.entries
+        if entry.destination == ROOT
+        for place in places(recipe, entry, store_root, has_case_hack)
+    }
+
+
+def things_of_tree(
+    recipe: LayerRecipe,
+    paths: Iterable[str],
+    store_root: str = "",
+    has_case_hack: HasCaseHack = without_case_hack,
+) -> dict[str, tuple[int, str]]:
+    """Returns mode and contents of files and links that the recipe copies to the root.
+
+    :param paths: some of those in `copied_tree`, none of them a directory.
+    :returns: permission bits as they are in the layer, where no permission says others; and `sha256:<hex>`
+        of a file's contents, or `link:` with the target.
+    :raises StorePathMissingError: and others, as `copied_tree`.
+    """
+    wanted = set(paths)
+    file_mode = DIALECTS[recipe.dialect].file_mode
+    found: dict[str, tuple[int, str]] = {}
     for entry in recipe.entries:
         if entry.destination != ROOT:
             continue
-        # Each directory as it is in the image, and on the disk.
-        waiting = [("", store_root + entry.path)]
-        while waiting:
-            directory, location = waiting.pop()
-            try:
-                with os.scandir(location) as found:
-                    items = {item.name: item for item in found}
-                below = f"{directory[1:]}/" if directory else ""
-                names = names_in_layer(entry.path, below, items, excluded, has_case_hack)
-                for name, on_disk in names.items():
-                    is_directory = items[on_disk].is_dir(follow_symlinks=False)
-                    tree[f"{directory}/{name}"] = is_directory
-                    if is_directory:
-                        waiting.append((f"{directory}/{name}", f"{location}/{on_disk}"))
-            except FileNotFoundError:
-                raise StorePathMissingError(entry.path, location) from None
-            except NotADirectoryError:
-                # A store path that is a file has no place at the root; the digest says so.
+        for place in places(recipe, entry, store_root, has_case_hack):
+            # What two entries bring to one place is the same.
+            if place.path not in wanted or place.path in found or place.kind == stat.S_IFDIR:
                 continue
+            try:
+                if place.kind == stat.S_IFLNK:
+                    found[place.path] = 0o777, f"link:{os.readlink(place.location)}"
+                else:
+                    mode, digest = _digest(place.location)
+                    found[place.path] = file_mode(mode), f"sha256:{digest}"
             except OSError as error:
                 raise StorePathUnreadableError(
-                    entry.path, directory[1:], error.errno, error.strerror or str(error)
+                    entry.path, place.path[1:], error.errno, error.strerror or str(error)
                 ) from None
-    return tree
+    return found
+
+
+def _digest(location: str) -> tuple[int, str]:
+    """Returns `st_mode` of a file, and the SHA-256 of its contents in hex."""
+    contents = sha256()
+    with open(location, "rb") as file:
+        for chunk in iter(lambda: file.read(_CHUNK_SIZE), b""):
+            contents.update(chunk)
+        return os.fstat(file.fileno()).st_mode, contents.hexdigest()
 
 
 def tree_to_json(tree: Mapping[str, bool]) -> bytes:
@@ -80,3 +108,24 @@ def tree_from_json(data: bytes) -> dict[str, bool]:
         for name in ("directories", "others")
         for path in get_list(document, name, str)
     }
+
+
+def things_to_json(things: Mapping[str, tuple[int, str]]) -> bytes:
+    """Returns the one JSON form of what `things_of_tree` returned."""
+    document = {path: f"{mode:04o} {contents}" for path, (mode, contents) in things.items()}
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+
+
+def things_from_json(data: bytes) -> dict[str, tuple[int, str]]:
+    """Parses what `things_to_json` returned.
+
+    :raises InvalidInputError: not such a document.
+    """
+    document = parse_object("things in a copied tree", data)
+    found = {}
+    for path in document:
+        mode, _, contents = get_field(document, path, str).partition(" ")
+        if not re.fullmatch("[0-7]{4}", mode):
+            raise InvalidInputError(f"mode of {path}", mode, "expected four octal digits")
+        found[path] = int(mode, 8), contents
+    return found

@@ -52,6 +52,24 @@ def subtract(
     )
 
 
+def idle_ignored(
+    graph: ClosureGraph, kept: Iterable[StorePath], ignored: Iterable[StorePath]
+) -> tuple[StorePath, ...]:
+    """Returns the ignored paths that neither are in the closure of others, nor bring anything in.
+
+    :param graph: holds the closure of all of them.
+    :param kept: what a layer holds besides, with its closure.
+    :raises NotClosedError: it does not.
+    """
+    kept, ignored = tuple(kept), tuple(ignored)
+    found = []
+    for path in ignored:
+        others = graph.closure((*kept, *(other for other in ignored if other != path)))
+        if graph.closure([path]).keys() - others.keys() == {path}:
+            found.append(path)
+    return tuple(found)
+
+
 def require_closed(stack: Sequence[Contents]) -> None:
     """Checks that a stack of layers holds all that its paths reference.
 

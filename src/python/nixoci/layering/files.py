@@ -1,14 +1,14 @@
-"""Files for an image → the recipes of its layers of files, and what two of them contradict in."""
+"""Files for an image → the recipes of its layers of files."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from typing import Iterable, Mapping, Optional, Sequence
+from hashlib import sha256
+from typing import Mapping, Optional, Sequence
 
-from nixoci.errors import NixOciError
-from nixoci.recipe.files import FileEntry, FilesRecipe, with_directories
-from nixoci.recipe.layer import LayerRecipe, Owner
+from nixoci.layering.collisions import FileCollisionError, Occupant, Thing
+from nixoci.layering.directories import DirectoriesBelow, Directory
+from nixoci.recipe.files import FileEntry, FilesRecipe, parents_of, with_directories
 
 
 @dataclass(frozen=True)
@@ -18,127 +18,120 @@ class FileGroup:
     :param origin: who brings them, for people.
     :param entries: without the directories that they are in, unless mode and owner of one matter.
     :param over: groups below whose files these may replace, by their origins.
+    :param rank: and `shadows`, as of an `Occupant`.
     """
 
     origin: str
     entries: tuple[FileEntry, ...]
     over: tuple[str, ...] = ()
+    rank: int = 0
+    shadows: tuple[str, ...] = ()
+
+    def occupant(self) -> Occupant:
+        """Returns what the group puts where, with the directories on the way.
+
+        :raises FileCollisionError: it puts two things at one place.
+        """
+        entries: dict[str, FileEntry] = {}
+        for entry in self.entries:
+            if entries.setdefault(entry.path, entry) != entry:
+                raise FileCollisionError(
+                    entry.path, (self.origin, self.origin), "brought by two, differently"
+                )
+        places = {path: _thing(entry) for path, entry in entries.items()}
+        for entry in entries.values():
+            for parent in parents_of(entry.path):
+                if places.setdefault(parent, None) is not None:
+                    raise FileCollisionError(
+                        parent,
+                        (self.origin, self.origin),
+                        f"no directory, but {entry.path} is below it",
+                    )
+        return Occupant(self.origin, places, self.rank, self.shadows, self.over)
 
 
-class FileCollisionError(NixOciError):
-    """Two groups contradict each other.
+def _thing(entry: FileEntry) -> Optional[Thing]:
+    if entry.is_directory:
+        return None
+    if entry.target is not None:
+        return Thing(entry.mode, entry.owner, link_contents(entry.target))
+    digest = entry.sha256 or sha256((entry.text or "").encode()).hexdigest()
+    return Thing(entry.mode, entry.owner, file_contents(digest, entry.capabilities))
 
-    :param path: where in the image.
-    :param origins: of the two.
+
+def file_contents(digest: str, capabilities: Sequence[str] = ()) -> str:
+    """Returns what `Thing.contents` is for a file.
+
+    :param digest: SHA-256 of its contents, in hex.
     """
+    return " ".join((f"sha256:{digest}", *capabilities))
 
-    def __init__(self, path: str, origins: tuple[str, str], why: str) -> None:
-        self.path = path
-        self.origins = origins
-        super().__init__(f"{path} is {why}: {origins[0]} and {origins[1]}.")
+
+def link_contents(target: str) -> str:
+    """Returns what `Thing.contents` is for a symbolic link."""
+    return f"link:{target}"
 
 
 def layers_of_files(
-    system: Sequence[FileGroup], contents: Sequence[Sequence[FileGroup]]
+    system: Sequence[FileGroup],
+    contents: Sequence[Sequence[FileGroup]],
+    below: DirectoriesBelow = DirectoriesBelow(),
 ) -> tuple[Optional[FilesRecipe], ...]:
     """Returns the recipes of layers, bottom first; None for a layer with nothing that is not below it.
 
-    :param system: what is in the first layer: directories, accounts, links. A directory that is here has
-        its mode and owner in every layer.
+    Among the groups there are no collisions, see `nixoci.layering.collisions`. Of several that have a
+    directory the first one says what it is like, in all layers.
+
+    :param system: what is in the first layer: directories, accounts, links. What is said there of a directory
+        counts before what lower layers say.
     :param contents: the groups of each further layer.
-    :raises FileCollisionError: two groups put different things at one place, or one of them something
-        below what is no directory in the other; or one group has two ways that a directory is.
+    :param below: the directories of the layers below these. Those that are spoiled are in the first layer.
     """
     layers = [system, *contents]
-    groups = [group for layer in layers for group in layer]
-    _require_no_collision(groups)
     known = {
         entry.path: entry
-        for group in reversed(groups)
-        for entry in reversed(group.entries)
+        for layer in reversed(layers)
+        for group in reversed(layer)
+        for entry in group.entries
         if entry.is_directory
     }
+    declared = {e.path for group in system for e in group.entries if e.is_directory}
+    for directory in below.special:
+        if directory.path not in declared and _says_nothing(known.get(directory.path)):
+            known[directory.path] = _entry(directory)
+    restored = FileGroup("", tuple(known.get(d.path) or _entry(d) for d in below.spoiled))
     there: dict[str, FileEntry] = {}
     recipes: list[Optional[FilesRecipe]] = []
-    for layer in layers:
-        # What a group has over another one of the same layer comes after it.
-        by_path = {e.path: known.get(e.path, e) for group in layer for e in group.entries}
+    for layer in ([*system, restored], *contents):
+        by_path: dict[str, FileEntry] = {}
+        for group in layer:
+            # What a group has over another one of the same layer comes after it.
+            if group.shadows:
+                by_path = _without_shadowed(by_path, group)
+            by_path.update((e.path, known[e.path] if e.is_directory else e) for e in group.entries)
         new = [entry for entry in by_path.values() if there.get(entry.path) != entry]
         there.update(by_path)
         recipes.append(FilesRecipe(with_directories(new, known)) if new else None)
     return tuple(recipes)
 
 
-def _require_no_collision(groups: Iterable[FileGroup]) -> None:
-    found: dict[str, tuple[FileEntry, FileGroup]] = {}
-    for group in groups:
-        for entry in group.entries:
-            other, first = found.setdefault(entry.path, (entry, group))
-            # Of directories in two groups the first one counts: groups that say what a directory is
-            # like come before those that merely have one. In one group there is no first.
-            both = other.is_directory and entry.is_directory and first is not group
-            replaced = first.origin in group.over and not (other.is_directory or entry.is_directory)
-            if other != entry and not both and not replaced:
-                raise FileCollisionError(
-                    entry.path, (first.origin, group.origin), "brought by two, differently"
-                )
-            if replaced:
-                found[entry.path] = (entry, group)
-    for path, (entry, group) in found.items():
-        above = entry.parent
-        while above != "/":
-            if above in found and not found[above][0].is_directory:
-                raise FileCollisionError(
-                    above, (found[above][1].origin, group.origin), f"no directory, but {path} is below it"
-                )
-            above = above.rpartition("/")[0] or "/"
-
-
-def copied_directories(
-    recipe: LayerRecipe, tree: Mapping[str, bool], paths: Iterable[str]
+def _without_shadowed(
+    by_path: Mapping[str, FileEntry], group: FileGroup
 ) -> dict[str, FileEntry]:
-    """Returns those of `paths` that a layer copies to the root as directories, as they are in it.
-
-    :param tree: what the recipe copies, by absolute path, whether it is a directory.
-    """
-    found = {}
-    for path in paths:
-        if tree.get(path):
-            mode, owner = recipe.mode_of_copied_directory, Owner()
-            for permission in recipe.permissions:
-                if re.fullmatch(permission.path, path):
-                    mode = mode if permission.mode is None else permission.mode
-                    owner = permission.change(owner)
-            found[path] = FileEntry(path, mode, owner)
-    return found
+    """Returns what is left of a layer when a group is to have directories where things are, or the other
+    way round."""
+    places = group.occupant().places
+    things = {path for path, thing in places.items() if thing is not None}
+    return {
+        path: entry
+        for path, entry in by_path.items()
+        if things.isdisjoint(parents_of(path)) and (entry.is_directory or places.get(path, "") is not None)
+    }
 
 
-def over_directories(recipe: FilesRecipe, below: Mapping[str, FileEntry]) -> FilesRecipe:
-    """Returns a recipe that writes directories of lower layers as they are there.
-
-    Only what nobody has said anything of is changed: directories with mode 0755 that belong to root.
-    """
-    return FilesRecipe(
-        tuple(
-            below.get(entry.path, entry) if entry == FileEntry(entry.path, 0o755) else entry
-            for entry in recipe.entries
-        )
-    )
+def _entry(directory: Directory) -> FileEntry:
+    return FileEntry(directory.path, directory.mode, directory.owner)
 
 
-def require_no_collision_with_tree(
-    recipes: Sequence[FilesRecipe], tree: Mapping[str, bool], origin: str
-) -> None:
-    """Checks layers of files against what lies below them.
-
-    :param tree: by absolute path, whether it is a directory.
-    :param origin: who brings the tree, for people.
-    :raises FileCollisionError: a file or link of the tree is hidden, or is above a file.
-    """
-    for recipe in recipes:
-        for entry in recipe.entries:
-            there = tree.get(entry.path)
-            if there is not None and not (there and entry.is_directory):
-                raise FileCollisionError(
-                    entry.path, (origin, recipe.summary), "brought by two, differently"
-                )
+def _says_nothing(entry: Optional[FileEntry]) -> bool:
+    return entry is None or entry == FileEntry(entry.path, 0o755)

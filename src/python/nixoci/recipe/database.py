@@ -12,7 +12,13 @@ from typing import Any
 from nixoci.errors import InvalidInputError
 from nixoci.json_input import get_field, parse_object
 from nixoci.json_output import canonical_json
-from nixoci.recipe.layer import RECIPE_VERSION, Owner
+from nixoci.recipe.layer import (
+    RECIPE_VERSION,
+    Owner,
+    Permission,
+    permissions_document,
+    permissions_of,
+)
 from nixoci.store.path import StorePath
 from nixoci.store.registration import Registrations, from_json, to_json
 
@@ -23,10 +29,13 @@ class DatabaseRecipe:
 
     :param registrations: of all store paths of the image.
     :param owner: of all that is in the layer: the user that runs Nix inside.
+    :param permissions: as of a `LayerRecipe`. What lower layers say of directories that are in both comes
+        first.
     """
 
     registrations: Registrations
     owner: Owner = Owner()
+    permissions: tuple[Permission, ...] = ()
 
     @property
     def paths(self) -> tuple[StorePath, ...]:
@@ -46,6 +55,8 @@ class DatabaseRecipe:
         }
         if self.owner != Owner():
             document["owner"] = vars(self.owner)
+        if self.permissions:
+            document["permissions"] = permissions_document(self.permissions)
         return canonical_json("database recipe", document)
 
     @classmethod
@@ -64,4 +75,5 @@ class DatabaseRecipe:
         return cls(
             from_json(canonical_json("registrations", registrations)),
             Owner.from_document(get_field(document, "owner", dict, default={})),
+            permissions_of(document),
         )

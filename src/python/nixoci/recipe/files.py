@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Iterable, Mapping, Optional
+from typing import Any, Iterable, Iterator, Mapping, Optional
 
 from nixoci.errors import InvalidInputError
 from nixoci.json_input import get_field, get_list, parse_object
@@ -48,7 +48,8 @@ class FileEntry:
     capabilities: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        check_destination(self.path)
+        # The directories of Nix are in layers of store paths first, and may be written again.
+        check_destination(self.path, directory_of_nix=self.is_directory)
         if sum(value is not None for value in (self.sha256, self.text, self.target)) > 1:
             raise InvalidInputError("entry of a layer", self.path, "it is of several kinds")
         if not 0 <= self.mode <= _MOST_MODE:
@@ -109,9 +110,10 @@ class FileEntry:
         )
 
 
-def check_destination(path: str) -> None:
+def check_destination(path: str, *, directory_of_nix: bool = False) -> None:
     """Checks that a path can be the place of something in an image.
 
+    :param directory_of_nix: whether it may be in `/nix`.
     :raises InvalidInputError: relative, not normal, `/` itself, in `/nix`, or a name that layers
         reserve.
     """
@@ -122,7 +124,7 @@ def check_destination(path: str) -> None:
         path.encode()
     except UnicodeEncodeError:
         raise InvalidInputError("destination", path, "it is no Unicode text") from None
-    if names[0] == "nix":
+    if names[0] == "nix" and not directory_of_nix:
         raise InvalidInputError("destination", path, "/nix is for Nix: store paths bring what is there")
     reserved = [name for name in names if name.startswith(WHITEOUT)]
     if reserved:
@@ -212,9 +214,17 @@ def with_directories(
         to root.
     """
     found = {entry.path: entry for entry in entries}
-    for entry in list(found.values()):
-        path = entry.parent
-        while path != "/" and path not in found:
-            found[path] = known.get(path) or FileEntry(path, 0o755)
-            path = found[path].parent
+    for path in list(found):
+        for parent in parents_of(path):
+            if parent in found:
+                break
+            found[parent] = known.get(parent) or FileEntry(parent, 0o755)
     return tuple(found.values())
+
+
+def parents_of(path: str) -> Iterator[str]:
+    """Yields the directories that an absolute path is in, the nearest first, without `/`."""
+    path = path.rpartition("/")[0]
+    while path:
+        yield path
+        path = path.rpartition("/")[0]

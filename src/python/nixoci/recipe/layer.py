@@ -134,6 +134,13 @@ class Permission:
         base = destination.rstrip("/")
         return base.startswith(prefix) or prefix == base or prefix.startswith(base + "/")
 
+    @property
+    def changes_owner(self) -> bool:
+        return any(n is not None for n in (self.uid, self.gid, self.uname, self.gname))
+
+    def matches(self, path: str) -> bool:
+        """Whether the expression matches an absolute path in the image."""
+        return re.fullmatch(self.path, path) is not None
 
     def change(self, owner: Owner) -> Owner:
         """Returns the owner of what matches, if it would be `owner` otherwise."""
@@ -223,14 +230,7 @@ class LayerRecipe:
             ],
         }
         if self.permissions:
-            document["permissions"] = [
-                {
-                    name: value
-                    for name, value in vars(p).items()
-                    if value not in (None, ()) and name[0] != "_"
-                }
-                for p in self.permissions
-            ]
+            document["permissions"] = permissions_document(self.permissions)
         if self.owner != Owner():
             document["owner"] = vars(self.owner)
         if self.dialect != DIALECTS[0]:
@@ -257,12 +257,32 @@ class LayerRecipe:
             if destination not in (path, ROOT):
                 raise InvalidInputError("destination", destination, f"expected {path} or {ROOT}")
             entries.append(RecipeEntry(path, get_field(item, "narHash", str), destination))
-        facts = get_list(document, "permissions", dict, default=[])
-        try:
-            permissions = tuple(Permission(**p) for p in facts)
-        except TypeError as error:
-            raise InvalidInputError("layer recipe", document, str(error)) from None
+        permissions = permissions_of(document)
         owner = Owner.from_document(get_field(document, "owner", dict, default={}))
         dialect = get_field(document, "dialect", str, default=DIALECTS[0])
         excludes = get_list(document, "excludes", str, default=[])
         return cls(tuple(entries), permissions, owner, dialect, tuple(excludes))
+
+
+def permissions_document(permissions: tuple[Permission, ...]) -> list[dict[str, Any]]:
+    """Returns the JSON form of permissions: what they do not change is left out."""
+    return [
+        {
+            name: value
+            for name, value in vars(permission).items()
+            if value not in (None, ()) and name[0] != "_"
+        }
+        for permission in permissions
+    ]
+
+
+def permissions_of(document: dict[str, Any]) -> tuple[Permission, ...]:
+    """Parses what `permissions_document` returned, which a recipe has as its `permissions`, if any.
+
+    :raises InvalidInputError: not such a document.
+    """
+    facts = get_list(document, "permissions", dict, default=[])
+    try:
+        return tuple(Permission(**fact) for fact in facts)
+    except TypeError as error:
+        raise InvalidInputError("permissions of a recipe", facts, str(error)) from None

@@ -13,7 +13,7 @@ The links keep the garbage collector inside a container from deleting the image 
 has to be there in any case: Nix processes that start side by side and each make it get in each
 other's way.
 
-Headers are those of the dialect `oci`, see `nixoci.tar.pack`.
+Headers are those of the dialect `oci`, see `nixoci.tar.pack`, with what the recipe's permissions say.
 """
 
 from __future__ import annotations
@@ -24,15 +24,10 @@ from nixoci.database.nix_database import SCHEMA_VERSION, database_bytes
 from nixoci.recipe.database import DatabaseRecipe
 from nixoci.store.path import StorePath
 from nixoci.store.registration import Registrations
-from nixoci.tar.header import (
-    BLOCK_SIZE,
-    DIRECTORY,
-    REGULAR,
-    SYMLINK,
-    encode_header,
-    owner_fields,
-)
+from nixoci.tar.dialect import DIALECTS
+from nixoci.tar.header import BLOCK_SIZE, DIRECTORY, REGULAR, SYMLINK
 from nixoci.tar.output import Flush, Output
+from nixoci.tar.permissions import Headers
 
 _MODES = {DIRECTORY: 0o755, REGULAR: 0o644, SYMLINK: 0o777}
 
@@ -55,12 +50,12 @@ def pack_database(
     :raises DatabaseTooLargeError: see `nixoci.database.sqlite_file`.
     """
     output = Output(buffer, flush)
-    fields = owner_fields(recipe.owner)
-    for entry in _entries(recipe.registrations):
+    headers = Headers(DIALECTS["oci"], recipe.owner, recipe.permissions)
+    for entry in _entries(recipe.registrations, database_bytes(recipe.registrations)):
         content = entry.content if entry.kind == REGULAR else b""
         link = entry.content if entry.kind == SYMLINK else b""
         mode = _MODES[entry.kind]
-        output.append(encode_header(entry.name, entry.kind, mode, len(content), link, fields))
+        output.append(headers.encode(entry.name, entry.kind, mode, len(content), link))
         output.append(content)
         output.append(bytes(-len(content) % BLOCK_SIZE))
     output.append(bytes(2 * BLOCK_SIZE))
@@ -78,7 +73,15 @@ def garbage_collector_roots(registrations: Registrations) -> tuple[StorePath, ..
     return tuple(r.path for r in registrations if r.path not in referenced)
 
 
-def _entries(registrations: Registrations) -> list[_Entry]:
+def database_places(registrations: Registrations) -> dict[str, bool]:
+    """Returns what is in the layer, by absolute path, and whether it is a directory."""
+    return {
+        f"/{entry.name.decode().rstrip('/')}": entry.kind == DIRECTORY
+        for entry in _entries(registrations, b"")
+    }
+
+
+def _entries(registrations: Registrations, database: bytes) -> list[_Entry]:
     """Returns what is in the layer, sorted by the bytes of the names."""
     return [
         _Entry(b"nix/", DIRECTORY),
@@ -87,7 +90,7 @@ def _entries(registrations: Registrations) -> list[_Entry]:
         _Entry(b"nix/var/", DIRECTORY),
         _Entry(b"nix/var/nix/", DIRECTORY),
         _Entry(b"nix/var/nix/db/", DIRECTORY),
-        _Entry(b"nix/var/nix/db/db.sqlite", REGULAR, database_bytes(registrations)),
+        _Entry(b"nix/var/nix/db/db.sqlite", REGULAR, database),
         _Entry(b"nix/var/nix/db/schema", REGULAR, SCHEMA_VERSION),
         _Entry(b"nix/var/nix/gcroots/", DIRECTORY),
         _Entry(b"nix/var/nix/gcroots/image/", DIRECTORY),

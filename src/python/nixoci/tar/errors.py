@@ -87,6 +87,21 @@ class CopiedStoreError(StoreReadError):
         )
 
 
+class HiddenStoreError(StoreReadError):
+    """A path that is to be copied to the root of the image has a file or link for `nix` or `nix/store`.
+
+    Whatever layer the store paths of the image are in, they would not be found.
+    """
+
+    def __init__(self, path: StorePath, file: str) -> None:
+        super().__init__(
+            path,
+            file,
+            "is no directory, and copied to the root it would hide the Nix store of the image; leave it out "
+            "with `excludes`, or take it out of the package.",
+        )
+
+
 class ReservedNameError(StoreReadError):
     """A layer has names like that of something for another purpose: to delete files of lower layers."""
 

@@ -56,7 +56,7 @@ from collections.abc import Callable
 from nixoci.recipe.layer import ROOT, LayerRecipe
 from nixoci.store.case_hack import without_case_hack
 from nixoci.tar.dialect import DIALECTS
-from nixoci.tar.errors import CopiedStoreError
+from nixoci.tar.errors import CopiedStoreError, HiddenStoreError
 from nixoci.tar.excludes import excluded_by
 from nixoci.tar.header import BLOCK_SIZE
 from nixoci.tar.merge import Found, Implied, Merger
@@ -115,13 +115,15 @@ def _require_no_store(walker: Walker, location: str) -> None:
     """Checks that a tree that is copied to the root has nothing in its `nix/store`.
 
     :param location: where the tree is.
-    :raises CopiedStoreError: it has.
+    :raises CopiedStoreError: it has. `HiddenStoreError`: one of these is no directory.
     """
     found = _names(walker, location, "")
     for part, below in (("nix", "nix/"), ("store", "nix/store/")):
         if part not in found:
             return
         location = f"{location}/{found[part]}"
+        if os.path.islink(location) or not os.path.isdir(location):
+            raise HiddenStoreError(walker.path, below[:-1])
         found = _names(walker, location, below)
     if found:
         raise CopiedStoreError(walker.path, min(found))
@@ -129,7 +131,7 @@ def _require_no_store(walker: Walker, location: str) -> None:
 
 def _names(walker: Walker, directory: str, below: str) -> dict[str, str]:
     """As `Walker.names`, for a directory by its place; what is none has no names."""
-    # That is another error, if there is a store in the layer.
+    # A store path that is a file is another error.
     if os.path.islink(directory) or not os.path.isdir(directory):
         return {}
     return walker.names(below, walker.attempt(below.rstrip("/"), os.listdir, directory))

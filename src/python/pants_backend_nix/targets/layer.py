@@ -18,7 +18,7 @@ from pants_backend_nix.targets.fields.closures import (
 from pants_backend_nix.targets.fields.contents import NixContentsField
 from pants_backend_nix.targets.fields.environment import NixEnvironmentField
 from pants_backend_nix.targets.fields.excludes import NixExcludesField
-from pants_backend_nix.targets.fields.file_system import FILE_SYSTEM_FIELDS
+from pants_backend_nix.targets.fields.file_system import FILE_SYSTEM_FIELDS, NixShadowsField
 from pants_backend_nix.targets.fields.history import (
     NixAuthorField,
     NixCommentField,
@@ -50,6 +50,7 @@ CONTENTS_FIELDS = (
     NixEnvironmentField,
     NixContentsField,
     *FILE_SYSTEM_FIELDS,
+    NixShadowsField,
 )
 
 

@@ -108,18 +108,53 @@ def _compression(options: argparse.Namespace) -> Any:
 
 def copied_tree_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("recipe", help="JSON file of a layer recipe (- for standard input)")
+    command.add_argument(
+        "--things",
+        metavar="FILE",
+        help="say mode and contents of the files and links that this JSON file lists, instead",
+    )
     add_output(command)
 
 
 def list_copied_tree(options: argparse.Namespace) -> None:
-    from nixoci.layer.copied_tree import copied_tree, tree_to_json
+    from nixoci.json_input import get_list, parse_object
+    from nixoci.layer.copied_tree import (
+        copied_tree,
+        things_of_tree,
+        things_to_json,
+        tree_to_json,
+    )
     from nixoci.recipe.layer import LayerRecipe
 
     recipe = LayerRecipe.from_json(read_input(options.recipe))
     nix = find_nix(options)
     nix.require_valid(recipe.paths)
-    tree = copied_tree(recipe, nix.store_root, nix.has_case_hack)
-    write_output(options.output, tree_to_json(tree))
+    if options.things is None:
+        tree = copied_tree(recipe, nix.store_root, nix.has_case_hack)
+        write_output(options.output, tree_to_json(tree))
+        return
+    document = parse_object("list of things", read_input(options.things))
+    things = things_of_tree(
+        recipe, get_list(document, "paths", str), nix.store_root, nix.has_case_hack
+    )
+    write_output(options.output, things_to_json(things))
+
+
+def idle_permissions_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("recipe", help="JSON file of a layer recipe (- for standard input)")
+    add_output(command)
+
+
+def list_idle_permissions(options: argparse.Namespace) -> None:
+    from nixoci.json_output import canonical_json
+    from nixoci.layer.idle_permissions import idle_permissions
+    from nixoci.recipe.layer import LayerRecipe
+
+    recipe = LayerRecipe.from_json(read_input(options.recipe))
+    nix = find_nix(options)
+    nix.require_valid(recipe.paths)
+    idle = idle_permissions(recipe, nix.store_root, nix.has_case_hack)
+    write_output(options.output, canonical_json("idle permissions", {"positions": list(idle)}))
 
 
 def read_file_options(command: argparse.ArgumentParser) -> None:
@@ -200,6 +235,7 @@ def tools(options: argparse.Namespace) -> None:
 COMMANDS = {
     "digest": (digest_options, digest),
     "copied-tree": (copied_tree_options, list_copied_tree),
+    "idle-permissions": (idle_permissions_options, list_idle_permissions),
     "read-file": (read_file_options, read_file),
     "tools": (tools_options, tools),
 }

@@ -9,13 +9,7 @@ from typing import TYPE_CHECKING, Optional
 from nixoci.compression.formats import Compression
 from nixoci.image.image import History
 from nixoci.layer.layer import Layer
-from nixoci.layering.files import (
-    FileCollisionError,
-    copied_directories,
-    over_directories,
-    require_no_collision_with_tree,
-)
-from nixoci.recipe.files import FileEntry, FilesRecipe
+from nixoci.recipe.database import DatabaseRecipe
 from nixoci.recipe.layer import LayerRecipe
 from pants.engine.addresses import Address, Addresses
 from pants.engine.fs import EMPTY_DIGEST, Digest
@@ -32,18 +26,22 @@ from pants_backend_nix.engine import (
 )
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.options.images import NixImageSubsystem
-from pants_backend_nix.rules.assembly.file_layers import FileLayersRequest, plan_file_layers
+from pants_backend_nix.rules.assembly.effects import (
+    EffectsRequest,
+    PermissionsRequest,
+    find_effects,
+    require_effective_permissions,
+)
 from pants_backend_nix.rules.assembly.layers import (
     LayersRequest,
     PlannedLayer,
     PlannedLayers,
-    layer_history,
     plan_layers,
 )
+from pants_backend_nix.rules.assembly.root import RootRequest, plan_root
 from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.core.view import StoreView
 from pants_backend_nix.rules.flow.compress import CompressKeptRequest, compress_kept
-from pants_backend_nix.rules.flow.copied_tree import CopiedTreeRequest, list_copied_tree
 from pants_backend_nix.rules.flow.database import RegisterRequest, register_paths
 from pants_backend_nix.rules.flow.digest import DigestedLayer, DigestRequest, digest_recipe
 from pants_backend_nix.targets.fields.compression import compression_of
@@ -86,72 +84,20 @@ class DigestedLayers:
     plan: PlannedLayers
 
 
-async def _database_layer(target: Target, planned: PlannedLayers) -> tuple[PlannedLayer, ...]:
+async def _database(target: Target, planned: PlannedLayers) -> Optional[DatabaseRecipe]:
     if not target.get(NixDatabaseField).value:
-        return ()
+        return None
     planned.require_whole_paths(target.address)
     graph = planned.graph
     if not target[NixDatabaseSignaturesField].value:
         graph = graph.unsigned()
     database = await register_paths(RegisterRequest(graph, owner_of_nix(target)), **implicitly())
-    history = History(created_by=f"nixoci {database.recipe.summary}")
-    environment = EnvironmentNameRequest.from_target(target)
-    return (PlannedLayer(database.recipe, history, (), environment=environment),)
+    return database.recipe
 
 
-async def _file_layers(target: Target) -> tuple[PlannedLayer, ...]:
-    found = await plan_file_layers(FileLayersRequest(target.address), **implicitly())
-    return tuple(
-        PlannedLayer(
-            layer.recipe,
-            layer_history(layer.target, layer.recipe),
-            (),
-            layer.contents,
-            target=layer.target.address,
-            environment=EnvironmentNameRequest.from_target(layer.target),
-            distributions=layer.distributions,
-            why=layer.why,
-        )
-        for layer in found.layers
-    )
-
-
-async def _over_stores(
-    target: Target,
-    stores: tuple[PlannedLayer, ...],
-    files: tuple[PlannedLayer, ...],
-    view: StoreView,
-) -> tuple[PlannedLayer, ...]:
-    """Returns layers of files that fit what other layers copy to the root of the image.
-
-    :raises NixImageError: both put something to one place.
-    """
-    recipes = [layer.recipe for layer in files if isinstance(layer.recipe, FilesRecipe)]
-    if not recipes:
-        return files
-    copying = [layer.recipe for layer in stores if isinstance(layer.recipe, LayerRecipe)]
-    trees = await concurrently(
-        list_copied_tree(
-            CopiedTreeRequest(layer.recipe, layer.packages, view.place(layer.environment)),
-            **implicitly(),
-        )
-        for layer in stores
-        if isinstance(layer.recipe, LayerRecipe)
-    )
-    below: dict[str, FileEntry] = {}
-    for recipe, tree in zip(copying, trees):
-        try:
-            require_no_collision_with_tree(recipes, tree.paths, "the field `copy_to_root`")
-        except FileCollisionError as error:
-            raise NixImageError(
-                f"{target.address}: {error} Take it out of one of them, or give it another place."
-            ) from None
-        wanted = {entry.path for one in recipes for entry in one.entries if entry.is_directory}
-        below.update(copied_directories(recipe, tree.paths, wanted))
-    return tuple(
-        replace(layer, recipe=over_directories(recipe, below))
-        for layer, recipe in zip(files, recipes)
-    )
+def _database_layer(target: Target, recipe: DatabaseRecipe) -> PlannedLayer:
+    history = History(created_by=f"nixoci {recipe.summary}")
+    return PlannedLayer(recipe, history, (), environment=EnvironmentNameRequest.from_target(target))
 
 
 async def _compress_kept(
@@ -183,10 +129,17 @@ async def _digest(
     if target.has_field(NixConfigField):
         # A layer may leave out what another one has, an image may not.
         planned.require_closed(target.address)
-    database = await _database_layer(target, planned)
-    files = await _over_stores(target, planned.layers, await _file_layers(target), view)
+    database = await _database(target, planned)
+    root = await plan_root(RootRequest(target.address, planned, database, view), **implicitly())
     # What changes most often is on top.
-    layers = (*planned.layers, *database, *files)
+    layers = (
+        *planned.layers,
+        *(() if root.database is None else (_database_layer(target, root.database),)),
+        *root.files,
+    )
+    await require_effective_permissions(
+        PermissionsRequest(target.address, layers, view), **implicitly()
+    )
     digested = await concurrently(
         digest_recipe(
             DigestRequest(
@@ -224,6 +177,7 @@ async def digest_layers(
 ) -> DigestedLayers:
     (target,) = await targets_of(Addresses([request.address]))
     compression = compression_of(target, options)
+    await find_effects(EffectsRequest(request.address), **implicitly())
     found, different = await _digest(target, compression, request.view)
     if found is None:
         logger.warning(

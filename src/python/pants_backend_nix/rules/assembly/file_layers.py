@@ -1,20 +1,19 @@
-"""Target with layers → its layers of files: the small things of a file system, then `contents`."""
+"""Target with layers → what its layers of files hold: the small things of a file system, then `contents`."""
 
 from __future__ import annotations
 
 import posixpath
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Iterable, Optional, Sequence
 
 from nixoci.errors import InvalidInputError
 from nixoci.layering.distributions import DistributionSize
-from nixoci.layering.files import FileCollisionError, FileGroup, layers_of_files
+from nixoci.layering.files import FileGroup
 from nixoci.recipe.accounts import Accounts
 from nixoci.recipe.files import FileEntry as Entry
-from nixoci.recipe.files import FilesRecipe
+from nixoci.recipe.files import check_destination
 from nixoci.recipe.layer import Owner
 from pants.engine.addresses import Address, UnparsedAddressInputs
-from pants.engine.fs import Digest, FileDigest, FileEntry
 from pants.engine.rules import collect_rules
 from pants.engine.target import Target
 from pants.util.strutil import bullet_list
@@ -23,13 +22,16 @@ from pants_backend_nix.engine import (
     EnvironmentNameRequest,
     addresses_of,
     concurrently,
-    create,
     implicitly,
     rule,
 )
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.options.images import NixImageSubsystem
-from pants_backend_nix.rules.assembly.file_system import FileSystemRequest, describe_file_system
+from pants_backend_nix.rules.assembly.file_system import (
+    FileSystemRequest,
+    describe_file_system,
+    shadows_of,
+)
 from pants_backend_nix.rules.assembly.layer_targets import (
     LayerTarget,
     LayerTargets,
@@ -54,7 +56,7 @@ from pants_backend_nix.targets.layer_budget import contents_layer_count
 
 @dataclass(frozen=True)
 class FileLayersRequest:
-    """Asks for the layers of files of a target and of all targets below it.
+    """Asks for what the layers of files of a target and of all targets below it hold.
 
     :param address: of a `nix_layer` or `nix_image`.
     """
@@ -64,14 +66,13 @@ class FileLayersRequest:
 
 @dataclass(frozen=True)
 class FileLayer:
-    """:param contents: a tree of the contents, each named by its SHA-256.
+    """:param groups: of files, those that come later over the others.
     :param target: that it belongs to.
     :param distributions: of Python in it.
     :param why: they are in a layer of their own.
     """
 
-    recipe: FilesRecipe
-    contents: Digest
+    groups: tuple[FileGroup, ...]
     target: Target
     distributions: tuple[DistributionSize, ...] = ()
     why: str = ""
@@ -79,7 +80,7 @@ class FileLayer:
 
 @dataclass(frozen=True)
 class FileLayers:
-    """:param layers: bottom first."""
+    """:param layers: bottom first. The first one has the small things of the file system, if there are any."""
 
     layers: tuple[FileLayer, ...]
 
@@ -204,49 +205,29 @@ async def _field_parts(
     return sorted((part for parts in found for part in parts), key=lambda part: part.rank)
 
 
-async def _contents_of(recipe: FilesRecipe) -> Digest:
-    return await create(
-        [FileEntry(sha256, FileDigest(sha256, size)) for sha256, size in recipe.sizes.items()]
-    )
-
-
 @rule(desc="Plan layers of files")
 async def plan_file_layers(
     request: FileLayersRequest, options: NixImageSubsystem
 ) -> FileLayers:
     resolved = await resolve_layer_targets(LayerTargetsRequest(request.address), **implicitly())
     system = await describe_file_system(FileSystemRequest(request.address), **implicitly())
-    owners = [resolved.targets[-1].target]
-    layers: list[list[_Part]] = []
-    for layer in resolved.targets:
+    layers = [FileLayer(system.groups, resolved.targets[-1].target)]
+    # All contents are above the small things, and what a target has above what is below the target.
+    for rank, layer in enumerate(resolved.targets, len(resolved.targets)):
         parts = await _field_parts(layer, resolved, system.accounts, request, options)
         for merged in _merged(parts, contents_layer_count(layer.target)):
-            owners.append(layer.target)
-            layers.append(merged)
-    try:
-        recipes = layers_of_files(
-            system.groups, [[part.group for part in parts] for parts in layers]
-        )
-    except FileCollisionError as error:
-        raise NixImageError(
-            f"{request.address}: {error} Take one of them out, or give it another place."
-        ) from None
-    parts_of_layers: tuple[Sequence[_Part], ...] = ((), *layers)
-    return FileLayers(
-        tuple(
-            [
+            layers.append(
                 FileLayer(
-                    recipe,
-                    await _contents_of(recipe),
-                    target,
-                    tuple(name for part in parts for name in part.distributions),
-                    "; ".join(part.why for part in parts if part.why),
+                    tuple(
+                        replace(part.group, rank=rank, shadows=shadows_of(layer.target))
+                        for part in merged
+                    ),
+                    layer.target,
+                    tuple(name for part in merged for name in part.distributions),
+                    "; ".join(part.why for part in merged if part.why),
                 )
-                for recipe, target, parts in zip(recipes, owners, parts_of_layers)
-                if recipe is not None
-            ]
-        )
-    )
+            )
+    return FileLayers(tuple(layers))
 
 
 def _merged(parts: Sequence[_Part], count: int) -> list[list[_Part]]:
@@ -302,6 +283,7 @@ def _entries(
         else:
             mode = 0o555 if file.executable else 0o444
         try:
+            check_destination(path)
             if file.content is not None:
                 sha256, size = file.content.fingerprint, file.content.serialized_bytes_length
                 entries.append(

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Sequence
 
 from nixoci.errors import InvalidInputError
-from nixoci.layering.files import FileCollisionError, FileGroup
+from nixoci.layering.collisions import FileCollisionError
+from nixoci.layering.files import FileGroup
 from nixoci.recipe.accounts import NO_SHELL, Accounts, Group, User, owner_of
 from nixoci.recipe.files import FileEntry as Entry
 from pants.engine.addresses import Address, Addresses, UnparsedAddressInputs
@@ -33,6 +34,7 @@ from pants_backend_nix.targets.fields.file_system import (
     NixCaCertificatesField,
     NixDirectoriesField,
     NixGroupsField,
+    NixShadowsField,
     NixUsersField,
 )
 from pants_backend_nix.targets.package import NixPackageSourceField
@@ -111,22 +113,49 @@ async def describe_file_system(request: FileSystemRequest) -> FileSystem:
     resolved = await resolve_layer_targets(LayerTargetsRequest(request.address), **implicitly())
     targets = [layer.target for layer in resolved.targets]
     accounts = _accounts(request.address, targets)
+    # What a target has lies above all that the targets before it have.
     groups = [
-        FileGroup(f"the field `directories` of {target.address}", _directories(target))
-        for target in targets
+        FileGroup(
+            f"the field `directories` of {target.address}",
+            _directories(target),
+            rank=rank,
+            shadows=shadows_of(target),
+        )
+        for rank, target in enumerate(targets)
     ]
     try:
         _require_agreement([*groups, *_homes(accounts, groups)])
     except FileCollisionError as error:
         raise NixImageError(f"{request.address}: {error} Take one of them out.") from None
-    for layer in resolved.targets:
+    for rank, layer in enumerate(resolved.targets):
         links = tuple(Entry(path, 0o777, target=to) for path, to in layer.symlinks)
-        groups.append(FileGroup(f"the field `symlinks` of {layer.target.address}", links))
+        groups.append(
+            FileGroup(
+                f"the field `symlinks` of {layer.target.address}",
+                links,
+                rank=rank,
+                shadows=shadows_of(layer.target),
+            )
+        )
+    # These are of all targets together.
+    last = len(targets) - 1
+    shadows = tuple(pattern for target in targets for pattern in shadows_of(target))
     if any(target[field].value for target in targets for field in _ACCOUNT_FIELDS):
-        groups.append(FileGroup("the fields `users` and `groups`", accounts.files()))
+        groups.append(
+            FileGroup(
+                "the fields `users` and `groups`", accounts.files(), rank=last, shadows=shadows
+            )
+        )
     certificates = await _certificates(request.address, targets)
-    groups.append(FileGroup("the field `ca_certificates`", certificates))
+    groups.append(
+        FileGroup("the field `ca_certificates`", certificates, rank=last, shadows=shadows)
+    )
     return FileSystem(tuple(groups), accounts)
+
+
+def shadows_of(target: Target) -> tuple[str, ...]:
+    """Returns where a target may replace what layers below it have."""
+    return target[NixShadowsField].value or ()
 
 
 def _accounts(address: Address, targets: Sequence[Target]) -> Accounts:

@@ -79,11 +79,13 @@ class PlannedLayers:
     """:param layers: bottom first.
     :param contents: of each layer target, bottom first.
     :param preferences: what is known of how often the store paths change.
+    :param permissions: of the target that was asked for.
     """
 
     layers: tuple[PlannedLayer, ...]
     contents: tuple[Contents, ...]
     preferences: Preferences = Preferences()
+    permissions: tuple[Permission, ...] = ()
 
     @property
     def graph(self) -> ClosureGraph:
@@ -108,7 +110,6 @@ class PlannedLayers:
                 "it. Take it out of `ignore`, or build the package without that reference. It is "
                 f"referenced so:\n\n  {chain}"
             ) from None
-
 
     def require_whole_paths(self, address: Address) -> None:
         """Checks that what is in the store of an image with a Nix database is all of it.
@@ -148,7 +149,7 @@ async def plan_layers(request: LayersRequest, nix_image: NixImageSubsystem) -> P
             floor.contents,
             found.parts,
             max_layers=floor.max_layers,
-            permissions=_permissions(target, floor.packages),
+            permissions=permissions_of(target, floor.packages),
             owner=owner,
             dialect=nix_image.tar_dialect.value,
             excludes=target[NixExcludesField].value or (),
@@ -171,6 +172,7 @@ async def plan_layers(request: LayersRequest, nix_image: NixImageSubsystem) -> P
             rates=rates_of(stack.floors[-1].target, nix_image),
             first_party=frozenset().union(*(floor.first_party for floor in stack.floors)),
         ),
+        permissions_of(stack.floors[-1].target, stack.floors[-1].packages),
     )
 
 
@@ -197,7 +199,11 @@ def layer_history(target: Target, recipe: Union[LayerRecipe, FilesRecipe]) -> Hi
     )
 
 
-def _permissions(target: Target, packages: Iterable[NixPackage]) -> tuple[Permission, ...]:
+def permissions_of(target: Target, packages: Iterable[NixPackage]) -> tuple[Permission, ...]:
+    """Returns what the field `permissions` of a target says.
+
+    :param packages: that it may name.
+    """
     interpolation = Interpolation.create(target.address, packages)
     permissions = []
     for entry in target[PermissionsField].value or ():

@@ -18,6 +18,7 @@ from pants_backend_nix.engine import concurrently, implicitly, rule
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.rules.assembly.image_fields import ImageFieldsRequest, read_image_fields
 from pants_backend_nix.rules.assembly.layer_targets import (
+    LayerTarget,
     LayerTargetsRequest,
     resolve_layer_targets,
 )
@@ -25,6 +26,11 @@ from pants_backend_nix.rules.core.view import StoreView
 from pants_backend_nix.rules.flow.closure import ClosureRequest, query_closure
 from pants_backend_nix.rules.flow.subtract import SubtractRequest, subtract_ignored
 from pants_backend_nix.targets.evaluated import NixPackage
+from pants_backend_nix.targets.fields.closures import (
+    NixCopyToRootField,
+    NixIgnoreField,
+    NixPackagesField,
+)
 from pants_backend_nix.targets.fields.config import NixConfigField
 from pants_backend_nix.targets.layer_budget import store_layer_count
 
@@ -48,11 +54,13 @@ class Floor:
     """One layer target and what it holds.
 
     :param packages: all that its paths may come from, with the closure of each.
+    :param ignored: those of them that its field `ignore` names.
     """
 
     target: Target
     contents: Contents
     packages: FrozenDict[NixPackage, ClosureGraph]
+    ignored: tuple[NixPackage, ...] = ()
 
     @property
     def max_layers(self) -> int:
@@ -111,6 +119,7 @@ async def stack_contents(request: StackRequest) -> Stack:
         last = layer.target.address == request.address
         packages = layer.packages + (more_packages if last else ())
         ignored = layer.ignored + (more_ignored if last else ())
+        _require_no_contradiction(layer, (*packages, *layer.copied), ignored)
         mine = dict.fromkeys((*packages, *layer.copied, *ignored))
         subtracted = await subtract_ignored(
             SubtractRequest(
@@ -125,13 +134,37 @@ async def stack_contents(request: StackRequest) -> Stack:
         _log_kept_copies(layer.target.address, packages, subtracted.contents)
         held[layer.target.address] = set(subtracted.contents.graph)
         mine_graphs = FrozenDict({package: graphs[package] for package in mine})
-        floors.append(Floor(layer.target, subtracted.contents, mine_graphs))
+        floors.append(Floor(layer.target, subtracted.contents, mine_graphs, layer.ignored))
     return Stack(tuple(floors))
 
 
 def store_paths(packages: Iterable[NixPackage]) -> tuple[StorePath, ...]:
     """Returns the output paths of packages, each once."""
     return tuple(dict.fromkeys(path for package in packages for path in package.paths))
+
+
+def _require_no_contradiction(
+    layer: LayerTarget, wanted: Iterable[NixPackage], ignored: Iterable[NixPackage]
+) -> None:
+    """:raises NixImageError: a package is to be in the image, and to be kept out."""
+    keep_out = {path: package for package in ignored for path in package.paths}
+    for package in wanted:
+        for path in package.paths:
+            if path not in keep_out:
+                continue
+            field = NixIgnoreField if keep_out[path] in layer.ignored else NixConfigField
+            raise NixImageError(
+                f"{layer.target.address} names {package.address} in "
+                f"{_fields_with(layer, package)}, so that it gets into the image, and keeps {path} out of it by "
+                f"its field `{field.alias}`, which names {keep_out[path].address}. Take it out of one of them."
+            )
+
+
+def _fields_with(layer: LayerTarget, package: NixPackage) -> str:
+    if package in layer.copied:
+        return f"`{NixCopyToRootField.alias}`"
+    named = layer.target[NixPackagesField].value and package in layer.packages
+    return f"`{NixPackagesField.alias}`" if named else "a string"
 
 
 def _log_kept_copies(address: Address, packages: Iterable[NixPackage], contents: Contents) -> None:

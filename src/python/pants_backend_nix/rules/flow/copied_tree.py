@@ -1,10 +1,11 @@
-"""Layer recipe → what it copies to the root of the image."""
+"""Layer recipe → what it copies to the root of the image: places, and what is at some of them."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
-from nixoci.layer.copied_tree import tree_from_json
+from nixoci.layer.copied_tree import things_from_json, tree_from_json
 from nixoci.recipe.layer import ROOT, LayerRecipe
 from pants.engine.fs import FileContent
 from pants.engine.rules import collect_rules
@@ -34,13 +35,34 @@ class CopiedTree:
     paths: FrozenDict[str, bool]
 
 
+@dataclass(frozen=True)
+class CopiedThingsRequest:
+    """:param copied: the recipe, and what reading its store paths takes.
+    :param paths: of files and links that it copies.
+    """
+
+    copied: CopiedTreeRequest
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CopiedThings:
+    """:param things: mode and contents by path, see `nixoci.layer.copied_tree.things_of_tree`."""
+
+    things: FrozenDict[str, tuple[int, str]]
+
+
+def _what_is_copied(recipe: LayerRecipe) -> LayerRecipe:
+    """Returns a recipe of that alone: nothing else is in the key of a process."""
+    copied = tuple(entry for entry in recipe.entries if entry.destination == ROOT)
+    return LayerRecipe(copied, dialect=recipe.dialect, excludes=recipe.excludes)
+
+
 @rule(desc="List what is copied to the root")
 async def list_copied_tree(request: CopiedTreeRequest) -> CopiedTree:
-    copied = tuple(e for e in request.recipe.entries if e.destination == ROOT)
-    if not copied:
+    recipe = _what_is_copied(request.recipe)
+    if not recipe.entries:
         return CopiedTree(FrozenDict())
-    # Nothing else of the recipe is in the key.
-    recipe = LayerRecipe(copied, excludes=request.recipe.excludes)
     step = await run_store_step(
         StoreStep(
             CoreRun(
@@ -55,6 +77,31 @@ async def list_copied_tree(request: CopiedTreeRequest) -> CopiedTree:
         **implicitly(),
     )
     return CopiedTree(FrozenDict(tree_from_json(step.output)))
+
+
+@rule(desc="Look at what is copied to the root")
+async def look_at_copied_things(request: CopiedThingsRequest) -> CopiedThings:
+    recipe = _what_is_copied(request.copied.recipe)
+    paths = json.dumps({"paths": request.paths}).encode()
+    step = await run_store_step(
+        StoreStep(
+            CoreRun(
+                ("copied-tree", "recipe.json", "--things=paths.json", "--output=things.json"),
+                f"Look at {recipe.summary}",
+                await create(
+                    [
+                        FileContent("recipe.json", recipe.to_json()),
+                        FileContent("paths.json", paths),
+                    ]
+                ),
+                output="things.json",
+                environment=request.copied.environment,
+            ),
+            request.copied.packages,
+        ),
+        **implicitly(),
+    )
+    return CopiedThings(FrozenDict(things_from_json(step.output)))
 
 
 def rules():

@@ -7,6 +7,7 @@ from typing import Any, Iterable, Mapping, Optional
 
 from nixoci.errors import InvalidInputError
 from nixoci.recipe.files import check_destination
+from nixoci.recipe.globs import check_glob
 from pants.engine.addresses import Address
 from pants.engine.target import (
     Field,
@@ -185,6 +186,43 @@ class NixCaCertificatesField(StringSequenceField):
         part of the image.
         """
     )
+
+
+class NixShadowsField(StringSequenceField):
+    alias = "shadows"
+    help = help_text(
+        """
+        What this target may replace of the layers below it:
+
+            shadows=["/etc/nsswitch.conf", "/usr/share/app/**"],
+
+        In an image the upper of two layers hides what the lower one has at a place, and a symbolic link hides a
+        whole directory. Where both have the same, nothing is lost; where they differ, it is an error
+        unless a pattern here matches the path. `*` stands for any characters of a name, `?` for one, `**` for
+        any number of directories, as in `excludes`.
+
+        Only what layers below have can be replaced: those of the targets in `layers`, and, for `contents`
+        and the small things of a file system (`users`, `symlinks` and so on), what is copied to the root.
+        Two packages in one `copy_to_root`, or two entries of one `contents`, must agree.
+        """
+    )
+
+    @classmethod
+    def compute_value(
+        cls, raw_value: Optional[Iterable[str]], address: Address
+    ) -> Optional[tuple[str, ...]]:
+        value = super().compute_value(raw_value, address)
+        for pattern in value or ():
+            try:
+                if not pattern.startswith("/"):
+                    raise InvalidInputError("The pattern", pattern, "it must be absolute")
+                check_glob("The pattern", pattern[1:])
+            except InvalidInputError as error:
+                raise InvalidFieldException(
+                    f"The field `{cls.alias}` of {address} has a pattern that matches nothing. {error} "
+                    "Patterns are absolute paths in the image, such as `/etc/nsswitch.conf` or `/opt/app/**`."
+                ) from None
+        return value
 
 
 FILE_SYSTEM_FIELDS = (
