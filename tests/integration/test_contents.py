@@ -24,6 +24,7 @@ from tests.integration.support.nix import Nix
 
 #: Where the images are, in dist/.
 _KINDS, _FIELDS, _GO, _EXAMPLE = "app/kinds", "app/fields", "app.go/image", "examples.files/image"
+_FLOORS = "floors/image"
 
 #: What the user of the image can do.
 _USER = """\
@@ -68,6 +69,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory, machine_nix: Nix) -> Mo
         "package",
         "app:kinds",
         "app:fields",
+        "floors:image",
         "app/go:image",
         "examples/files:image",
     )
@@ -190,6 +192,47 @@ def test_three_tools_see_one_tree(
 
     assert engines.podman_run(source, [_USER]).stdout == _USER_SAYS
     assert docker.run("run", "--network=none", image, _USER).stdout == _USER_SAYS
+
+
+def test_three_tools_see_one_tree_of_three_layers(
+    repository: Monorepo, docker: engines.Docker, tmp_path: Path
+) -> None:
+    """Directories that three layer targets, files and a Nix database have in common: modes and owners are
+    those of the target that says some, wherever else they are written."""
+    source = f"oci:{_layout(repository, _FLOORS)}:latest"
+    engines.skopeo("copy", source, f"docker-archive:{tmp_path / 'tar'}:floors:latest")
+    image = docker.load(tmp_path / "tar")
+    unpacked = tree(_unpacked(repository, _FLOORS, tmp_path))
+    in_podman = listed(engines.podman_run(source, [LIST], options=["--user=0"]).stdout)
+    in_docker = listed(docker.run("run", "--network=none", "--user=0", image, LIST).stdout)
+    assert in_podman == unpacked
+    assert in_docker == unpacked
+    expected = {
+        "/tmp": "drwxrwxrwt 0:0",
+        "/tmp/sub": "drwxr-xr-x 0:0",
+        "/tmp/sub/top": "drwxr-xr-x 0:0",
+        "/tmp/static/css": "drwxr-xr-x 0:0",
+        "/tmp/link": "lrwxrwxrwx 0:0 static",
+        "/home": "drwxr-xr-x 0:0",
+        "/home/app": "drwx------ 1000:1000",
+        "/home/app/conf": "drwxr-xr-x 0:0",
+        "/home/app/bin": "drwxr-xr-x 0:0",
+        "/data": "drwxr-xr-x 1000:1000",
+        "/data/top": "drwx------ 0:0",
+        "/nix": "drwxr-xr-x 0:0",
+        "/nix/store": "drwxrwxr-t 0:30000",
+        "/nix/var": "drwxr-xr-x 0:0",
+        "/nix/var/log": "drwxr-xr-x 0:0",
+        "/nix/var/nix/db": "drwxr-xr-x 0:0",
+        "/nix/var/nix/profiles": "drwxrwxrwt 0:0",
+    }
+    assert {path: unpacked[path] for path in expected} == expected
+    script = "cat /etc/motd; echo home > ~/new; echo tmp > /tmp/new; echo data > /data/new; ls ~/bin"
+    say = "middle\nstart\nversion.txt\n"
+    options = ["--env=HOME=/home/app"]
+    assert engines.podman_run(source, [script], options=options).stdout == say
+    in_docker_said = docker.run("run", "--network=none", *options, image, script).stdout
+    assert in_docker_said == say
 
 
 def test_accounts_have_names_and_numbers(

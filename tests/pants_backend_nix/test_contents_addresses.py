@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tarfile
 from typing import Any
 
 import pytest
@@ -93,6 +94,23 @@ def test_a_parametrized_image(runner: RuleRunner) -> None:
     build = 'nix_image(name="image", contents=parametrize(one={":a": "/x"}, two={":archive": "/y"}))'
     assert leaves(runner, build, "image@contents=one") == [["/x"]]
     assert leaves(runner, build, "image@contents=two") == [["/y"]]
+
+
+@pytest.mark.parametrize("output_format, warns", [("docker-archive", True), ("descriptor", False)])
+def test_an_archive_of_an_image(
+    runner: RuleRunner, caplog: pytest.LogCaptureFixture, output_format: str, warns: bool
+) -> None:
+    """It gets the descriptor alone, whatever else `package` writes."""
+    build = f"""
+nix_image(name="image", contents={{":a": "/x"}}, output_format="{output_format}")
+archive(name="bundle", packages=[":image"], format="tar", output_path="bundle.tar")
+archive(name="other", files=[":a"], format="tar")
+"""
+    run(runner, Package, build, "app:bundle")
+    with tarfile.open(os.path.join(runner.build_root, "dist/bundle.tar")) as archive:
+        assert archive.getnames() == ["app/image.image.json"]
+    words = "app:bundle: the field `packages` names app:image, of which only the descriptor gets into"
+    assert (words in caplog.text) == warns
 
 
 _NAMED = """

@@ -179,7 +179,7 @@ def test_unknown_owners(errors: Packager, owner: str, words: list[str]) -> None:
         ),
         pytest.param(
             'contents={":a": "/d"}, directories=[{"path": "/d"}]',
-            ["/d is brought by two, differently: the field `directories` of DIR:image and ':a' in"],
+            ["/d is a directory of one, and none of the other: the field `directories` of DIR:image and ':a' in"],
             id="directory-and-file",
         ),
         pytest.param(
@@ -199,6 +199,9 @@ def test_contradictions(errors: Packager, fields: str, words: list[str]) -> None
     text = _error(errors, fields, 'nix_layer(name="below", contents={":a": "/a"})')
     assert text.startswith("DIR:image: /")
     assert "field `contents` of DIR:image. Take one of them out, or give it another place." in text
+    # Of what a lower layer has, one may be meant to replace the other.
+    may_shadow = any(word in fields for word in ("symlinks", "directories", "users", "below"))
+    assert ("name it there in the field `shadows`" in text) == may_shadow
     for word in words:
         assert word in text
 

@@ -423,3 +423,26 @@ def test_the_store_is_not_hidden(packager: Packager, beside: str) -> None:
     """Whichever layer it is in."""
     error = _error(packager, f'{beside}copy_to_root=[":hides"], max_layers=5')
     assert "-hides/nix is no directory, and copied to the root it would hide the Nix store" in error
+
+
+@pytest.mark.parametrize(
+    "below, beside",
+    [
+        ('{"path": "{tool}/bin/tool", "mode": "4755"}', ""),
+        ('{"path": "{tool}/bin/tool", "mode": "4755"}', '{"path": "{tool}/bin/tool", "mode": "0755"}'),
+        ("", '{"path": ".*/bin/tool", "uid": 7}'),
+    ],
+)
+def test_a_store_path_in_two_layers(
+    packager: Packager, contents: str, below: str, beside: str
+) -> None:
+    """Is one thing as well: what the lower one says of it would be undone."""
+    more = "".join(
+        f'nix_layer(name="{name}", packages=[":tool", ":{other}"], permissions=[{said}])\n'
+        for name, other, said in (("below", "plain", below), ("beside", "second", beside))
+    )
+    error = _error(packager, 'layers=[":below", ":beside"]', more)
+    assert "-tool is in the layers of DIR:below and of DIR:beside, whose fields `permissions` differ" in error
+    assert "Name DIR:below in the field `layers` of DIR:beside" in error
+    agreed = more.replace("permissions=[]", f"permissions=[{below or beside}]").replace("0755", "4755")
+    assert _tree(_image(packager, 'layers=[":below", ":beside"]', agreed), contents)

@@ -53,6 +53,7 @@ from pants.engine.fs import (
 )
 from pants.engine.process import FallibleProcessResult, Process, ProcessExecutionEnvironment
 from pants.engine.target import (
+    AllUnexpandedTargets,
     DependenciesRequest,
     FieldSetsPerTarget,
     FieldSetsPerTargetRequest,
@@ -155,6 +156,7 @@ if PANTS_SEMVER.release >= (2, 30):
     from pants.core.util_rules.env_vars import environment_vars_subset
     from pants.core.util_rules.source_files import determine_source_files
     from pants.engine.internals.graph import (
+        find_all_unexpanded_targets,
         find_valid_field_sets,
         hydrate_sources,
         resolve_dependencies,
@@ -233,6 +235,10 @@ if PANTS_SEMVER.release >= (2, 30):
     async def targets_of(addresses: Addresses) -> Targets:
         """Returns targets, generators replaced by what they generate."""
         return await resolve_targets(**implicitly(addresses))
+
+    async def all_targets() -> AllUnexpandedTargets:
+        """Returns all targets of the repository, generators as they are written."""
+        return await find_all_unexpanded_targets()
 
     async def dependencies_of(request: DependenciesRequest) -> Addresses:
         """Returns the direct dependencies of a target, inferred ones included."""
@@ -335,6 +341,9 @@ else:
 
     async def targets_of(addresses: Addresses) -> Targets:
         return await Get(Targets, Addresses, addresses)
+
+    async def all_targets() -> AllUnexpandedTargets:
+        return await Get(AllUnexpandedTargets)
 
     async def dependencies_of(request: DependenciesRequest) -> Addresses:
         return await Get(Addresses, DependenciesRequest, request)

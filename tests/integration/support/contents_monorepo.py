@@ -84,6 +84,65 @@ nix_image(
 )
 """
 
+#: Three layer targets that have directories in common, each with a tree of its own.
+_FLOORS_BUILD = """\
+[nix_package(name=name, source="default.nix", attr=name) for name in ("low", "middle", "top", "extra")]
+
+nix_layer(
+    name="lower",
+    packages=["busybox:busybox"],
+    copy_to_root=[":low"],
+    permissions=[
+        {"path": "/tmp", "mode": "1777"},
+        {"path": "/home/app", "mode": "0700", "uid": 1000, "gid": 1000},
+        {"path": "/nix/store", "mode": "1775", "gid": 30000},
+    ],
+    users=[{"name": "app", "uid": 1000}],
+)
+nix_layer(
+    name="upper",
+    layers=[":lower"],
+    packages=[":extra"],
+    copy_to_root=[":middle"],
+    shadows=["/etc/motd"],
+    contents=[nix_contents("app:generated", to="/home/app/bin/", owner="app", strip_prefix="app")],
+)
+nix_image(
+    name="image",
+    layers=[":upper"],
+    copy_to_root=[":top"],
+    contents=[nix_contents("app:static", to="/tmp/static/", strip_prefix="app/static")],
+    directories=[{"path": "/data", "uid": 1000, "gid": 1000}],
+    symlinks={"/bin/sh": "{busybox}/sh", "/tmp/link": "static"},
+    nix_database=True,
+    permissions=[{"path": "/nix/var/nix/profiles", "mode": "1777"}, {"path": "/data/.*", "mode": "0700"}],
+    user="app",
+    entrypoint=["/bin/sh", "-euc"],
+    output_format="oci-layout",
+)
+"""
+
+_FLOORS_NIX = """\
+let
+  make = name: script: derivation {
+    inherit name;
+    system = "x86_64-linux";
+    builder = "/bin/sh";
+    args = [ "-e" "-c" script ];
+  };
+in
+{
+  low = make "low" "/bin/mkdir -p $out/tmp $out/home/app $out/etc; echo low > $out/etc/motd";
+  middle = make "middle" ''
+    /bin/mkdir -p $out/tmp/sub $out/home/app/conf $out/etc
+    echo middle > $out/etc/motd
+    echo conf > $out/home/app/conf/conf
+  '';
+  top = make "top" "/bin/mkdir -p $out/tmp/sub/top $out/data/top $out/nix/var/log; echo > $out/tmp/sub/top/file";
+  extra = make "extra" "echo extra > $out";
+}
+"""
+
 #: The files of `static`, with the bit that makes one of them a program.
 STATIC = {
     "index.html": b"<p>hello</p>\n",
@@ -93,8 +152,10 @@ STATIC = {
 
 
 def write_contents_monorepo(repository: Monorepo) -> None:
-    """Writes the images `app:kinds`, `app:fields`, `app/go:image` and `examples/files:image`."""
+    """Writes the images `app:kinds`, `app:fields`, `floors:image`, `app/go:image` and `examples/files:image`."""
     repository.write("app/BUILD", _BUILD)
+    repository.write("floors/BUILD", _FLOORS_BUILD)
+    repository.write("floors/default.nix", _FLOORS_NIX)
     for name, content in STATIC.items():
         repository.write(f"app/static/{name}", content.decode())
     (repository.root / "app/static/tool").chmod(0o755)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import stat
 from pathlib import Path
 
 import pytest
 from nixoci.errors import InvalidInputError
-from nixoci.layer.copied_tree import copied_tree, tree_from_json, tree_to_json
+from nixoci.layer.copied_tree import (
+    copied_tree,
+    things_from_json,
+    things_of_tree,
+    things_to_json,
+    tree_from_json,
+    tree_to_json,
+)
 from nixoci.recipe.layer import ROOT, LayerRecipe, RecipeEntry
 from nixoci.store.path import StorePath
 from nixoci.tar.errors import StorePathMissingError
@@ -73,3 +82,25 @@ def test_store_path_that_is_not_there(tmp_path: Path) -> None:
 def test_other_documents(data: bytes) -> None:
     with pytest.raises(InvalidInputError):
         tree_from_json(data)
+
+
+def test_things_that_are_copied(store: str) -> None:
+    """Of those that are asked for: modes as in the layer, and what tells contents from others."""
+    paths = ["/etc/passwd", "/bin", "/etc", "/nothing", "/etc/\udcff"]
+    empty = f"sha256:{hashlib.sha256().hexdigest()}"
+    things = things_of_tree(RECIPE, paths, store)
+    assert things == {
+        "/etc/passwd": (0o444, empty),
+        "/bin": (0o777, "link:usr/bin"),
+        "/etc/\udcff": (0o555, empty),
+    }
+    assert things_from_json(things_to_json(things)) == things
+    of_the_disk = LayerRecipe(RECIPE.entries, dialect="nix2container")
+    mode = stat.S_IMODE((Path(store) / ONE[1:] / "etc/passwd").stat().st_mode)
+    assert things_of_tree(of_the_disk, ["/etc/passwd"], store) == {"/etc/passwd": (mode, empty)}
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b'{"/a": 1}', b'{"/a": "x sha256:1"}', b'{"/a": ""}'])
+def test_other_documents_of_things(data: bytes) -> None:
+    with pytest.raises(InvalidInputError):
+        things_from_json(data)

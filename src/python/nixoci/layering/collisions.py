@@ -12,7 +12,8 @@ from typing import Iterable, Mapping, Optional, Sequence
 
 from nixoci.errors import NixOciError
 from nixoci.recipe.globs import glob_expression
-from nixoci.recipe.layer import DIALECTS, LayerRecipe, Owner
+from nixoci.recipe.layer import DIALECTS, ROOT, LayerRecipe, Owner, Permission
+from nixoci.store.path import StorePath
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,26 @@ def copied_thing(recipe: LayerRecipe, path: str, mode: int, contents: str) -> Th
     if not is_link:
         contents = " ".join((contents, *capabilities))
     return Thing(mode, owner, contents)
+
+
+def differing_permissions(
+    recipes: Iterable[LayerRecipe]
+) -> Optional[tuple[StorePath, LayerRecipe, LayerRecipe]]:
+    """Returns a store path that is in the store of two layers with different permissions, and the layers.
+
+    The upper one would undo what the lower one says.
+
+    :param recipes: bottom first.
+    """
+    found: dict[StorePath, tuple[LayerRecipe, tuple[Permission, ...]]] = {}
+    for recipe in recipes:
+        for entry in recipe.entries:
+            if entry.destination != ROOT:
+                mine = tuple(p for p in recipe.permissions if p.may_match(entry.path))
+                other, theirs = found.setdefault(entry.path, (recipe, mine))
+                if theirs != mine:
+                    return entry.path, other, recipe
+    return None
 
 
 class FileCollisionError(NixOciError):

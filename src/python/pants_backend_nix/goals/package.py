@@ -6,6 +6,7 @@ streamed from the Nix store straight into `dist/`, by a process that no cache kn
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,12 +21,21 @@ from pants.core.goals.package import (
     OutputPathField,
     PackageFieldSet,
 )
+from pants.core.target_types import ArchivePackagesField
 from pants.core.util_rules.distdir import DistDir
 from pants.engine.fs import FileContent
 from pants.engine.rules import collect_rules
 from pants.engine.unions import UnionRule
 
-from pants_backend_nix.engine import create, implicitly, merge, prefix, rule
+from pants_backend_nix.engine import (
+    addresses_of,
+    all_targets,
+    create,
+    implicitly,
+    merge,
+    prefix,
+    rule,
+)
 from pants_backend_nix.rules.assembly.digested import DigestedLayersRequest, digest_layers
 from pants_backend_nix.rules.assembly.image import BuiltImage, ImageRequest, build_image
 from pants_backend_nix.rules.core.contents import contents_arguments
@@ -39,6 +49,8 @@ from pants_backend_nix.targets.image import NixOutputFormatField
 
 if TYPE_CHECKING:
     from nixoci.recipe.recipe import Recipe
+
+logger = logging.getLogger(__name__)
 
 _DESCRIPTOR = "descriptor"
 
@@ -70,6 +82,24 @@ class NixLayerPackageFieldSet(PackageFieldSet):
     @classmethod
     def opt_out(cls, tgt) -> bool:
         return tgt.has_field(NixConfigField)
+
+
+async def _warn_of_archives(field_set: NixImagePackageFieldSet) -> None:
+    """Says which `archive` targets have a file that only tells of the image."""
+    holders = []
+    for target in await all_targets():
+        if target.has_field(ArchivePackagesField) and target[ArchivePackagesField].value:
+            addresses = await addresses_of(
+                target[ArchivePackagesField].to_unparsed_address_inputs()
+            )
+            if field_set.address in addresses:
+                holders.append(str(target.address))
+    if holders:
+        logger.warning(
+            f"{', '.join(holders)}: the field `packages` names {field_set.address}, of which only the "
+            f"descriptor gets into an archive. Its `output_format`, {field_set.output_format.value}, is written to "
+            "the dist directory alone, since no cache of Pants keeps the bytes of layers. Take the file from there."
+        )
 
 
 async def _write(
@@ -119,6 +149,7 @@ async def package_image(field_set: NixImagePackageFieldSet, dist_dir: DistDir) -
         path = field_set.output_path.value_or_default(file_ending=_DESCRIPTOR_ENDING)
         digest = await create([FileContent(path, descriptor)])
         return BuiltPackage(digest, (BuiltPackageArtifact(path, (summary,)),))
+    await _warn_of_archives(field_set)
     output = field_set.output_path.value_or_default(file_ending=_ENDINGS[output_format])
     path = f"{output[: -len('.tar')] if output.endswith('.tar') else output}.{_DESCRIPTOR_ENDING}"
     await _write(field_set, built, descriptor, os.path.join(dist_dir.relpath, output))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Iterable, Mapping, Optional, Union
 
 from nixoci.image.image import History
+from nixoci.layering.collisions import differing_permissions
 from nixoci.layering.contents import Contents, recipes, require_closed
 from nixoci.layering.distributions import DistributionSize
 from nixoci.layering.preferences import Preferences
@@ -165,6 +166,7 @@ async def plan_layers(request: LayersRequest, nix_image: NixImageSubsystem) -> P
                 environment=EnvironmentNameRequest.from_target(target),
             )
             layers.setdefault(recipe, planned)
+    _require_one_way(request.address, layers)
     return PlannedLayers(
         tuple(layers.values()),
         tuple(floor.contents for floor in stack.floors),
@@ -174,6 +176,20 @@ async def plan_layers(request: LayersRequest, nix_image: NixImageSubsystem) -> P
         ),
         permissions_of(stack.floors[-1].target, stack.floors[-1].packages),
     )
+
+
+def _require_one_way(address: Address, layers: Mapping[LayerRecipe, PlannedLayer]) -> None:
+    """:raises NixImageError: two layer targets hold one store path, with different permissions."""
+    found = differing_permissions(layers)
+    if found is not None:
+        path, lower, upper = found
+        one, other = layers[lower].target, layers[upper].target
+        raise NixImageError(
+            f"{address}: {path} is in the layers of {one} and of {other}, whose fields "
+            f"`{PermissionsField.alias}` differ in what may apply to it; only those of {other} would count. "
+            f"Name {one} in the field `layers` of {other}, so that it is there once, or give both the same "
+            "permissions for it."
+        )
 
 
 def _holders(
