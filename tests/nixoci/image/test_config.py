@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nixoci.errors import InvalidInputError
 from nixoci.image.config import DEFAULT_CREATED, ImageConfig, Platform, merge
+from nixoci.image.healthcheck import Healthcheck
 from nixoci.json_output import canonical_json
 
 # A busy machine is no reason to fail: no example has a time limit.
@@ -29,10 +30,20 @@ JSON_VALUE = st.recursive(
     max_leaves=4,
 )
 OTHER = st.dictionaries(
-    st.sampled_from(["Healthcheck", "ArgsEscaped", "x-own", "X-Own"]),
+    st.sampled_from(["Shell", "ArgsEscaped", "x-own", "X-Own"]),
     JSON_VALUE.map(lambda value: canonical_json("test", value).decode()),
     max_size=2,
 ).map(lambda pairs: tuple(pairs.items()))
+DURATION = st.just(0) | st.integers(10**6, 2**63 - 1)
+HEALTHCHECKS = st.just(Healthcheck(("NONE",))) | st.builds(
+    Healthcheck,
+    st.just(("CMD-SHELL", "true")) | st.lists(TEXT).map(lambda words: ("CMD", "/bin/x", *words)),
+    DURATION,
+    DURATION,
+    DURATION,
+    DURATION,
+    st.integers(0, 9),
+)
 
 
 @st.composite
@@ -48,6 +59,7 @@ def configs(draw: Any) -> ImageConfig:
         volumes=tuple(draw(st.lists(TEXT.map(lambda text: "/" + text), max_size=2))),
         labels=tuple(draw(st.dictionaries(TEXT.filter(bool), TEXT, max_size=3)).items()),
         stop_signal=draw(st.none() | st.sampled_from(["SIGTERM", "15", "SIGRTMIN+3"])),
+        healthcheck=draw(st.none() | HEALTHCHECKS),
         architecture=draw(st.sampled_from(["amd64", "arm64"])),
         os=draw(st.none() | st.just("linux")),
         variant=draw(st.none() | st.just("v8")),
@@ -92,7 +104,7 @@ def test_merge_replaces_values_and_merges_by_key() -> None:
         exposed_ports=("80",),
         labels=(("a", "1"), ("b", "1")),
         volumes=("/data",),
-        other=(("Shell", '["/bin/sh"]'), ("Healthcheck", "null")),
+        other=(("Shell", '["/bin/sh"]'), ("x-own", "null")),
     )
     over = ImageConfig(
         cmd=(),
@@ -111,7 +123,7 @@ def test_merge_replaces_values_and_merges_by_key() -> None:
         exposed_ports=("80/tcp", "80/udp"),
         labels=(("a", "1"), ("b", "2")),
         volumes=("/cache", "/data"),
-        other=(("Healthcheck", "null"), ("Shell", '["/bin/bash"]')),
+        other=(("Shell", '["/bin/bash"]'), ("x-own", "null")),
     )
 
 
@@ -130,11 +142,11 @@ def test_both_forms_and_every_case_are_the_same() -> None:
 
 def test_unknown_names_are_carried_through() -> None:
     """What this version does not know reaches the image as it was, where it was."""
-    health = {"Test": ["CMD", "/bin/check"], "Interval": 30000000000}
+    shell = ["/bin/bash", "-c"]
     document = parse(
-        {"config": {"Healthcheck": health}, "os.features": ["x"], "architecture": "amd64"}
+        {"config": {"Shell": shell}, "os.features": ["x"], "architecture": "amd64"}
     ).to_document()
-    assert document["config"] == {"Healthcheck": health}
+    assert document["config"] == {"Shell": shell}
     assert document["os.features"] == ["x"]
 
 
@@ -209,6 +221,7 @@ def test_what_is_no_json_is_refused(data: bytes) -> None:
         ("created", "2024-02-29T00:00:00"),
         ("created", "2024-02-29T00:00:60Z"),
         ("author", 1),
+        ("healthcheck", {"Test": ["NONE"]}),
     ],
 )
 def test_values_that_are_refused(field: str, value: Any) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Mapping, Optional
 
 from nixoci.errors import InvalidInputError
 from nixoci.image import config_values as values
+from nixoci.image.healthcheck import Healthcheck
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json
 
@@ -27,6 +28,7 @@ _EXECUTION_NAMES = {
     "volumes": "Volumes",
     "labels": "Labels",
     "stop_signal": "StopSignal",
+    "healthcheck": "Healthcheck",
 }
 _IMAGE_NAMES = {
     "architecture": "architecture",
@@ -68,7 +70,7 @@ class ImageConfig:
     :param labels: pairs of key and value, each key once.
     :param architecture: a value of Go's GOARCH.
     :param created: RFC 3339 date and time; `DEFAULT_CREATED` in the image if absent.
-    :param other: what the spec or an engine knows and this class does not (`Healthcheck`, …), as
+    :param other: what the spec or an engine knows and this class does not (`Shell`, …), as
         pairs of name and canonical JSON. `other_top_level` likewise, beside `config`.
     :raises InvalidInputError: a value that is not valid; it names the field.
     """
@@ -82,6 +84,7 @@ class ImageConfig:
     volumes: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     stop_signal: Optional[str] = None
+    healthcheck: Optional[Healthcheck] = None
     architecture: Optional[str] = None
     os: Optional[str] = None
     variant: Optional[str] = None
@@ -94,7 +97,12 @@ class ImageConfig:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is not None:
+            if field.name == "healthcheck":
+                if value is not None and not isinstance(value, Healthcheck):
+                    raise InvalidInputError(
+                        "image config field healthcheck", value, "expected a Healthcheck"
+                    )
+            elif value is not None:
                 # Several forms mean the same; the one form that is kept makes equal configs equal.
                 object.__setattr__(self, field.name, values.normalise(field.name, value))
 
@@ -145,6 +153,7 @@ class ImageConfig:
             exposed_ports=_get_set(execution, "ExposedPorts"),
             volumes=_get_set(execution, "Volumes"),
             labels=tuple(get_field(execution, "Labels", dict, default={}).items()),
+            healthcheck=_get_healthcheck(execution),
             other=_get_other(execution, _EXECUTION_NAMES.values()),
             other_top_level=_get_other(top_level, ("config", *_IMAGE_NAMES.values())),
             **strings,
@@ -173,6 +182,8 @@ class ImageConfig:
             if value:
                 if field in values.SET_FIELDS:
                     value = {item: {} for item in value}
+                elif isinstance(value, Healthcheck):
+                    value = value.to_document()
                 execution[name] = dict(value) if field == "labels" else value
         document: dict[str, Any] = {name: json.loads(text) for name, text in self.other_top_level}
         document.update(self.platform().to_document())
@@ -187,7 +198,8 @@ class ImageConfig:
 def merge(base: ImageConfig, over: ImageConfig) -> ImageConfig:
     """Returns `base` with what `over` sets.
 
-    What is one value, `entrypoint` and `cmd` are replaced where `over` sets them, each on its own;
+    What is one value, `entrypoint`, `cmd` and `healthcheck` (as a whole) are replaced where `over` sets
+    them, each on its own;
     `env`, `labels`, `exposed_ports`, `volumes` and what is unknown are merged by key. A variable
     that both set keeps its place, as with Docker's ENV; new ones follow.
     """
@@ -234,6 +246,12 @@ def _get_set(document: Mapping[str, Any], name: str) -> tuple[str, ...]:
         if value not in ({}, None):
             raise InvalidInputError(f"value of {key} in {name}", value, "expected an empty object")
     return tuple(items)
+
+
+def _get_healthcheck(document: Mapping[str, Any]) -> Optional[Healthcheck]:
+    """An empty object is how Go may write what is absent."""
+    value = get_field(document, "Healthcheck", dict, default={})
+    return Healthcheck.from_document(value) if value else None
 
 
 def _get_other(document: Mapping[str, Any], known: Any) -> tuple[tuple[str, str], ...]:

@@ -67,7 +67,7 @@ def normalise(field: str, value: Any) -> Any:
     :raises InvalidInputError: not of the field's type, or not valid in it.
     """
     if field in STRING_FIELDS:
-        _require_text(field, value)
+        require_text(field, value)
         reason = _STRING_RULES[field](value) if field in _STRING_RULES else None
         if reason is not None:
             raise _invalid(field, value, reason)
@@ -76,7 +76,7 @@ def normalise(field: str, value: Any) -> Any:
     if field in PAIR_FIELDS:
         return _normalise_pairs(field, items)
     for item in items:
-        _require_text(field, item)
+        require_text(field, item)
     if field == "exposed_ports":
         return tuple(sorted({port for item in items for port in _single_ports(item)}))
     if field == "volumes":
@@ -93,8 +93,12 @@ def _invalid(field: str, value: object, reason: str) -> InvalidInputError:
     return InvalidInputError(f"image config field {field}", value, reason)
 
 
-def _require_text(field: str, value: object) -> None:
-    """A NUL ends a string for the kernel; half of a surrogate pair has no UTF-8."""
+def require_text(field: str, value: object) -> None:
+    """Checks that the value of a field can be an argument: a NUL ends a string for the kernel, half of
+    a surrogate pair has no UTF-8.
+
+    :raises InvalidInputError: it is no such text.
+    """
     if not isinstance(value, str):
         raise _invalid(field, value, "expected a string")
     if "\0" in value:
@@ -129,8 +133,8 @@ def _normalise_pairs(field: str, items: Iterable[Any]) -> tuple[tuple[str, str],
         if len(_require_sequence(field, item)) != 2:
             raise _invalid(field, item, "expected a key and a value")
         key, value = item
-        _require_text(field, key)
-        _require_text(field, value)
+        require_text(field, key)
+        require_text(field, value)
         if not key:
             raise _invalid(field, item, "the key is empty")
         if key in pairs:
