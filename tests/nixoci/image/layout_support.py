@@ -10,6 +10,7 @@ from typing import Callable
 
 from nixoci.image.config import ImageConfig
 from nixoci.image.image import History, Image, LayerInImage, assemble
+from nixoci.image.manifest_format import OCI, ManifestFormat
 from nixoci.layer.layer import Layer
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.store.path import StorePath
@@ -34,8 +35,11 @@ class KnownImage:
     written: list[str]
 
 
-def known_image(*contents: bytes) -> KnownImage:
-    """Returns an image with a layer for each of `contents`."""
+def known_image(*contents: bytes, format: ManifestFormat = OCI) -> KnownImage:
+    """Returns an image with a layer for each of `contents`.
+
+    :param format: of its manifest.
+    """
     content_of: dict[LayerRecipe, bytes] = {}
     layers = []
     for number, content in enumerate(contents):
@@ -54,7 +58,8 @@ def known_image(*contents: bytes) -> KnownImage:
         for start in range(0, len(content), CHUNK_SIZE):
             write(content[start : start + CHUNK_SIZE])
 
-    image = assemble(ImageConfig(architecture="amd64", cmd=("/bin/true",)), layers)
+    config = ImageConfig(architecture="amd64", cmd=("/bin/true",))
+    image = assemble(config, layers, format=format)
     return KnownImage(image, tuple(content_of), write_layer, written)
 
 

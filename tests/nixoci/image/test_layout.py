@@ -14,6 +14,7 @@ from nixoci.atomic import OutputError
 from nixoci.errors import InvalidInputError
 from nixoci.image.archive import _header, write_docker_archive, write_oci_archive
 from nixoci.image.layout import write_oci_layout
+from nixoci.image.manifest_format import DOCKER, MANIFEST_FORMATS, ManifestFormat
 from nixoci.image.reference import Reference
 
 from tests.nixoci.image.layout_support import CHUNK_SIZE, known_image, sha256, tree
@@ -63,27 +64,47 @@ def test_layout_has_what_the_spec_says(tmp_path: Path) -> None:
 
 
 def test_archives_hold_the_layout(tmp_path: Path) -> None:
-    """An OCI archive is the layout in a tar; a Docker archive has its description in addition."""
+    """An OCI archive is the layout in a tar."""
     known = known_image(b"one", b"two" * 50_000, b"one")
-    trees = []
-    for writer in WRITERS:
-        path = tmp_path / writer.__name__
-        writer(str(path), known.image, known.recipes, known.write_layer, REFERENCES)
-        trees.append(tree(path) if path.is_dir() else archive_tree(path.read_bytes()))
-    layout, oci, docker = trees
-    assert oci == layout
-    (description,) = json.loads(docker.pop("manifest.json"))
-    assert docker == layout
-    assert docker[description["Config"]] == known.image.config
-    assert [docker[path] for path in description["Layers"]] == [b"one", b"two" * 50_000, b"one"]
+    write_oci_layout(str(tmp_path / "out"), known.image, known.recipes, known.write_layer, REFERENCES)
+    write_oci_archive(
+        str(tmp_path / "out.tar"), known.image, known.recipes, known.write_layer, REFERENCES
+    )
+    assert archive_tree((tmp_path / "out.tar").read_bytes()) == tree(tmp_path / "out")
+
+
+@pytest.mark.parametrize("format", MANIFEST_FORMATS.values(), ids=MANIFEST_FORMATS)
+def test_docker_archives_hold_no_layout(tmp_path: Path, format: ManifestFormat) -> None:
+    """Only what Docker reads: its description, config and layers, once each, and no manifest. So it is
+    the same whatever format the image's manifest has."""
+    known = known_image(b"one", b"two" * 50_000, b"one", format=format)
+    path = tmp_path / "out"
+    write_docker_archive(str(path), known.image, known.recipes, known.write_layer, REFERENCES)
+    files = archive_tree(path.read_bytes())
+    (description,) = json.loads(files.pop("manifest.json"))
+    assert files[description["Config"]] == known.image.config
+    assert [files[path] for path in description["Layers"]] == [b"one", b"two" * 50_000, b"one"]
     assert description["RepoTags"] == ["acme/api:latest", "ghcr.io/x/api:latest"]
+    assert set(files) == {description["Config"], *description["Layers"]}
+
+
+@pytest.mark.parametrize("writer", [write_oci_layout, write_oci_archive])
+def test_layouts_hold_oci_manifests(tmp_path: Path, writer) -> None:
+    """The spec knows no others, and the way out is named; what was there stays."""
+    (tmp_path / "out").write_bytes(b"precious")
+    known = known_image(b"one", format=DOCKER)
+    with pytest.raises(InvalidInputError) as caught:
+        writer(str(tmp_path / "out"), known.image, known.recipes, known.write_layer)
+    assert "manifest format 'docker' is not valid: an OCI image layout has OCI manifests" in str(caught.value)
+    assert 'write a docker-archive, or take the format "oci"' in str(caught.value)
+    assert tree(tmp_path) == {"out": b"precious"} and known.written == []
 
 
 @pytest.mark.parametrize(
     "writer, expected",
     [
         (write_oci_archive, "10ae6af427d4047c94c2877e3715530d9db70d698a9f3675865ecb68f191b364"),
-        (write_docker_archive, "d73310a08129b45b36daa7408c1fad84d0a5a56bc92522ea3dbecc15b2efb71a"),
+        (write_docker_archive, "8fb9f994065343d3ca0b71add1408e031a57236e1b5752f70ff6f028c7d0380d"),
     ],
 )
 def test_archives_are_the_same_everywhere(tmp_path: Path, writer, expected: str) -> None:

@@ -85,7 +85,6 @@ def run(program: str, *arguments: object) -> bytes:
         "oci:{root}/layout:1.0",
         "oci:{root}/layout:latest",
         "oci-archive:{root}/oci.tar:1.0",
-        "oci-archive:{root}/docker.tar:latest",
         "docker-archive:{root}/docker.tar:acme/api:1.0",
         "docker-archive:{root}/docker.tar:localhost:5000/acme/api:latest",
     ],

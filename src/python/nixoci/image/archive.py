@@ -34,8 +34,8 @@ def write_oci_archive(
     :param recipes: one for each layer of the image, in the same order.
     :param references: names of the image; none is possible.
     :raises OutputError: the operating system refused.
-    :raises InvalidInputError: the recipes are not those of the image. What `write_layer` raises
-        passes through.
+    :raises InvalidInputError: the recipes are not those of the image, or its manifest is of Docker's
+        format. What `write_layer` raises passes through.
     """
     _write_archive(
         path, layout_files(image, references), image_blobs(image, recipes, write_layer)
@@ -49,7 +49,11 @@ def write_docker_archive(
     write_layer: WriteLayer,
     references: Sequence[Reference] = (),
 ) -> None:
-    """As `write_oci_archive`, for `docker load` of every version too: its layers are uncompressed."""
+    """Writes an image as a Docker archive, for `docker load` and `podman load`, whole or not at all.
+
+    Its layers are uncompressed, which every version of Docker reads. It has no manifest, so the format of
+    the image's does not matter. Parameters and errors are those of `write_oci_archive`.
+    """
     files, blobs = _docker_archive(image, recipes, write_layer, references)
     _write_archive(path, files, blobs)
 
@@ -75,10 +79,11 @@ def _docker_archive(
     write_layer: WriteLayer,
     references: Sequence[Reference],
 ) -> tuple[dict[str, bytes], tuple[Blob, ...]]:
-    """Returns the small files of a Docker archive, by name, and its blobs.
+    """Returns the small files of a Docker archive, by name, and its blobs: config and layers.
 
-    Docker before 25 reads `manifest.json`, whose paths may be any in the archive. So it names the
-    same blobs as the OCI image layout around it, as `docker save` does since 25.
+    `manifest.json` may name any paths of the archive; these are the ones that `docker save` has chosen
+    since 25. Unlike there, no OCI image layout is around them: podman would read the image from it, and drop
+    the healthcheck.
     """
     image = uncompressed(image)
     description = {
@@ -86,11 +91,9 @@ def _docker_archive(
         "RepoTags": [str(reference) for reference in references],
         "Layers": [blob_path(item.layer.digest) for item in image.layers],
     }
-    files = {
-        **layout_files(image, references),
-        "manifest.json": canonical_json("manifest.json", [description]),
-    }
-    return files, image_blobs(image, recipes, write_layer)
+    files = {"manifest.json": canonical_json("manifest.json", [description])}
+    blobs = image_blobs(image, recipes, write_layer)
+    return files, tuple(blob for blob in blobs if blob.digest != image.digest)
 
 
 def _write_archive(path: str, files: Mapping[str, bytes], blobs: Sequence[Blob]) -> None:

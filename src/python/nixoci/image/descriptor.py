@@ -12,7 +12,8 @@ from typing import Any, Mapping, Sequence
 
 from nixoci.compression.formats import Compression
 from nixoci.errors import InvalidInputError
-from nixoci.image.image import MEDIA_TYPE_MANIFEST, Image, parse_image, with_layers
+from nixoci.image.image import Image, parse_image, with_layers
+from nixoci.image.manifest_format import OCI, ManifestFormat
 from nixoci.image.reference import Reference
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json, readable_json
@@ -109,7 +110,7 @@ def _summary(image: Image) -> dict[str, Any]:
     return {
         "digest": image.digest,
         "size": len(image.manifest),
-        "mediaType": MEDIA_TYPE_MANIFEST,
+        "mediaType": image.media_type,
         "configDigest": image.config_digest,
         "platform": image.platform.to_document(),
     }
@@ -127,13 +128,16 @@ def _layer(layer: Layer, document: dict[str, Any]) -> Layer:
     return replace(layer, compression=Compression.from_document(facts), tar_size=tar_size)
 
 
-def layer_summary(layer: Layer) -> dict[str, Any]:
-    """What people and scripts want to know of a layer, by the names of the OCI image spec."""
+def layer_summary(layer: Layer, format: ManifestFormat = OCI) -> dict[str, Any]:
+    """What people and scripts want to know of a layer, by the names of the OCI image spec.
+
+    :param format: of the manifest that the layer is in.
+    """
     summary: dict[str, Any] = {
         "digest": layer.digest,
         "size": layer.size,
         "diffId": layer.diff_id,
-        "mediaType": layer.media_type,
+        "mediaType": format.layer_type(layer.media_type),
     }
     if layer.compression is not None:
         summary["compression"] = {**layer.compression.to_document(), "tarSize": layer.tar_size}
@@ -143,7 +147,7 @@ def layer_summary(layer: Layer) -> dict[str, Any]:
 def _layer_summaries(image: Image) -> list[dict[str, Any]]:
     return [
         {
-            **layer_summary(item.layer),
+            **layer_summary(item.layer, image.format),
             "history": {name: value for name, value in vars(item.history).items() if value},
         }
         for item in image.layers

@@ -1,4 +1,4 @@
-"""Images: config, manifest and index of the OCI image spec, made of a config and layers."""
+"""Images: config, manifest and index, made of a config and layers; as the OCI image spec or Docker has them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from typing import Any, Mapping, Optional, Sequence
 from nixoci.errors import InvalidInputError
 from nixoci.image.config import DEFAULT_CREATED, ImageConfig, Platform
 from nixoci.image.config_values import check_created
+from nixoci.image.healthcheck import NONE
+from nixoci.image.manifest_format import MANIFEST_FORMATS, MEDIA_TYPE_INDEX, OCI, ManifestFormat
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json
 from nixoci.layer.layer import MEDIA_TYPE_LAYER_TAR, Layer
-
-MEDIA_TYPE_CONFIG = "application/vnd.oci.image.config.v1+json"
-MEDIA_TYPE_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-MEDIA_TYPE_INDEX = "application/vnd.oci.image.index.v1+json"
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
@@ -54,10 +52,15 @@ class LayerInImage:
     history: History = History()
     annotations: tuple[tuple[str, str], ...] = ()
 
-    def descriptor(self) -> dict[str, Any]:
-        """The descriptor of the layer's blob, as the manifest has it."""
+    def descriptor(self, format: ManifestFormat = OCI) -> dict[str, Any]:
+        """The descriptor of the layer's blob, as a manifest of `format` has it.
+
+        :raises InvalidInputError: such a manifest has no layers that are compressed so, or no annotations.
+        """
         descriptor = self.layer.descriptor()
+        descriptor["mediaType"] = format.layer_type(self.layer.media_type)
         if self.annotations:
+            _require_annotations(format)
             descriptor["annotations"] = dict(self.annotations)
         return descriptor
 
@@ -68,13 +71,16 @@ class Image:
 
     :param config: the bytes of the config blob.
     :param manifest: the bytes of the manifest, which is what the image's digest is of.
-    :param layers: from the lowest to the uppermost.
+    :param layers: from the lowest to the uppermost. Whatever the manifest calls them, their media types
+        are those of the OCI image spec.
+    :param format: of the manifest.
     """
 
     config: bytes
     manifest: bytes
     layers: tuple[LayerInImage, ...]
     platform: Platform
+    format: ManifestFormat = OCI
 
     @cached_property
     def digest(self) -> str:
@@ -91,9 +97,23 @@ class Image:
         """Whether a compressor is needed to make the layers."""
         return any(item.layer.compression is not None for item in self.layers)
 
+    @property
+    def media_type(self) -> str:
+        """Of the manifest."""
+        return self.format.manifest
+
+    @property
+    def loses_healthcheck(self) -> bool:
+        """Whether there is a healthcheck, and podman drops it: it reads none in OCI images."""
+        if self.format != OCI:
+            return False
+        execution = get_field(parse_object("image config", self.config), "config", dict, default={})
+        test = get_field(execution, "Healthcheck", dict, default={}).get("Test")
+        return bool(test) and test != [NONE]
+
     def descriptor(self) -> dict[str, Any]:
         """The descriptor of the manifest (OCI image spec, descriptor.md), without platform."""
-        return _descriptor(MEDIA_TYPE_MANIFEST, self.manifest)
+        return _descriptor(self.media_type, self.manifest)
 
 
 @dataclass(frozen=True)
@@ -120,12 +140,15 @@ def assemble(
     config: ImageConfig,
     layers: Sequence[LayerInImage],
     annotations: Optional[Mapping[str, str]] = None,
+    format: ManifestFormat = OCI,
 ) -> Image:
     """Makes an image of layers, the lowest first.
 
     :param annotations: of the manifest.
+    :param format: of the manifest.
     :raises InvalidInputError: the config names no architecture, an annotation has an empty key or
-        is no text, or a digest or size of a layer is not valid.
+        is no text, a digest or size of a layer is not valid, or the format has no such annotations or
+        layers.
     """
     default_created = config.created or DEFAULT_CREATED
     histories = [replace(i.history, created=i.history.created or default_created) for i in layers]
@@ -137,11 +160,12 @@ def assemble(
     config_bytes = canonical_json("image config", document)
     manifest: dict[str, Any] = {
         "schemaVersion": 2,
-        "mediaType": MEDIA_TYPE_MANIFEST,
-        "config": _descriptor(MEDIA_TYPE_CONFIG, config_bytes),
-        "layers": [item.descriptor() for item in layers],
+        "mediaType": format.manifest,
+        "config": _descriptor(format.config, config_bytes),
+        "layers": [item.descriptor(format) for item in layers],
     }
     if annotations:
+        _require_annotations(format)
         manifest["annotations"] = dict(annotations)
     # Reading back what was written proves that a push or a writer will be able to read it.
     image = parse_image(config_bytes, canonical_json("image manifest", manifest))
@@ -169,11 +193,11 @@ def parse_image(config: bytes, manifest: bytes) -> Image:
     """Returns the image that a config and a manifest describe.
 
     :raises InvalidInputError: they do not belong together, or are not of the kind that `assemble`
-        makes: an OCI manifest whose layers each have a diff ID and a history.
+        makes: a manifest whose layers each have a diff ID and a history.
     """
-    manifest_document = _parse_manifest(manifest)
+    manifest_document, format = _parse_manifest(manifest)
     recorded_config = get_field(manifest_document, "config", dict)
-    for name, value in _descriptor(MEDIA_TYPE_CONFIG, config).items():
+    for name, value in _descriptor(format.config, config).items():
         _require(recorded_config, name, value)
 
     config_document = parse_object("image config", config)
@@ -195,11 +219,13 @@ def parse_image(config: bytes, manifest: bytes) -> Image:
         )
     layers = tuple(
         LayerInImage(
-            _parse_layer(document, diff_id), _parse_history(history), _parse_annotations(document)
+            _parse_layer(document, diff_id, format),
+            _parse_history(history),
+            _parse_annotations(document, format),
         )
         for document, diff_id, history in zip(layer_documents, diff_ids, histories)
     )
-    return Image(config, manifest, layers, platform)
+    return Image(config, manifest, layers, platform, format)
 
 
 def parse_layer_annotations(manifest: bytes) -> tuple[tuple[tuple[str, str], ...], ...]:
@@ -207,15 +233,15 @@ def parse_layer_annotations(manifest: bytes) -> tuple[tuple[tuple[str, str], ...
 
     :raises InvalidInputError: `parse_image` would not take it with any config.
     """
-    document = _parse_manifest(manifest)
+    document, format = _parse_manifest(manifest)
     config = get_field(document, "config", dict)
-    _require(config, "mediaType", MEDIA_TYPE_CONFIG)
+    _require(config, "mediaType", format.config)
     _check_blob("config", get_field(config, "digest", str), get_field(config, "size", int))
     layers = get_list(document, "layers", dict)
     for layer in layers:
         # Nothing but the diff ID is in the config, and that of a plain tar is its digest.
-        _parse_layer(layer, get_field(layer, "digest", str))
-    return tuple(map(_parse_annotations, layers))
+        _parse_layer(layer, get_field(layer, "digest", str), format)
+    return tuple(_parse_annotations(layer, format) for layer in layers)
 
 
 def index(
@@ -224,8 +250,13 @@ def index(
     """Makes an index of images for different platforms (OCI image spec, image-index.md).
 
     :raises InvalidInputError: two images are for the same platform, so that an engine could not
-        choose, or an annotation is no text.
+        choose, an annotation is no text, or an image has a manifest of Docker's.
     """
+    for image in images:
+        if image.format != OCI:
+            raise InvalidInputError(
+                "image index", image.digest, "its manifest is of Docker's format, not of OCI's"
+            )
     platforms = [image.platform for image in images]
     for platform in platforms:
         if platforms.count(platform) > 1:
@@ -254,29 +285,46 @@ def _require(document: Mapping[str, Any], name: str, expected: Any) -> None:
         raise InvalidInputError(f"field {name}", value, f"expected {expected}")
 
 
-def _parse_manifest(manifest: bytes) -> dict[str, Any]:
+def _require_annotations(format: ManifestFormat) -> None:
+    if not format.has_annotations:
+        raise InvalidInputError(
+            "manifest format",
+            format.name,
+            'such manifests have no annotations; leave them out, or take the format "oci"',
+        )
+
+
+def _parse_manifest(manifest: bytes) -> tuple[dict[str, Any], ManifestFormat]:
     """Returns a manifest as far as it can be verified without looking at its parts."""
     document = parse_object("image manifest", manifest)
     _require(document, "schemaVersion", 2)
-    _require(document, "mediaType", MEDIA_TYPE_MANIFEST)
-    _parse_annotations(document)
-    return document
+    media_type = get_field(document, "mediaType", str)
+    for format in MANIFEST_FORMATS.values():
+        if format.manifest == media_type:
+            _parse_annotations(document, format)
+            return document, format
+    expected = " or ".join(format.manifest for format in MANIFEST_FORMATS.values())
+    raise InvalidInputError("field mediaType", media_type, f"expected {expected}")
 
 
-def _parse_annotations(document: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+def _parse_annotations(
+    document: Mapping[str, Any], format: ManifestFormat
+) -> tuple[tuple[str, str], ...]:
     annotations = get_field(document, "annotations", dict, default={})
+    if annotations:
+        _require_annotations(format)
     for key, value in annotations.items():
         if not key or not isinstance(value, str):
             raise InvalidInputError(f"annotation {key!r}", value, "expected a key and a string")
     return tuple(sorted(annotations.items()))
 
 
-def _parse_layer(document: Mapping[str, Any], diff_id: str) -> Layer:
+def _parse_layer(document: Mapping[str, Any], diff_id: str, format: ManifestFormat) -> Layer:
     layer = Layer(
         digest=get_field(document, "digest", str),
         size=get_field(document, "size", int),
         diff_id=diff_id,
-        media_type=get_field(document, "mediaType", str),
+        media_type=format.own_layer_type(get_field(document, "mediaType", str)),
     )
     for digest in (layer.digest, layer.diff_id):
         _check_blob("layer", digest, layer.size)

@@ -10,7 +10,8 @@ from typing import Any, Callable, Optional, Sequence, Union
 
 from nixoci.atomic import OutputError, OutputFile, output_errors, replace_directory, sync_directory
 from nixoci.errors import InvalidInputError, NixOciError
-from nixoci.image.image import MEDIA_TYPE_INDEX, Image
+from nixoci.image.image import Image
+from nixoci.image.manifest_format import MEDIA_TYPE_INDEX, OCI
 from nixoci.image.reference import Reference
 from nixoci.json_input import get_field, parse_object
 from nixoci.json_output import canonical_json
@@ -68,16 +69,17 @@ def write_oci_layout(
     :param recipes: one for each layer of the image, in the same order.
     :param references: names of the image; none is possible.
     :raises OutputError: something else is at `directory`, or the operating system refused.
-    :raises InvalidInputError: the recipes are not those of the image. What `write_layer` raises
-        passes through.
+    :raises InvalidInputError: the recipes are not those of the image, or its manifest is of Docker's
+        format. What `write_layer` raises passes through.
     """
     blobs = image_blobs(image, recipes, write_layer)
+    files = layout_files(image, references)
     _require_replaceable(directory)
     with replace_directory(directory) as partial:
         blob_directory = os.path.join(partial, "blobs", "sha256")
         with output_errors(directory):
             os.makedirs(blob_directory)
-        for name, content in layout_files(image, references).items():
+        for name, content in files.items():
             with _new_file(os.path.join(partial, name), directory) as file:
                 file.write(content)
         for blob in blobs:
@@ -97,7 +99,15 @@ def layout_files(image: Image, references: Sequence[Reference]) -> dict[str, byt
     which skopeo, podman and umoci find it), since the spec means it to be short. Where two
     references have the same tag, the later one gets its full name. What containerd and
     Docker call the image is beside it (`io.containerd.image.name`).
+
+    :raises InvalidInputError: the manifest of the image is of Docker's format.
     """
+    if image.format != OCI:
+        raise InvalidInputError(
+            "manifest format",
+            image.format.name,
+            'an OCI image layout has OCI manifests; write a docker-archive, or take the format "oci"',
+        )
     manifests = []
     names: set[str] = set()
     for reference in references:

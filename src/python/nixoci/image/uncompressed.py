@@ -22,5 +22,5 @@ def uncompressed(image: Image) -> Image:
     if layers == image.layers:
         return image
     manifest = json.loads(image.manifest)
-    manifest["layers"] = [item.descriptor() for item in layers]
+    manifest["layers"] = [item.descriptor(image.format) for item in layers]
     return replace(image, manifest=canonical_json("image manifest", manifest), layers=layers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Mapping, Sequence
 
-from nixoci.image.image import MEDIA_TYPE_MANIFEST, Image
+from nixoci.image.image import Image
 from nixoci.image.reference import Reference
 from nixoci.layer.layer import Layer
 from nixoci.registry.address import split_reference
@@ -46,7 +46,7 @@ def lacking_layers(
             )
         )
         if all(
-            repository.manifest_digest(reference.tag, MEDIA_TYPE_MANIFEST) == image.digest
+            repository.manifest_digest(reference.tag, image.media_type) == image.digest
             for reference in references
         ):
             return ()

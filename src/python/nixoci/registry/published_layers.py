@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from nixoci.errors import InvalidInputError, NixOciError
-from nixoci.image.image import MEDIA_TYPE_INDEX, MEDIA_TYPE_MANIFEST, parse_layer_annotations
+from nixoci.image.image import parse_layer_annotations
+from nixoci.image.manifest_format import (
+    DOCKER,
+    MEDIA_TYPE_DOCKER_MANIFEST_LIST,
+    MEDIA_TYPE_INDEX,
+    MEDIA_TYPE_MANIFEST,
+)
 from nixoci.image.reference import Reference
 from nixoci.image.store_path_annotation import annotated_store_paths
 from nixoci.json_input import parse_object
 from nixoci.json_output import readable_json
 from nixoci.registry.errors import printable
 
-_INDEXES = (MEDIA_TYPE_INDEX, "application/vnd.docker.distribution.manifest.list.v2+json")
+_INDEXES = (MEDIA_TYPE_INDEX, MEDIA_TYPE_DOCKER_MANIFEST_LIST)
 
 
 class UnusableImageError(NixOciError):
@@ -39,6 +45,14 @@ def published_layers_json(reference: Reference, manifest: bytes) -> bytes:
         if media_type in _INDEXES:
             raise UnusableImageError(
                 reference, "it is an index of images for several platforms; name one of the images"
+            )
+        if media_type == DOCKER.manifest:
+            raise UnusableImageError(
+                reference,
+                "its manifest is of Docker's format, which has no annotations to say which store paths "
+                "they have. Keep the descriptor that `package` wrote for it and take that file, or package "
+                'it with `manifest_format="oci"`. If it was, another tool has converted it: name the image '
+                "as it was published",
             )
         if media_type != MEDIA_TYPE_MANIFEST:
             shown = printable(repr(media_type), 80)

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Mapping
 
-from nixoci.image.image import MEDIA_TYPE_INDEX, MEDIA_TYPE_MANIFEST, digest_of
+from nixoci.image.image import digest_of
+from nixoci.image.manifest_format import (
+    DOCKER,
+    MEDIA_TYPE_DOCKER_MANIFEST_LIST,
+    MEDIA_TYPE_INDEX,
+    MEDIA_TYPE_MANIFEST,
+)
 from nixoci.image.reference import Reference
 from nixoci.registry.address import split_reference
 from nixoci.registry.auth.search import CredentialSearch
@@ -25,8 +31,8 @@ _ACCEPT = ", ".join(
     (
         MEDIA_TYPE_MANIFEST,
         MEDIA_TYPE_INDEX,
-        "application/vnd.docker.distribution.manifest.v2+json",
-        "application/vnd.docker.distribution.manifest.list.v2+json",
+        DOCKER.manifest,
+        MEDIA_TYPE_DOCKER_MANIFEST_LIST,
     )
 )
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Mapping, Optional, Sequence
 
 from nixoci.errors import InvalidInputError
-from nixoci.image.image import MEDIA_TYPE_MANIFEST, Image
+from nixoci.image.image import Image
 from nixoci.image.layout import WriteLayer, image_blobs
 from nixoci.image.reference import Reference
 from nixoci.registry.address import split_reference
@@ -176,7 +176,7 @@ class _Push:
         """Returns the references whose tag does not name the image yet."""
 
         def names_image(reference: Reference) -> bool:
-            digest = repository.manifest_digest(reference.tag, MEDIA_TYPE_MANIFEST)
+            digest = repository.manifest_digest(reference.tag, self._image.media_type)
             return digest == self._image.digest
 
         # The first request learns what the registry wants to know of its users.
@@ -186,14 +186,14 @@ class _Push:
 
     def _write_tags(self, stale: Sequence[tuple[Repository, list[Reference]]]) -> None:
         digest = self._image.digest
-        manifest = self._image.manifest
+        manifest, media_type = self._image.manifest, self._image.media_type
         if len(stale) > 1:
             # A registry that refuses the image shall do so before any tag is moved elsewhere.
             for repository, _ in stale:
-                repository.put_manifest(digest, manifest, MEDIA_TYPE_MANIFEST, digest)
+                repository.put_manifest(digest, manifest, media_type, digest)
         for repository, references in stale:
             for reference in references:
-                repository.put_manifest(reference.tag, manifest, MEDIA_TYPE_MANIFEST, digest)
+                repository.put_manifest(reference.tag, manifest, media_type, digest)
 
 
 def _reason(blobs: Sequence[PushedBlob]) -> str:

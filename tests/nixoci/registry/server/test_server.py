@@ -13,6 +13,7 @@ import pytest
 from nixoci.errors import InvalidInputError, NixOciError
 from nixoci.image.descriptor import Descriptor
 from nixoci.image.layout import WriteLayer
+from nixoci.image.manifest_format import MANIFEST_FORMATS
 from nixoci.image.reference import Reference
 from nixoci.registry.server import http_handler
 from nixoci.registry.server.served_images import local_references, serve_images
@@ -97,6 +98,19 @@ def test_manifests(served: Served, name: str) -> None:
         assert image.digest == found.headers["Docker-Content-Digest"]
         assert "application/vnd.oci.image.manifest.v1+json" == found.headers["Content-Type"]
         assert str(len(image.manifest)) == found.headers["Content-Length"]
+
+
+@pytest.mark.parametrize("name", MANIFEST_FORMATS)
+def test_manifests_have_their_own_media_type(name: str) -> None:
+    """Clients read a manifest as what the answer calls it, for HEAD and GET."""
+    format = MANIFEST_FORMATS[name]
+    known = known_image(SMALL, format=format)
+    served = Served(known)
+    with served.registry:
+        for method in ("GET", "HEAD"):
+            answer, _ = served.ask(method, "/v2/acme/api/manifests/1.0")
+            assert format.manifest == answer.headers["Content-Type"]
+            assert known.image.digest == answer.headers["Docker-Content-Digest"]
 
 
 @pytest.mark.parametrize("content", (SMALL, BIG), ids=("small", "big"))

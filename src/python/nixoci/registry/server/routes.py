@@ -7,7 +7,7 @@ from typing import Any, Mapping, Optional
 from urllib.parse import parse_qs
 
 from nixoci.errors import NixOciError
-from nixoci.image.image import MEDIA_TYPE_MANIFEST, Image
+from nixoci.image.image import Image
 from nixoci.image.layout import Blob
 from nixoci.registry.server.byte_range import (
     ByteRange,
@@ -96,7 +96,7 @@ class RequestHandler(HttpHandler):
             self.refuse(404, "MANIFEST_UNKNOWN", "There is no such image in this repository.")
             return
         headers = {"Docker-Content-Digest": image.digest, "ETag": f'"{image.digest}"'}
-        self.send(200, image.manifest, MEDIA_TYPE_MANIFEST, headers)
+        self.send(200, image.manifest, image.media_type, headers)
 
     def _send_blob(self, blob: Optional[Blob]) -> None:
         if blob is None:
