@@ -45,19 +45,27 @@ class Engine:
             raise EngineFailedError(self.program, what, quote_output(result.stderr))
         return result.stdout.decode(errors="replace")
 
-    def image_id(self, digests: Sequence[str]) -> Optional[str]:
+    def image_id(
+        self, digests: Sequence[str], manifest_type: Optional[str] = None
+    ) -> Optional[str]:
         """Returns how the engine calls an image; None if it does not have it.
 
         :param digests: of its config, by which most engines know an image, and of its manifest, by
             which docker does whose images containerd keeps.
+        :param manifest_type: media type that the manifest must have; None for any. It makes a difference
+            to podman only, which reads a config as the manifest lets it.
         """
+        # Docker keeps no manifest.
+        manifest = " {{.ManifestType}}" if manifest_type and self.name == "podman" else ""
         for digest in digests:
-            result = self._run("image", "inspect", "--format", "{{.Id}}", digest)
-            identifier = result.stdout.decode(errors="replace").strip()
+            result = self._run("image", "inspect", "--format", "{{.Id}}" + manifest, digest)
+            if result.returncode:
+                continue
+            identifier, _, found = result.stdout.decode(errors="replace").strip().partition(" ")
             # Podman leaves the name of the algorithm away.
-            if result.returncode == 0 and identifier.rpartition(":")[2] in (
+            if identifier.rpartition(":")[2] in (
                 digest.rpartition(":")[2] for digest in digests
-            ):
+            ) and (not manifest or found == manifest_type):
                 return identifier
         return None
 

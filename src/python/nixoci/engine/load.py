@@ -23,7 +23,9 @@ from nixoci.engine.errors import EngineFailedError
 from nixoci.errors import NixOciError
 from nixoci.image.archive import stream_docker_archive
 from nixoci.image.descriptor import Descriptor
+from nixoci.image.image import Image
 from nixoci.image.layout import WriteLayer
+from nixoci.image.manifest_format import OCI
 from nixoci.image.reference import Reference
 from nixoci.image.uncompressed import uncompressed
 from nixoci.registry.server.served_images import local_references, serve_images
@@ -53,7 +55,7 @@ def load_image(
     descriptor = replace(descriptor, image=uncompressed(descriptor.image))
     with unwinding_signals():
         digests = tuple(dict.fromkeys((*known_as, descriptor.image.digest)))
-        identifier = engine.image_id(digests)
+        identifier = engine.image_id(digests, needed_manifest_type(descriptor.image))
         if identifier is not None:
             _name(engine, identifier, local_references(descriptor, references))
             return identifier
@@ -69,6 +71,14 @@ def load_image(
             # Before the name of the pull goes, since docker removes an image with its last name.
             _name(engine, identifier, local_references(descriptor, references))
             return identifier
+
+
+def needed_manifest_type(image: Image) -> Optional[str]:
+    """Returns the media type of the manifest with which an engine must have an image; None for any.
+
+    Podman does not see the healthcheck of an image that it got with an OCI manifest, whatever its ID.
+    """
+    return image.media_type if image.format != OCI and image.has_healthcheck else None
 
 
 @contextmanager

@@ -103,13 +103,16 @@ class Image:
         return self.format.manifest
 
     @property
-    def loses_healthcheck(self) -> bool:
-        """Whether there is a healthcheck, and podman drops it: it reads none in OCI images."""
-        if self.format != OCI:
-            return False
+    def has_healthcheck(self) -> bool:
+        """Whether the config has one, which is not that there is none."""
         execution = get_field(parse_object("image config", self.config), "config", dict, default={})
         test = get_field(execution, "Healthcheck", dict, default={}).get("Test")
         return bool(test) and test != [NONE]
+
+    @property
+    def loses_healthcheck(self) -> bool:
+        """Whether there is a healthcheck, and podman drops it: it reads none in OCI images."""
+        return self.format == OCI and self.has_healthcheck
 
     def descriptor(self) -> dict[str, Any]:
         """The descriptor of the manifest (OCI image spec, descriptor.md), without platform."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from nixoci.engine.client import find_engine
+from nixoci.engine.load import needed_manifest_type
 from nixoci.errors import NixOciError
 from pants.engine.env_vars import EnvironmentVarsRequest
 from pants.engine.fs import EMPTY_DIGEST, Digest
@@ -60,7 +61,8 @@ async def find_unloaded_contents(
     chosen = None if options.engine is None else options.engine.value
     try:
         engine = find_engine(chosen, dict(environment))
-        has_image = engine.image_id((image.image.config_digest, image.image.digest)) is not None
+        digests = (image.image.config_digest, image.image.digest)
+        has_image = engine.image_id(digests, needed_manifest_type(image.image)) is not None
     except (NixOciError, OSError):
         # The command that runs the image says what is wrong with the engine.
         has_image = False
