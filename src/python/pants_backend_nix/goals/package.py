@@ -42,10 +42,11 @@ from pants_backend_nix.rules.core.contents import contents_arguments
 from pants_backend_nix.rules.core.run import CoreRun
 from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.core.step import StoreStep, run_store_step
+from pants_backend_nix.rules.delivery.healthcheck import warn_of_lost_healthcheck
 from pants_backend_nix.rules.delivery.references import ReferencesRequest, name_image
 from pants_backend_nix.targets.fields.closures import NixLayersField, NixMaxLayersField
 from pants_backend_nix.targets.fields.config import NixConfigField
-from pants_backend_nix.targets.image import NixOutputFormatField
+from pants_backend_nix.targets.image import DOCKER_ARCHIVE, NixOutputFormatField
 
 if TYPE_CHECKING:
     from nixoci.recipe.recipe import Recipe
@@ -61,7 +62,7 @@ _KEPT = "kept"
 _DESCRIPTOR_ENDING = "image.json"
 
 #: What the default output path of another format ends in.
-_ENDINGS = {"oci-layout": None, "oci-archive": "tar", "docker-archive": "tar"}
+_ENDINGS = {"oci-layout": None, "oci-archive": "tar", DOCKER_ARCHIVE: "tar"}
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ async def _write(
                 contents=built.contents,
                 session=session.id,
                 # A Docker archive has the plain tars.
-                needs_packages=built.image.is_compressed and output_format != "docker-archive",
+                needs_packages=built.image.is_compressed and output_format != DOCKER_ARCHIVE,
             ),
             built.packages,
         ),
@@ -145,6 +146,11 @@ async def package_image(field_set: NixImagePackageFieldSet, dist_dir: DistDir) -
     descriptor = descriptor_json(built.image, built.recipes, references=names.references)
     summary = f"Digest {built.image.digest}, {len(built.recipes)} layers"
     output_format = field_set.output_format.value or _DESCRIPTOR
+    # A Docker archive has no manifest, and what podman loads of it has the healthcheck.
+    if built.image.loses_healthcheck and output_format != DOCKER_ARCHIVE:
+        # What pantsd remembers from an earlier session would not be said in this one.
+        await current_session(CurrentSessionRequest(), **implicitly())
+        warn_of_lost_healthcheck(field_set.address, built.image)
     if output_format == _DESCRIPTOR:
         path = field_set.output_path.value_or_default(file_ending=_DESCRIPTOR_ENDING)
         digest = await create([FileContent(path, descriptor)])

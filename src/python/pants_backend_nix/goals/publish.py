@@ -24,6 +24,7 @@ from pants_backend_nix.rules.delivery.foreground import (
     ForegroundRequest,
     prepare_foreground,
 )
+from pants_backend_nix.rules.delivery.healthcheck import warn_of_lost_healthcheck
 from pants_backend_nix.rules.delivery.lacking import (
     LackingContents,
     LackingContentsRequest,
@@ -39,6 +40,7 @@ from pants_backend_nix.rules.delivery.registry_environment import registry_envir
 from pants_backend_nix.rules.delivery.verified import VerifiedImageRequest, verify_image
 from pants_backend_nix.targets.fields.config import NixConfigField
 from pants_backend_nix.targets.fields.publish import NixRegistriesField, NixSkipPushField
+from pants_backend_nix.targets.image import DOCKER_ARCHIVE, NixOutputFormatField
 
 _REGISTRIES = "registries.json"
 
@@ -53,6 +55,7 @@ class NixImagePublishFieldSet(PublishFieldSet):
     required_fields = (NixConfigField, NixRegistriesField)
 
     skip_push: NixSkipPushField
+    output_format: NixOutputFormatField
 
 
 def _output_data(names: RepositoryReferences, built: BuiltImage) -> PublishOutputData:
@@ -74,6 +77,9 @@ async def publish_image(
     field_set: NixImagePublishFieldSet = request.field_set
     address = field_set.address
     built = (await verify_image(VerifiedImageRequest(address), **implicitly())).image
+    if field_set.output_format.value == DOCKER_ARCHIVE:
+        # `package`, which comes first, has not said it: what it wrote has the healthcheck.
+        warn_of_lost_healthcheck(address, built.image)
     named = await name_image(ReferencesRequest(address, built.image.digest), **implicitly())
     known = await collect_registries(RegistryOptionsRequest(), **implicitly())
     environment = await registry_environment(options.env_vars)

@@ -13,6 +13,7 @@ from pants_backend_nix.engine import implicitly, rule
 from pants_backend_nix.options.images import NixImageSubsystem
 from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.delivery.foreground import ForegroundRequest, prepare_foreground
+from pants_backend_nix.rules.delivery.healthcheck import warn_of_lost_healthcheck
 from pants_backend_nix.rules.delivery.loaded import (
     UnloadedContentsRequest,
     find_unloaded_contents,
@@ -35,6 +36,7 @@ async def run_image(
     field_set: NixImageRunFieldSet, options: NixImageSubsystem, global_options: GlobalOptions
 ) -> RunRequest:
     built = (await verify_image(VerifiedImageRequest(field_set.address), **implicitly())).image
+    warn_of_lost_healthcheck(field_set.address, built.image)
     named = await name_image(
         ReferencesRequest(field_set.address, built.image.digest), **implicitly()
     )

@@ -43,6 +43,13 @@ class CompressionFormat(Enum):
     zstd = "zstd"
 
 
+class ManifestFormatName(Enum):
+    """The formats of manifests; see `nixoci.image.manifest_format`."""
+
+    oci = "oci"
+    docker = "docker"
+
+
 class Engine(Enum):
     """A container engine."""
 
@@ -119,6 +126,16 @@ class NixImageSubsystem(Subsystem):
         ),
     )
 
+    manifest_format = EnumOption(
+        default=ManifestFormatName.oci,
+        help=softwrap(
+            """
+            The format of manifests, unless the field `manifest_format` of an image says otherwise: `oci`,
+            or `docker` for registries and tools that know Docker's manifest version 2, schema 2, only.
+            """
+        ),
+    )
+
     annotate_layers = BoolOption(
         default=False,
         help=softwrap(
@@ -130,7 +147,7 @@ class NixImageSubsystem(Subsystem):
 
             It costs some ten kilobytes of manifest for hundreds of store paths. Annotations are part
             of the manifest and so of the image's digest; they are part of no layer, and not of the
-            config.
+            config. Manifests in the format `docker` have no annotations, so these images go without.
             """
         ),
     )

@@ -21,7 +21,9 @@ from pants_backend_nix.targets.fields.config import (
     NixEntrypointField,
     NixEnvField,
     NixExposedPortsField,
+    NixHealthcheckField,
     NixLabelsField,
+    NixManifestFormatField,
     NixOsField,
     NixStopSignalField,
     NixUserField,
@@ -60,15 +62,22 @@ class NixImageMaxLayersField(NixMaxLayersField):
     help = NixMaxLayersField.help
 
 
+#: Values of `output_format` that are OCI image layouts.
+OCI_OUTPUT_FORMATS = ("oci-layout", "oci-archive")
+
+#: The one that has no manifest.
+DOCKER_ARCHIVE = "docker-archive"
+
+
 class NixOutputFormatField(StringField):
     alias = "output_format"
-    valid_choices = ("descriptor", "oci-layout", "oci-archive", "docker-archive")
+    valid_choices = ("descriptor", *OCI_OUTPUT_FORMATS, DOCKER_ARCHIVE)
     default = "descriptor"
     help = help_text(
         f"""
         What `{bin_name()} package` writes: `descriptor`, a JSON file with the digests of manifest,
         config and layers; besides that file, `oci-layout` writes a directory and `oci-archive` a tar
-        file for podman and skopeo, `docker-archive` a tar file for `docker load`.
+        file for podman and skopeo, `docker-archive` a tar file for `docker load` and `podman load`.
 
         With `descriptor` nothing needs to be built when nothing changed. The other formats hold the
         bytes of all layers and are streamed from the Nix store each time.
@@ -95,6 +104,8 @@ class NixImageTarget(Target):
         NixVolumesField,
         NixLabelsField,
         NixStopSignalField,
+        NixHealthcheckField,
+        NixManifestFormatField,
         NixAnnotationsField,
         NixCreatedField,
         NixArchitectureField,

@@ -37,6 +37,7 @@ from pants_backend_nix.rules.core.run import CoreRun
 from pants_backend_nix.rules.core.step import StoreStep, run_store_step
 from pants_backend_nix.rules.core.view import StoreView
 from pants_backend_nix.targets.evaluated import NixPackage
+from pants_backend_nix.targets.manifest_format import manifest_format_of
 
 if TYPE_CHECKING:
     from nixoci.recipe.recipe import Recipe
@@ -100,6 +101,8 @@ async def build_image(
 ) -> BuiltImage:
     (target,) = await targets_of(Addresses([request.address]))
     address = target.address
+    manifest_format = manifest_format_of(target, options)
+    annotates = options.annotate_layers and manifest_format.has_annotations
     fields = await read_image_fields(ImageFieldsRequest(address), **implicitly())
     config = merge_config(await _read_config(target, fields.config_package), fields.config)
     digested = await digest_layers(DigestedLayersRequest(address, request.view), **implicitly())
@@ -129,13 +132,14 @@ async def build_image(
                 LayerInImage(
                     layer,
                     history,
-                    store_path_annotation(recipe) if options.annotate_layers else (),
+                    store_path_annotation(recipe) if annotates else (),
                 )
                 for layer, history, recipe in zip(
                     digested.layers, digested.histories, digested.recipes
                 )
             ],
             fields.annotations,
+            manifest_format,
         )
     except InvalidInputError as error:
         raise NixImageError(f"{address}: {error}") from None

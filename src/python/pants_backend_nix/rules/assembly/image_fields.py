@@ -42,6 +42,7 @@ from pants_backend_nix.targets.fields.config import (
     NixEntrypointField,
     NixEnvField,
     NixExposedPortsField,
+    NixHealthcheckField,
     NixLabelsField,
     NixOsField,
     NixStopSignalField,
@@ -49,6 +50,7 @@ from pants_backend_nix.targets.fields.config import (
     NixVariantField,
     NixVolumesField,
     NixWorkingDirField,
+    healthcheck_of,
 )
 from pants_backend_nix.targets.fields.history import NixAuthorField
 from pants_backend_nix.targets.image import NixImageDependenciesField
@@ -144,6 +146,11 @@ def _typed_config(
             for key, value in (field.value or {}).items()
         )
 
+    healthcheck = target[NixHealthcheckField]
+
+    def word(text: str) -> str:
+        return interpolation.text(healthcheck.alias, text, used)
+
     try:
         config = ImageConfig(
             entrypoint=texts(NixEntrypointField),
@@ -155,6 +162,7 @@ def _typed_config(
             volumes=target[NixVolumesField].value or (),
             labels=pairs(NixLabelsField),
             stop_signal=target[NixStopSignalField].value,
+            healthcheck=healthcheck_of(healthcheck.value, word) if healthcheck.value else None,
             architecture=target[NixArchitectureField].value,
             os=target[NixOsField].value,
             variant=target[NixVariantField].value,

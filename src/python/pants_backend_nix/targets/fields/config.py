@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from pants.engine.target import DictStringToStringField, StringField, StringSequenceField
+from typing import Any, Callable, Mapping, Optional
+
+from nixoci.errors import InvalidInputError
+from nixoci.image.healthcheck import DURATIONS, Healthcheck, parse_command, parse_duration
+from nixoci.image.manifest_format import MANIFEST_FORMATS
+from pants.engine.addresses import Address
+from pants.engine.target import (
+    DictStringToStringField,
+    Field,
+    InvalidFieldException,
+    InvalidFieldTypeException,
+    StringField,
+    StringSequenceField,
+)
+from pants.util.frozendict import FrozenDict
 from pants.util.strutil import help_text
 
 _INTERPOLATION = (
@@ -73,10 +87,99 @@ class NixStopSignalField(StringField):
     help = "The signal that asks the command to end, such as `SIGINT`."
 
 
+class NixHealthcheckField(Field):
+    alias = "healthcheck"
+    value: Optional[FrozenDict[str, Any]]
+    default = None
+    keys = ("test", *DURATIONS, "retries")
+    help = help_text(
+        """
+        How an engine finds out whether the container is well, as HEALTHCHECK in a Dockerfile:
+
+            healthcheck={
+                "test": ["{curl}/bin/curl", "-f", "http://localhost:8080/"],
+                "interval": "30s",
+                "timeout": "5s",
+                "start_period": "10s",
+                "retries": 3,
+            },
+
+        `test` is a program with its arguments, or, as a string, a command for `/bin/sh`, which must be in
+        the image then. `"test": "NONE"` switches off the one that `config` has, which is replaced as a
+        whole in any case. Times, also `start_interval`, are such as `1m30s` and `500ms`, at least `1ms`;
+        what is left out or 0 is up to the engine. Podman reads healthchecks in images with
+        `manifest_format="docker"` only, Docker in all; Kubernetes has probes of its own and reads none.
+
+        In `test`,
+        """
+    ) + " " + _INTERPOLATION
+
+    @classmethod
+    def compute_value(
+        cls, raw_value: Optional[Mapping[str, Any]], address: Address
+    ) -> Optional[FrozenDict[str, Any]]:
+        value = super().compute_value(raw_value, address)
+        if value is None:
+            return None
+        if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+            raise InvalidFieldTypeException(
+                address, cls.alias, value, expected_type='a dictionary such as `{"test": ["/bin/check"]}`'
+            )
+        # A list could be changed after it was checked.
+        value = {key: tuple(v) if isinstance(v, list) else v for key, v in value.items()}
+        why = ""
+        for key in value:
+            if key not in cls.keys:
+                why = f"there is no key {key!r}; there are {', '.join(f'`{key}`' for key in cls.keys)}."
+        if "test" not in value:
+            why = why or '`test` is missing. Set it to a list, a string or "NONE".'
+        try:
+            if not why:
+                healthcheck_of(value)
+        except InvalidInputError as error:
+            why = str(error)
+        if why:
+            raise InvalidFieldException(f"The field `{cls.alias}` of {address} is not valid: {why}")
+        return FrozenDict(value)
+
+
+def healthcheck_of(
+    value: Mapping[str, Any], interpolate: Callable[[str], str] = lambda text: text
+) -> Healthcheck:
+    """Returns the healthcheck that a value of the field stands for.
+
+    :param interpolate: makes each word of its command.
+    :raises InvalidInputError: it is none.
+    """
+    kind, *words = parse_command(value["test"])
+    return Healthcheck(
+        (kind, *(interpolate(word) if isinstance(word, str) else word for word in words)),
+        retries=value.get("retries", 0),
+        **{key: parse_duration(key, value[key]) for key in DURATIONS if key in value},
+    )
+
+
+class NixManifestFormatField(StringField):
+    alias = "manifest_format"
+    valid_choices = tuple(MANIFEST_FORMATS)
+    help = help_text(
+        """
+        The format of the manifest: `oci`, or `docker` for Docker's manifest version 2, schema 2. By default
+        what `[nix-images].manifest_format` says, which is `oci`.
+
+        Old registries and tools take `docker` only, best with `compression="gzip"`; and podman reads
+        `healthcheck` in it only. It has no annotations, neither `annotations` nor those of
+        `[nix-images].annotate_layers`, no zstd, and no place in an `oci-layout` or `oci-archive`. Layers and
+        config, and so the image ID, are the same in both.
+        """
+    )
+
+
 class NixAnnotationsField(DictStringToStringField):
     alias = "annotations"
     help = (
-        'Annotations of the manifest: `{"org.opencontainers.image.source": "https://…"}`. '
+        'Annotations of the manifest: `{"org.opencontainers.image.source": "https://…"}`; none with '
+        '`manifest_format="docker"`. '
         + _INTERPOLATION
     )
 
