@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any, Iterator, Mapping, Sequence
@@ -16,7 +16,9 @@ from typing import Any, Iterator, Mapping, Sequence
 from nixoci.compression.formats import Compression
 from nixoci.image.config import ImageConfig
 from nixoci.image.descriptor import descriptor_json
+from nixoci.image.healthcheck import Healthcheck
 from nixoci.image.image import LayerInImage, assemble
+from nixoci.image.manifest_format import OCI, ManifestFormat
 from nixoci.image.reference import Reference
 from nixoci.layer.digest import digest_layer
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry
@@ -56,11 +58,15 @@ def write_store_image(
     data: Mapping[str, bytes],
     references: Sequence[str] = ("registry.example/acme/api:1.0", "acme/api:latest"),
     compression: Compression | None = None,
+    healthcheck: Healthcheck | None = None,
+    format: ManifestFormat = OCI,
 ) -> StoreImage:
     """Adds store paths, and writes the descriptor of an image of them to `directory`.
 
     :param data: contents of a file by the name of the store path that holds it.
     :param compression: of all layers.
+    :param healthcheck: in the command of which `{sh}` is the shell of the image.
+    :param format: of the manifest.
     """
     directory.mkdir(parents=True, exist_ok=True)
     contents = {"busybox": {"bin/sh": static_busybox().read_bytes()}}
@@ -83,9 +89,14 @@ def write_store_image(
         architecture="amd64",
         entrypoint=(f"{paths[0]}/bin/sh", "-c"),
         cmd=(f"echo {GREETING}",),
+        healthcheck=healthcheck
+        and replace(
+            healthcheck,
+            test=tuple(word.replace("{sh}", f"{paths[0]}/bin/sh") for word in healthcheck.test),
+        ),
     )
     layers = [LayerInImage(digest_layer(recipe, compression=compression)) for recipe in recipes]
-    image = assemble(config, layers)
+    image = assemble(config, layers, format=format)
     descriptor = directory / "image.json"
     names = [Reference.parse(reference) for reference in references]
     descriptor.write_bytes(descriptor_json(image, recipes, references=names))
