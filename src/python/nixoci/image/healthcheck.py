@@ -98,8 +98,9 @@ class Healthcheck:
             if field in values:
                 raise InvalidInputError("key of Healthcheck", name, f"{_NAMES[field]} is given twice")
             values[field] = value
-        values = {field: value for field, value in values.items() if value is not None}
-        return cls(**{"test": (), **values})
+        given: dict[str, Any] = {field: v for field, v in values.items() if v is not None}
+        given.setdefault("test", ())
+        return cls(**given)
 
     def to_document(self) -> dict[str, Any]:
         """This healthcheck as the object `Healthcheck` of a config; what is 0 is left out."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nixoci.compression.formats import FORMATS
-from nixoci.image.manifest_format import MANIFEST_FORMATS, ManifestFormat
+from nixoci.image.manifest_format import MANIFEST_FORMATS, OCI, ManifestFormat
 from pants.engine.target import Target
 
 from pants_backend_nix.errors import NixImageError
@@ -21,7 +21,7 @@ def manifest_format_of(target: Target, options: NixImageSubsystem) -> ManifestFo
     field = target[NixManifestFormatField]
     name = field.value or options.manifest_format.value
     format = MANIFEST_FORMATS[name]
-    if format.has_annotations:
+    if format == OCI:
         return format
     said_by = f'`{field.alias}="{name}"`'
     if field.value is None:

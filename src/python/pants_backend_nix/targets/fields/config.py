@@ -93,16 +93,16 @@ class NixHealthcheckField(Field):
     default = None
     keys = ("test", *DURATIONS, "retries")
     help = help_text(
-        """
+        f"""
         How an engine finds out whether the container is well, as HEALTHCHECK in a Dockerfile:
 
-            healthcheck={
-                "test": ["{curl}/bin/curl", "-f", "http://localhost:8080/"],
+            healthcheck={{
+                "test": ["{{curl}}/bin/curl", "-f", "http://localhost:8080/"],
                 "interval": "30s",
                 "timeout": "5s",
                 "start_period": "10s",
                 "retries": 3,
-            },
+            }},
 
         `test` is a program with its arguments, or, as a string, a command for `/bin/sh`, which must be in
         the image then. `"test": "NONE"` switches off the one that `config` has, which is replaced as a
@@ -110,9 +110,9 @@ class NixHealthcheckField(Field):
         what is left out or 0 is up to the engine. Podman reads healthchecks in images with
         `manifest_format="docker"` only, Docker in all; Kubernetes has probes of its own and reads none.
 
-        In `test`,
+        In `test`, {_INTERPOLATION}
         """
-    ) + " " + _INTERPOLATION
+    )
 
     @classmethod
     def compute_value(
@@ -179,8 +179,7 @@ class NixAnnotationsField(DictStringToStringField):
     alias = "annotations"
     help = (
         'Annotations of the manifest: `{"org.opencontainers.image.source": "https://…"}`; none with '
-        '`manifest_format="docker"`. '
-        + _INTERPOLATION
+        '`manifest_format="docker"`. ' + _INTERPOLATION
     )
 
 
