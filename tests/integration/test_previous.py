@@ -14,7 +14,7 @@ from urllib.request import Request, urlopen
 import pytest
 from nixoci.image.config import ImageConfig
 from nixoci.image.image import assemble, index
-from nixoci.image.manifest_format import MEDIA_TYPE_INDEX, MEDIA_TYPE_MANIFEST
+from nixoci.image.manifest_format import DOCKER, MEDIA_TYPE_INDEX, MEDIA_TYPE_MANIFEST
 from nixoci.image.reference import Reference
 from nixoci.image.store_path_annotation import STORE_PATHS, store_path_annotation
 from nixoci.registry.errors import (
@@ -231,6 +231,9 @@ def test_what_is_no_annotated_image(plain_registry: Registry, tmp_path: Path) ->
     engines.skopeo("copy", *plainly, *names)
     converted = nixoci("previous", f"{host}/acme/api:converted")
     assert converted.returncode == 1 and "converted by another tool" in converted.stderr
+    push_image(known_image(b"a", format=DOCKER), plain_registry)
+    other = nixoci("previous", f"{host}/acme/api:1")
+    assert other.returncode == 1 and '`manifest_format="oci"`' in other.stderr
 
     address = f"http://{host}/v2/acme/api/manifests/platforms"
     headers = {"Content-Type": MEDIA_TYPE_INDEX}

@@ -49,10 +49,10 @@ def published_layers_json(reference: Reference, manifest: bytes) -> bytes:
         if media_type == DOCKER.manifest:
             raise UnusableImageError(
                 reference,
-                "its manifest is of Docker's format, which has no annotations to say which store paths "
-                "they have. Keep the descriptor that `package` wrote for it and take that file, or package "
-                'it with `manifest_format="oci"`. If it was, another tool has converted it: name the image '
-                "as it was published",
+                "its manifest is of Docker's format, which has no annotations to say which store paths they "
+                "have; was it converted by another tool? Name the image as it was published. If it was "
+                'packaged with `manifest_format="docker"`, take the descriptor that `package` wrote, or '
+                'package it with `manifest_format="oci"`',
             )
         if media_type != MEDIA_TYPE_MANIFEST:
             shown = printable(repr(media_type), 80)
