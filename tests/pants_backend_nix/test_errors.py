@@ -32,9 +32,26 @@ let text = name: attributes: script: derivation (attributes // {
 """
 
 
+_FLOATING = """
+let
+  make = name: attributes: derivation (attributes // {
+    inherit name; system = "x86_64-linux"; builder = "/bin/sh"; args = [ "-c" "echo $dep > $out" ];
+  });
+  hash = { outputHashMode = "recursive"; outputHashAlgo = "sha256"; };
+in rec {
+  floating = make "floating" ({ __contentAddressed = true; } // hash);
+  impure = make "impure" ({ __impure = true; } // hash);
+  user = make "user" { dep = floating; };
+  other = make "other" { dep = impure; };
+}
+"""
+
+
 @pytest.fixture(scope="module")
 def errors() -> Packager:
-    return Packager(machine_nix(), {"default.nix": _ALONE, "hidden.nix": "{ }"})
+    return Packager(
+        machine_nix(), {"default.nix": _ALONE, "hidden.nix": "{ }", "floating.nix": _FLOATING}
+    )
 
 
 def _image(package: str, image: str = "") -> str:
@@ -288,6 +305,29 @@ def test_config_that_is_no_config(errors: Packager) -> None:
 def test_bad_image_tag(errors: Packager) -> None:
     text = errors.error(_image('source="default.nix", attr="good"', 'image_tags=["a b"]'))
     assert "DIR:image:" in text and "`image_tags`" in text
+
+
+@pytest.mark.parametrize(
+    "attr, expected",
+    [
+        ("floating", "before it, a derivation that is floating content-addressed, is built"),
+        ("impure", "before it, a derivation that is impure, is built"),
+        ("user", "-floating.drv (a derivation that is floating content-addressed), is built"),
+        ("other", "-impure.drv (a derivation that is impure), is built"),
+    ],
+)
+@pytest.mark.parametrize("field", ["packages", "copy_to_root", "ignore"])
+def test_output_paths_that_are_not_known(
+    errors: Packager, field: str, attr: str, expected: str
+) -> None:
+    """They are known only when the package, or what it depends on, is built."""
+    text = errors.error(
+        _image(f'source="floating.nix", attr="{attr}"').replace("packages=", f"{field}="),
+        options=("--nix-extra-experimental-features=['ca-derivations', 'impure-derivations']",),
+    )
+    assert f"DIR:p: DIR/floating.nix (field `attr`: {attr}) has no output path before" in text
+    assert expected in text
+    assert "Make it a derivation whose output path is known at evaluation" in text
 
 
 def test_packages_for_two_systems(errors: Packager) -> None:

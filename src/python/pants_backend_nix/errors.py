@@ -50,6 +50,13 @@ def explain_package_error(
             f"`builtins.{error.get('function')}`{of}{at}. What is fetched can be something else tomorrow, "
             f"and the image with it. {error.get('pin')} Nix says:\n\n{message}"
         )
+    if kind == "UnknownOutputPathError":
+        return NixImageError(
+            f"{address}: {source} (field `attr`: {attr}) has no output path before {_causes(error)} is built, "
+            "and the layers of an image are made of output paths. Make it a derivation whose output path is "
+            "known at evaluation: an input-addressed one (without `__contentAddressed` and `__impure`; in "
+            "nixpkgs, without `config.contentAddressedByDefault`) or a fixed-output one (with `outputHash`)."
+        )
     if kind == "EvaluationError":
         return NixImageError(
             f"{address}: Nix could not evaluate {source} (field `attr`: {attr}). "
@@ -114,6 +121,17 @@ def explain_step_error(
             "its wheel, add it to `[GLOBAL].plugins`."
         )
     return NixImageError(f"{what} ({packages}) failed: {message}")
+
+
+def _causes(error: Mapping[str, Any]) -> str:
+    """Returns, in words, of which derivations the output paths are not known."""
+    kind = "impure" if error.get("impure") else "floating content-addressed"
+    if not error.get("is_dependency"):
+        return f"it, a derivation that is {kind},"
+    causes = ", ".join(error.get("causes", ()))
+    if not causes:
+        return "something that it depends on (a derivation that is content-addressed, impure or dynamic)"
+    return f"what it depends on, {causes} (a derivation that is {kind}),"
 
 
 def _drv(error: Mapping[str, Any]) -> str:

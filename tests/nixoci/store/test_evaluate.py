@@ -15,6 +15,7 @@ from nixoci.store.evaluate import (
     EvaluationError,
     NoSuchAttributeError,
     UndeclaredSourceError,
+    UnknownOutputPathError,
     evaluate,
 )
 from nixoci.store.nix import Nix
@@ -334,6 +335,119 @@ def test_the_system_is_the_one_asked_for(tmp_path: Path) -> None:
         assert 2 == len(drv_paths)
 
 
+_FLOATING = '__contentAddressed = true; outputHashMode = "recursive"; outputHashAlgo = "sha256";'
+_IMPURE = '__impure = true; outputHashMode = "recursive"; outputHashAlgo = "sha256";'
+
+
+def _drv(name: str, more: str = "") -> str:
+    return shell_derivation(name, f"echo {name} $dep > $out", more)
+
+
+@pytest.mark.parametrize(
+    ("attr", "cause", "impure", "is_dependency"),
+    [
+        ("floating", "floating", False, False),
+        ("several", "several", False, False),
+        ("user", "floating", False, True),
+        ("user-user", "floating", False, True),
+        ("impure", "impure", True, False),
+        ("user-of-impure", "impure", True, True),
+        ("floating-of-impure", "floating-of-impure", False, False),
+    ],
+)
+def test_output_paths_that_are_not_known(
+    tmp_path: Path, attr: str, cause: str, impure: bool, is_dependency: bool
+) -> None:
+    """Instead of them Nix has placeholders, for floating derivations and all that depends on them."""
+    attributes = {
+        "floating": _drv("floating", _FLOATING),
+        "several": _drv("several", _FLOATING + 'outputs = [ "out" "dev" ];'),
+        "user": _drv("user", "dep = floating;"),
+        "user-user": _drv("user-user", "dep = user;"),
+        "impure": _drv("impure", _IMPURE),
+        "user-of-impure": _drv("user-of-impure", "dep = impure;"),
+        "floating-of-impure": _drv("floating-of-impure", _FLOATING + "dep = impure;"),
+    }
+    texts = " ".join(f"{name} = {text};" for name, text in attributes.items())
+    root = write_tree(tmp_path / "s", {"default.nix": f"{{ system }}: rec {{ {texts} }}"})
+    with pytest.raises(UnknownOutputPathError) as caught:
+        evaluate(
+            nix(tmp_path),
+            root=str(root),
+            source="default.nix",
+            attr=attr,
+            system=SYSTEM,
+            features=("ca-derivations", "impure-derivations"),
+        )
+    (path,) = caught.value.causes
+    assert f"{cause}.drv" == StorePath.parse(path).name
+    assert (impure, is_dependency) == (caught.value.impure, caught.value.is_dependency)
+    assert path in str(caught.value)
+
+
+def test_known_output_paths_above_floating_ones(tmp_path: Path) -> None:
+    """The path of a fixed output is known whatever it is made with, and others have nothing to do with it."""
+    sha256 = 'outputHashMode = "recursive"; outputHashAlgo = "sha256"; outputHash = "sha256-' + 43 * "A" + '=";'
+    attributes = (
+        f"floating = {_drv('floating', _FLOATING)}; fixed = {_drv('fixed', 'dep = floating;' + sha256)}; "
+        f"other = {_drv('other')};"
+    )
+    root = write_tree(tmp_path / "s", {"default.nix": f"{{ system }}: rec {{ {attributes} }}"})
+    for attr in ("fixed", "other"):
+        found = evaluate(
+            nix(tmp_path),
+            root=str(root),
+            source="default.nix",
+            attr=attr,
+            system=SYSTEM,
+            features=("ca-derivations",),
+        )
+        assert [attr] == [path.name for _, path in found.outputs]
+
+
+@pytest.mark.parametrize(
+    ("more", "system"),
+    [
+        ("", SYSTEM),
+        ('// { stdenv.hostPlatform.system = "aarch64-linux"; }', "aarch64-linux"),
+        ('// { stdenv = { }; }', SYSTEM),
+        ('// { stdenv = "text"; }', SYSTEM),
+        ("// { stdenv.hostPlatform.system = null; }", SYSTEM),
+        ('// { stdenv.hostPlatform = throw "no platform"; }', SYSTEM),
+        ('// { system = "aarch64-linux"; }', "aarch64-linux"),
+    ],
+)
+def test_the_system_of_the_outputs(tmp_path: Path, more: str, system: str) -> None:
+    """What a derivation of nixpkgs is for is the host's system, whatever builds it."""
+    found = _evaluate(tmp_path, _expression(tmp_path / "s", f"one = {ONE} {more};"), "one")
+    assert system == found.system
+    assert found == Derivation.from_json(found.to_json())
+    flake = _flake(tmp_path / "flake", f"one = {ONE} {more};")
+    assert system == _evaluate(tmp_path, flake, "one", "flake.nix").system
+
+
+def test_a_derivation_of_another_system(tmp_path: Path) -> None:
+    """A file need not heed the system that it is asked for."""
+    text = f'let system = "aarch64-linux"; in {ONE}'
+    root = write_tree(tmp_path / "s", {"default.nix": text})
+    assert "aarch64-linux" == _evaluate(tmp_path, root).system
+
+
+def test_a_derivation_without_a_system(tmp_path: Path) -> None:
+    """What Nix itself builds is for every system; a set that only looks like a derivation is for the target's."""
+    text = """{
+      builtin = derivation {
+        name = "file"; system = "builtin"; builder = "builtin:fetchurl"; url = "http://localhost/file";
+        outputHashMode = "flat"; outputHashAlgo = "sha256"; outputHash = "sha256-%s=";
+      };
+      set = let one = let system = "x86_64-linux"; in %s; in
+        { type = "derivation"; inherit (one) drvPath outPath; out = one; };
+    }"""
+    root = write_tree(tmp_path / "s", {"default.nix": text % (43 * "A", ONE)})
+    assert _evaluate(tmp_path, root, "builtin").system is None
+    assert SYSTEM == _evaluate(tmp_path, root, "set").system
+
+
 def test_json_round_trip() -> None:
     """What `to_json` writes is read back; outputs are sorted by name whatever the order."""
     outputs = (("dev", store_path("dev")), ("out", store_path("out")))
@@ -357,6 +471,8 @@ def test_json_round_trip() -> None:
         {"default": "dev"},
         {"default": None},
         {"default": 1},
+        {"system": 1},
+        {"system": ["x86_64-linux"]},
     ],
 )
 def test_a_hostile_derivation_is_refused(change: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import stat
+from collections import deque
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from tempfile import TemporaryDirectory
@@ -54,6 +55,17 @@ _UNREADABLE = re.compile(
 
 #: The copy of a flake's directory that Nix evaluates.
 _FLAKE_SOURCE = re.compile(r"^/nix/store/[0-9a-z]{32}-source/")
+
+#: What stands for an output path that is not known before something is built (libstore/downstream-placeholder.cc).
+_PLACEHOLDER = re.compile("/[0-9a-z]{52}")
+
+#: Of a derivation's file: each output with name, path, and two fields of its hash; and the derivations that it
+#: needs (libstore/derivations.cc).
+_DRV_OUTPUT = re.compile(r'\("[^"]*","([^"]*)","([^"]*)","([^"]*)"\)')
+_DRV_INPUT = re.compile(r'\("(/nix/store/[^"\\]+\.drv)",[\[(]')
+
+#: A `system` of derivations that Nix builds itself, for whoever wants them.
+_ANY_SYSTEM = "builtin"
 
 #: With `error:`, since newer Nix shows lines of `DESCRIBE` where evaluating the value fails.
 _NOT_A_DERIVATION = "error: nixoci: not a derivation"
@@ -103,6 +115,31 @@ class UnpinnedFetchError(EvaluationError):
         )
 
 
+class UnknownOutputPathError(EvaluationError):
+    """The derivation's output paths depend on what it, or something that it needs, is built to.
+
+    :ivar causes: the derivations that are the reason, where they can be told; `impure`: one of them is that, and
+        not merely content-addressed.
+    :ivar is_dependency: they are others than the derivation itself.
+    """
+
+    def __init__(
+        self, source: str, attr: str, causes: Sequence[str], impure: bool, is_dependency: bool
+    ) -> None:
+        self.causes = tuple(causes)
+        self.impure = impure
+        self.is_dependency = is_dependency
+        super().__init__(source, attr, "")
+
+    def __str__(self) -> str:
+        causes = f" ({', '.join(self.causes)})" if self.causes else ""
+        return (
+            f"{self.attr or 'The value'} of {self.source} has no output path before something is built: "
+            f"there is a derivation that is content-addressed without a hash, impure or dynamic{causes}. "
+            "Make it an input-addressed or a fixed-output derivation."
+        )
+
+
 @dataclass(frozen=True)
 class Derivation:
     """What an evaluation comes to; nothing is built yet.
@@ -110,17 +147,20 @@ class Derivation:
     :param drv_path: the derivation, or None for a package that is just a store path.
     :param outputs: name and store path of each output, by name.
     :param default_output: the output that `"${package}"` means in Nix.
+    :param system: for which Nix system the outputs are; None if it is not known, or does not matter.
     """
 
     drv_path: Optional[StorePath]
     outputs: tuple[tuple[str, StorePath], ...]
     default_output: str
+    system: Optional[str] = None
 
     def to_json(self) -> bytes:
         document = {
             "drvPath": self.drv_path,
             "outputs": dict(self.outputs),
             "default": self.default_output,
+            "system": self.system,
         }
         return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
@@ -133,10 +173,13 @@ class Derivation:
         if default not in outputs:
             raise InvalidInputError("default output", default, f"outputs are {sorted(outputs)}")
         drv_path = document.get("drvPath")
+        if document.get("system") is not None:
+            get_field(document, "system", str)
         return cls(
             None if drv_path is None else StorePath.parse(drv_path),
             tuple((name, StorePath.parse(outputs[name])) for name in sorted(outputs)),
             default,
+            document.get("system"),
         )
 
 
@@ -191,7 +234,9 @@ def evaluate(
             where += ["--option", "allowed-uris", _ALLOWED_URIS]
             directory = _write_flake(stack, _PURE)
         derivation = _evaluate(nix, where, directory, root, source, attr)
-    return derivation
+    if derivation.system is None:
+        return replace(derivation, system=system)
+    return replace(derivation, system=None) if derivation.system == _ANY_SYSTEM else derivation
 
 
 def _evaluate(
@@ -210,7 +255,45 @@ def _evaluate(
     except NixFailedError as error:
         fetch = _unpinned_fetch(run, error.message, root)
         raise _explain(error.message, root, source, attr, fetch) from None
+    _require_output_paths(nix, output, source, attr)
     return Derivation.from_json(output)
+
+
+def _require_output_paths(nix: Nix, output: bytes, source: str, attr: str) -> None:
+    """:raises UnknownOutputPathError: where `output` of Nix has output paths, it has what stands for them."""
+    document = parse_object("derivation", output)
+    drv_path = StorePath.parse(document.get("drvPath"))
+    paths = get_field(document, "outputs", dict).values()
+    if any(isinstance(path, str) and _PLACEHOLDER.fullmatch(path) for path in paths):
+        causes = _unknown_outputs(nix, drv_path)
+        raise UnknownOutputPathError(
+            source, attr, tuple(causes), any(causes.values()), drv_path not in causes
+        )
+
+
+def _unknown_outputs(nix: Nix, drv_path: StorePath) -> dict[str, bool]:
+    """Returns the derivations that `drv_path` needs whose outputs have paths only when they are built; whether each
+    is impure.
+    """
+    causes: dict[str, bool] = {}
+    seen: dict[str, None] = {drv_path: None}
+    waiting = deque(seen)
+    while waiting:
+        path = waiting.popleft()
+        try:
+            with open(nix.store_root + path, encoding="utf-8", errors="replace") as file:
+                text = file.read()
+        except OSError:
+            # The store may be elsewhere. Then it is not said which ones.
+            continue
+        outputs = _DRV_OUTPUT.findall(text.partition("],[")[0])
+        if any(not place and algorithm for place, algorithm, _ in outputs):
+            causes[path] = any(digest == "impure" for _, _, digest in outputs)
+        elif any(not place for place, _, _ in outputs):
+            more = [found for found in _DRV_INPUT.findall(text) if found not in seen]
+            seen.update(dict.fromkeys(more))
+            waiting.extend(more)
+    return causes
 
 
 def _unpinned_fetch(

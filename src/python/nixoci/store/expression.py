@@ -34,7 +34,8 @@ builtins.foldl' select (import %(file)s) [ %(names)s ]
 """
 
 #: Applied to the value that is found. A function is called as `nix-build` would, with the system if
-#: it wants that. `outputName` is what `"${package}"` would interpolate.
+#: it wants that. `outputName` is what `"${package}"` would interpolate. `system` is where the outputs run:
+#: what is cross-compiled runs elsewhere than where it is built, which a derivation of nixpkgs tells.
 DESCRIBE = """
 found:
 let
@@ -42,12 +43,14 @@ let
   value = if builtins.isFunction found
     then found (wanted { system = builtins.currentSystem; })
     else found;
+  host = builtins.tryEval (value.stdenv.hostPlatform.system or null);
 in
 if !(builtins.isAttrs value) || (value.type or null) != "derivation"
 then throw "nixoci: not a derivation"
 else {
   inherit (value) drvPath;
   default = value.outputName or "out";
+  system = if builtins.isString host.value then host.value else value.system or null;
   outputs = builtins.listToAttrs (map
     (output: { name = output; value = value.${output}.outPath; })
     (value.outputs or [ "out" ]));

@@ -70,7 +70,8 @@ class NixSubsystem(Subsystem):
             """
             Experimental features of Nix that your expressions need. `nix-command` and `flakes` are
             on in any case. Evaluations with other features are other ones in all caches; nothing
-            else of the version or configuration of Nix tells them apart.
+            else of the version or configuration of Nix tells them apart. With `ca-derivations`, packages
+            that have no output path before they are built are still an error.
             """
         ),
     )
