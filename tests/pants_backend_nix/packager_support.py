@@ -22,6 +22,7 @@ from pants.core.target_types import (
 from pants.core.util_rules import archive, distdir, system_binaries
 from pants.engine.addresses import Address, Addresses
 from pants.engine.fs import Digest, DigestContents
+from pants.engine.internals.parametrize import Parametrize
 from pants.engine.internals.scheduler import ExecutionError
 from pants.engine.target import Dependencies, DependenciesRequest
 from pants.testutil.rule_runner import QueryRule, RuleRunner
@@ -63,7 +64,7 @@ class Packager:
                 GenericTarget,
                 RelocatedFiles,
             ],
-            objects=dict(register.build_file_aliases().objects),
+            objects={**register.build_file_aliases().objects, "parametrize": Parametrize},
             preserve_tmpdirs=False,
         )
         self.number = 0
@@ -93,16 +94,26 @@ class Packager:
         return f"case{self.number}"
 
     def _built(
-        self, build: str, environment: Mapping[str, Optional[str]], options: tuple[str, ...]
+        self,
+        build: str,
+        environment: Mapping[str, Optional[str]],
+        options: tuple[str, ...],
+        parameters: Mapping[str, str],
     ) -> BuiltPackage:
         self._start(build, environment, options)
-        target = self.runner.get_target(Address(self.directory, target_name="image"))
+        target = self.runner.get_target(
+            Address(self.directory, target_name="image", parameters=parameters)
+        )
         return self.runner.request(BuiltPackage, [NixImagePackageFieldSet.create(target)])
 
-    def dependencies(self, build: str) -> set[str]:
-        """Returns what the target `image` depends on, as `:name`."""
+    def dependencies(
+        self, build: str, name: str = "image", parameters: Mapping[str, str] = {}
+    ) -> set[str]:
+        """Returns what a target depends on, as `:name`."""
         self._start(build, {}, ())
-        target = self.runner.get_target(Address(self.directory, target_name="image"))
+        target = self.runner.get_target(
+            Address(self.directory, target_name=name, parameters=parameters)
+        )
         found = self.runner.request(Addresses, [DependenciesRequest(target.get(Dependencies))])
         return {address.spec.replace(self.directory, "") for address in found}
 
@@ -112,12 +123,14 @@ class Packager:
         *,
         environment: Mapping[str, Optional[str]] = {},
         options: tuple[str, ...] = (),
+        parameters: Mapping[str, str] = {},
     ) -> dict[str, Any]:
         """Packages the target `image` of a BUILD file and returns its descriptor.
 
         :param build: in which `DIR` is the directory of the file.
+        :param parameters: of the target, if it is parametrized.
         """
-        built = self._built(build, environment, options)
+        built = self._built(build, environment, options, parameters)
         (file,) = self.runner.request(DigestContents, [built.digest])
         return json.loads(file.content)
 
@@ -127,10 +140,11 @@ class Packager:
         *,
         environment: Mapping[str, Optional[str]] = {},
         options: tuple[str, ...] = (),
+        parameters: Mapping[str, str] = {},
     ) -> str:
         """Packages the target `image` and returns the error on one line; its directory is `DIR`."""
         with pytest.raises(ExecutionError) as caught:
-            self._built(build, environment, options)
+            self._built(build, environment, options, parameters)
         (error,) = caught.value.wrapped_exceptions
         text = " ".join(str(error).split())
         # What Pants prints is the message: a traceback of Nix's or the core's must not be in it.

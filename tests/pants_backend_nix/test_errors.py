@@ -16,6 +16,7 @@ let text = name: attributes: script: derivation (attributes // {
 }); in rec {
   good = text "good" { } "echo good > $out";
   user = text "user" { inherit good; } "echo $good > $out";
+  arm = good // { stdenv.hostPlatform.system = "aarch64-linux"; };
 
   one-tree = text "one-tree" { } "/bin/mkdir -p $out/etc; echo 1 > $out/etc/passwd";
   other-tree = text "other-tree" { } "/bin/mkdir -p $out/etc; echo 2 > $out/etc/passwd";
@@ -334,11 +335,41 @@ def test_packages_for_two_systems(errors: Packager) -> None:
     text = errors.error(
         """
         nix_package(name="a", source="default.nix", attr="good")
-        nix_package(name="b", source="default.nix", attr="good", system="aarch64-linux")
+        nix_package(name="b", source="default.nix", attr="arm")
         nix_image(name="image", packages=[":a", ":b"])
         """
     )
     assert "DIR:image has packages for aarch64-linux and x86_64-linux" in text
+
+
+@pytest.mark.parametrize(
+    "fields, more, owner",
+    [
+        ('layers=[":base"]', "", "image"),
+        ('layers=[":layer"]', 'nix_layer(name="layer", layers=[":base"])', "layer"),
+        ('layers=[":low", ":base"]', 'nix_layer(name="low")', "image"),
+        (
+            'layer_plan=":plan", layers=[":base"]',
+            'nix_layer_plan(name="plan", images=[":image"])',
+            "image",
+        ),
+        (
+            'layer_plan=":plan"',
+            'nix_layer_plan(name="plan", images=[":image", ":second"])\n'
+            'nix_image(name="second", layer_plan=":plan", layers=[":base"])',
+            "second",
+        ),
+    ],
+)
+def test_an_image_among_layers(errors: Packager, fields: str, more: str, owner: str) -> None:
+    """Its config would be lost, so it is refused, wherever below the image it is named."""
+    text = errors.error(
+        'nix_package(name="p", source="default.nix", attr="good")\n'
+        'nix_image(name="base", packages=[":p"], env={"A": "1"})\n'
+        f'{more}\nnix_image(name="image", {fields})\n'
+    )
+    assert f"The field `layers` of DIR:{owner} names DIR:base, which is a `nix_image`" in text
+    assert "its config would be lost. Name a `nix_layer`" in text
 
 
 def test_bad_change_rates_of_the_option(errors: Packager) -> None:

@@ -30,6 +30,7 @@ from pants.backend.python.util_rules.python_sources import (
     PythonSourceFilesRequest,
     StrippedPythonSourceFiles,
 )
+from pants.base.specs import RawSpecsWithoutFileOwners
 from pants.core.goals.package import (
     BuiltPackage,
     EnvironmentAwarePackageRequest,
@@ -164,6 +165,7 @@ if PANTS_SEMVER.release >= (2, 30):
         resolve_unparsed_address_inputs,
         transitive_targets,
     )
+    from pants.engine.internals.specs_rules import addresses_from_raw_specs_without_file_owners
     from pants.engine.intrinsics import (
         add_prefix,
         create_digest,
@@ -231,6 +233,10 @@ if PANTS_SEMVER.release >= (2, 30):
     async def addresses_of(request: UnparsedAddressInputs) -> Addresses:
         """Parses addresses as users write them."""
         return await resolve_unparsed_address_inputs(request, **implicitly())
+
+    async def addresses_matching(specs: RawSpecsWithoutFileOwners) -> Addresses:
+        """Returns what specs stand for: a parametrized target for all that it is."""
+        return await addresses_from_raw_specs_without_file_owners(specs, **implicitly())
 
     async def targets_of(addresses: Addresses) -> Targets:
         """Returns targets, generators replaced by what they generate."""
@@ -338,6 +344,9 @@ else:
 
     async def addresses_of(request: UnparsedAddressInputs) -> Addresses:
         return await Get(Addresses, UnparsedAddressInputs, request)
+
+    async def addresses_matching(specs: RawSpecsWithoutFileOwners) -> Addresses:
+        return await Get(Addresses, RawSpecsWithoutFileOwners, specs)
 
     async def targets_of(addresses: Addresses) -> Targets:
         return await Get(Targets, Addresses, addresses)

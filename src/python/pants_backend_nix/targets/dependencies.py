@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pants.engine.addresses import Address, UnparsedAddressInputs
+from pants.engine.addresses import Address, Addresses
 from pants.engine.rules import collect_rules
 from pants.engine.target import (
     Dependencies,
@@ -15,13 +15,8 @@ from pants.engine.target import (
 )
 from pants.engine.unions import UnionRule
 
-from pants_backend_nix.engine import (
-    addresses_of,
-    concurrently,
-    dependencies_of,
-    rule,
-    targets_of,
-)
+from pants_backend_nix.engine import concurrently, dependencies_of, rule, targets_of
+from pants_backend_nix.targets.addresses import possible_addresses
 from pants_backend_nix.targets.fields.closures import (
     NixCopyToRootField,
     NixIgnoreField,
@@ -68,6 +63,7 @@ def _addresses(value: object) -> tuple[str, ...]:
 @rule(desc="Infer dependencies of Nix layers and images")
 async def infer_layer_dependencies(request: InferLayerDependencies) -> InferredDependencies:
     field_set = request.field_set
+    (target,) = await targets_of(Addresses([field_set.address]))
     found: list[Address] = []
     for field in (
         field_set.packages,
@@ -79,17 +75,7 @@ async def infer_layer_dependencies(request: InferLayerDependencies) -> InferredD
         field_set.contents,
         field_set.ca_certificates,
     ):
-        values = _addresses(field.value)
-        if values:
-            found.extend(
-                await addresses_of(
-                    UnparsedAddressInputs(
-                        values,
-                        owning_address=field_set.address,
-                        description_of_origin=f"the field `{field.alias}` of {field_set.address}",
-                    )
-                )
-            )
+        found.extend(await possible_addresses(target, field.alias, _addresses(field.value)))
     return InferredDependencies(found)
 
 
@@ -108,19 +94,18 @@ class InferPlanDependencies(InferDependenciesRequest):
 async def infer_plan_dependencies(request: InferPlanDependencies) -> InferredDependencies:
     """The images depend on their plan, so the plan depends on what they depend on."""
     field = request.field_set.images
-    addresses = await addresses_of(
-        UnparsedAddressInputs(
-            field.value or (),
-            owning_address=request.field_set.address,
-            description_of_origin=f"the field `{field.alias}` of {request.field_set.address}",
-        )
-    )
+    (plan,) = await targets_of(Addresses([request.field_set.address]))
+    addresses = await possible_addresses(plan, field.alias, field.value or ())
     images = await targets_of(addresses)
     dependencies = await concurrently(
         dependencies_of(DependenciesRequest(image.get(Dependencies))) for image in images
     )
     found = {address for of_image in dependencies for address in of_image}
-    return InferredDependencies(sorted(found - {request.field_set.address}))
+    # Nor is another variant of the plan, which an image depends on that does not say which one it has.
+    own = plan.address.maybe_convert_to_target_generator()
+    return InferredDependencies(
+        sorted(one for one in found if one.maybe_convert_to_target_generator() != own)
+    )
 
 
 def rules():

@@ -24,6 +24,7 @@ class Evaluation:
     :param sources: the visible files, below `SOURCE_ROOT`, and beside that the list of those that
         are executable.
     :param source: the Nix file, relative to the root of the repository.
+    :param system: where it is built; what a cross compiler makes is for another one.
     :param features: experimental features of Nix that are on: of all that may differ between two
         machines' Nix, they change what expressions mean.
     """
@@ -64,6 +65,11 @@ class NixPackage:
     reproducible: bool = True
     first_party: bool = False
     environment: EnvironmentNameRequest = THIS_MACHINE
+
+    @property
+    def system(self) -> Optional[str]:
+        """For which Nix system the outputs are; None if it is not known, or does not matter."""
+        return self.derivation.system
 
     def path(self, output: str = "") -> StorePath:
         """:raises KeyError: there is no such output."""

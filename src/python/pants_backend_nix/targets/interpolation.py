@@ -18,11 +18,20 @@ _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{(?P<name>[^{}^]*)(?:\^(?P<output>[^{}^]*
 _QUANTIFIER = re.compile(r"\d*(,\d*)?")
 
 
+def _names(address: Address) -> frozenset[str]:
+    """Returns the names of a package: target name and address, with and without parameters."""
+    base = address.maybe_convert_to_target_generator()
+    parameters = address.spec[len(base.spec) :]
+    return frozenset(
+        name + some for name in (base.target_name, base.spec) for some in ("", parameters)
+    )
+
+
 @dataclass(frozen=True)
 class Interpolation:
     """Interpolates strings of one target.
 
-    :param packages: by the names that they go by: target name and whole address.
+    :param packages: by the names that they go by: target name and address, each with and without parameters.
     """
 
     address: Address
@@ -32,7 +41,7 @@ class Interpolation:
     def create(cls, address: Address, packages: Iterable[NixPackage]) -> Interpolation:
         by_name: dict[str, dict[Address, NixPackage]] = {}
         for package in packages:
-            for name in {package.address.target_name, package.address.spec}:
+            for name in _names(package.address):
                 by_name.setdefault(name, {})[package.address] = package
         return cls(address, {name: tuple(found.values()) for name, found in by_name.items()})
 
@@ -67,7 +76,7 @@ class Interpolation:
         name, output = match["name"], match["output"]
         found = self.packages.get(name, ())
         if not found:
-            known = sorted(name for name in self.packages if ":" not in name)
+            known = sorted(name for name in self.packages if not {":", "@"} & set(name))
             raise self._error(
                 field,
                 text,

@@ -32,12 +32,32 @@ from pants_backend_nix.targets.fields.layering import (
 )
 from pants_backend_nix.targets.fields.permissions import PermissionsField
 from pants_backend_nix.targets.fields.reproducible import NixReproducibleField
+from pants_backend_nix.targets.package import NixSystemField
+
+
+class NixLayerSystemField(NixSystemField):
+    help = help_text(
+        """
+        The Nix system that this is for, such as `x86_64-linux` or `aarch64-linux`. It chooses among packages
+        and layers that are parametrized by their `system`:
+
+            nix_package(name="app", system=parametrize("x86_64-linux", "aarch64-linux"), …)
+            nix_image(name="image", system="aarch64-linux", packages=[":app"])
+
+        Without it, one of them is named by its whole address: `:app@system=aarch64-linux`. The field can be
+        parametrized itself; then there is an image for each system. Packages that are for another system
+        are an error. It changes nothing in how packages are evaluated: that is said by the field `system` of
+        a `nix_package`.
+        """
+    )
+
 
 CONTENTS_FIELDS = (
     NixPackagesField,
     NixCopyToRootField,
     NixIgnoreField,
     NixLayersField,
+    NixLayerSystemField,
     NixLayeringField,
     NixLayerGroupsField,
     NixChangeRatesField,

@@ -12,6 +12,7 @@ from pants.engine.target import (
 from pants.util.strutil import help_text
 
 from pants_backend_nix.targets.fields.layering import NixChangeRatesField
+from pants_backend_nix.targets.layer import NixLayerSystemField
 
 
 class NixLayerPlanField(StringField):
@@ -35,6 +36,15 @@ class NixPlannedImagesField(StringSequenceField):
     )
 
 
+class NixLayerPlanSystemField(NixLayerSystemField):
+    help = help_text(
+        """
+        The Nix system that the plan is for. It chooses among images that are parametrized by their `system`.
+        Parametrized itself, it makes a plan for each system, among which the images choose likewise.
+        """
+    )
+
+
 class NixLayerPlanDependenciesField(Dependencies):
     help = help_text(
         """
@@ -49,6 +59,7 @@ class NixLayerPlanTarget(Target):
     core_fields = (
         *COMMON_TARGET_FIELDS,
         NixPlannedImagesField,
+        NixLayerPlanSystemField,
         NixChangeRatesField,
         NixLayerPlanDependenciesField,
     )

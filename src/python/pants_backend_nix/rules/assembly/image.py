@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Iterable, Optional
+from typing import TYPE_CHECKING, Optional
 
 from nixoci.errors import InvalidInputError
 from nixoci.image.config import ImageConfig
 from nixoci.image.config import merge as merge_config
-from nixoci.image.config_values import ARCHITECTURE_OF
 from nixoci.image.image import Image, LayerInImage, assemble
 from nixoci.image.store_path_annotation import store_path_annotation
 from nixoci.layering.split import MAX_LAYERS
@@ -33,6 +32,7 @@ from pants_backend_nix.rules.assembly.libraries import (
     RequiredLibrariesRequest,
     require_libraries,
 )
+from pants_backend_nix.rules.assembly.platform import image_platform
 from pants_backend_nix.rules.core.run import CoreRun
 from pants_backend_nix.rules.core.step import StoreStep, run_store_step
 from pants_backend_nix.rules.core.view import StoreView
@@ -105,15 +105,16 @@ async def build_image(
     annotates = options.annotate_layers and manifest_format.has_annotations
     fields = await read_image_fields(ImageFieldsRequest(address), **implicitly())
     config = merge_config(await _read_config(target, fields.config_package), fields.config)
+    resolved = await resolve_layer_targets(LayerTargetsRequest(address), **implicitly())
+    packages = (*resolved.packages, *fields.packages, *fields.ignored)
+    platform = image_platform(target, packages, config, fields.config, nix.default_system)
+    config = merge_config(platform, config)
     digested = await digest_layers(DigestedLayersRequest(address, request.view), **implicitly())
     if len(digested.layers) > MAX_LAYERS:
         raise NixImageError(
             f"{address} would have {len(digested.layers)} layers; container engines take at most "
             f"{MAX_LAYERS}. Lower `max_layers` of the image or of its layers."
         )
-    resolved = await resolve_layer_targets(LayerTargetsRequest(address), **implicitly())
-    packages = (*resolved.packages, *fields.packages, *fields.ignored)
-    config = merge_config(_platform(address, packages, nix), config)
     await require_libraries(
         RequiredLibrariesRequest(
             address,
@@ -151,19 +152,6 @@ async def build_image(
         digested.contents,
         digested.plan,
     )
-
-
-def _platform(address: Address, packages: Iterable[NixPackage], nix: NixSubsystem) -> ImageConfig:
-    """Returns the platform that the packages are built for, where nothing else says it."""
-    systems = sorted({p.evaluation.system for p in packages if p.evaluation is not None})
-    if len(systems) > 1:
-        raise NixImageError(
-            f"{address} has packages for {' and '.join(systems)}. Give them one `system`, or build "
-            "an image for each."
-        )
-    system = systems[0] if systems else nix.default_system
-    processor, _, os = system.partition("-")
-    return ImageConfig(architecture=ARCHITECTURE_OF.get(processor, processor), os=os or "linux")
 
 
 def rules():

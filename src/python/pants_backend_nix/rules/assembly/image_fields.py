@@ -7,7 +7,7 @@ from typing import Optional
 
 from nixoci.errors import InvalidInputError
 from nixoci.image.config import ImageConfig
-from pants.engine.addresses import Address, Addresses, UnparsedAddressInputs
+from pants.engine.addresses import Address, Addresses
 from pants.engine.rules import collect_rules
 from pants.engine.target import (
     DependenciesRequest,
@@ -19,7 +19,6 @@ from pants.engine.target import (
 from pants.util.frozendict import FrozenDict
 
 from pants_backend_nix.engine import (
-    addresses_of,
     concurrently,
     dependencies_of,
     implicitly,
@@ -32,6 +31,7 @@ from pants_backend_nix.rules.assembly.layer_targets import (
     resolve_layer_targets,
 )
 from pants_backend_nix.rules.flow.evaluate import NixPackageRequest, evaluate_package
+from pants_backend_nix.targets.addresses import field_addresses
 from pants_backend_nix.targets.evaluated import NixPackage
 from pants_backend_nix.targets.fields.config import (
     NixAnnotationsField,
@@ -99,12 +99,7 @@ async def _config_package(target: Target) -> Optional[NixPackage]:
     field = target[NixConfigField]
     if field.value is None:
         return None
-    origin = f"the field `config` of {target.address}"
-    (address,) = await addresses_of(
-        UnparsedAddressInputs(
-            [field.value], owning_address=target.address, description_of_origin=origin
-        )
-    )
+    (address,) = await field_addresses(target, field.alias, (field.value,))
     return await evaluate_package(
         NixPackageRequest(address, f"The field `config` of {target.address}"), **implicitly()
     )

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from nixoci.layering.preferences import Preferences
 from nixoci.layering.shared import ImagePaths, split_shared
 from nixoci.layering.split import Split
-from pants.engine.addresses import Address, Addresses, UnparsedAddressInputs
+from pants.engine.addresses import Address, Addresses
 from pants.engine.rules import collect_rules
-from pants.engine.target import Target
 from pants.util.frozendict import FrozenDict
 
-from pants_backend_nix.engine import addresses_of, concurrently, implicitly, rule, targets_of
+from pants_backend_nix.engine import concurrently, implicitly, rule, targets_of
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.options.images import NixImageSubsystem
 from pants_backend_nix.rules.assembly.stack import Floor, StackRequest, stack_contents
 from pants_backend_nix.rules.core.view import StoreView
+from pants_backend_nix.targets.addresses import field_addresses
 from pants_backend_nix.targets.fields.layering import NixChangeRatesField
 from pants_backend_nix.targets.layer_plan import NixLayerPlanField, NixPlannedImagesField
 
@@ -36,21 +36,11 @@ class LayerPlan:
     splits: FrozenDict[Address, Split]
 
 
-async def _addresses(target: Target, value: tuple[str, ...], field: str) -> Addresses:
-    return await addresses_of(
-        UnparsedAddressInputs(
-            value,
-            owning_address=target.address,
-            description_of_origin=f"the field `{field}` of {target.address}",
-        )
-    )
-
-
 @rule(desc="Split images into layers")
 async def split_images(request: LayerPlanRequest, options: NixImageSubsystem) -> LayerPlan:
     (plan,) = await targets_of(Addresses([request.address]))
     field = plan[NixPlannedImagesField]
-    images = await targets_of(await _addresses(plan, field.value or (), field.alias))
+    images = await targets_of(await field_addresses(plan, field.alias, field.value or ()))
     for image in images:
         if not image.has_field(NixLayerPlanField):
             raise NixImageError(
@@ -58,8 +48,8 @@ async def split_images(request: LayerPlanRequest, options: NixImageSubsystem) ->
                 f"`{image.alias}`. Name `nix_image` targets."
             )
         named = image[NixLayerPlanField]
-        if named.value is None or request.address not in await _addresses(
-            image, (named.value,), named.alias
+        if named.value is None or request.address not in await field_addresses(
+            image, named.alias, (named.value,)
         ):
             raise NixImageError(
                 f"The field `{field.alias}` of {plan.address} names {image.address}, whose field "

@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Iterable
 
-from pants.engine.addresses import Address, Addresses, UnparsedAddressInputs
+from pants.engine.addresses import Address, Addresses
 from pants.engine.rules import collect_rules
 from pants.engine.target import StringSequenceField, Target
 from pants.util.frozendict import FrozenDict
 from pants.util.strutil import bullet_list
 
-from pants_backend_nix.engine import addresses_of, concurrently, implicitly, rule, targets_of
+from pants_backend_nix.engine import concurrently, implicitly, rule, targets_of
 from pants_backend_nix.errors import NixImageError
+from pants_backend_nix.rules.assembly.platform import common_system
 from pants_backend_nix.rules.flow.evaluate import NixPackageRequest, evaluate_package
+from pants_backend_nix.targets.addresses import field_addresses
 from pants_backend_nix.targets.evaluated import NixPackage
 from pants_backend_nix.targets.fields.closures import (
     NixCopyToRootField,
@@ -22,6 +24,7 @@ from pants_backend_nix.targets.fields.closures import (
     NixMaxLayersField,
     NixPackagesField,
 )
+from pants_backend_nix.targets.fields.config import NixConfigField
 from pants_backend_nix.targets.fields.contents import NixContentsField
 from pants_backend_nix.targets.fields.file_system import NixSymlinksField
 from pants_backend_nix.targets.interpolation import Interpolation
@@ -68,16 +71,7 @@ class LayerTargets:
 
 
 async def _field_addresses(target: Target, field_type: type[StringSequenceField]) -> Addresses:
-    field = target[field_type]
-    if not field.value:
-        return Addresses()
-    return await addresses_of(
-        UnparsedAddressInputs(
-            field.value,
-            owning_address=target.address,
-            description_of_origin=f"the field `{field.alias}` of {target.address}",
-        )
-    )
+    return await field_addresses(target, field_type.alias, target[field_type].value or ())
 
 
 async def _field_packages(
@@ -96,6 +90,7 @@ async def _layer_target(target: Target, below: Iterable[Address]) -> LayerTarget
         _field_packages(target, field_type)
         for field_type in (NixPackagesField, NixCopyToRootField, NixIgnoreField)
     )
+    common_system(target, (*packages, *copied, *ignored))
     return LayerTarget(target, packages, copied, ignored, tuple(below))
 
 
@@ -113,6 +108,12 @@ async def resolve_layer_targets(request: LayerTargetsRequest) -> LayerTargets:
                 raise NixImageError(
                     f"The field `layers` of {address} names {target.address}, which is a "
                     f"`{target.alias}`. Name a `nix_layer`; packages go into `packages`."
+                )
+            if target.has_field(NixConfigField):
+                raise NixImageError(
+                    f"The field `layers` of {address} names {target.address}, which is a "
+                    f"`{target.alias}`: its config would be lost. Name a `nix_layer` that holds what the two "
+                    "have in common; an image on top of another image is not possible yet."
                 )
             if target.address not in targets:
                 targets[target.address] = target

@@ -10,13 +10,12 @@ from nixoci.layering.preferences import Preferences
 from nixoci.layering.previous_document import previous_layers
 from nixoci.store.path import StorePath
 from pants.core.util_rules.source_files import SourceFilesRequest
-from pants.engine.addresses import Addresses, UnparsedAddressInputs
+from pants.engine.addresses import Addresses
 from pants.engine.rules import collect_rules
 from pants.engine.target import Target
 
 from pants_backend_nix.engine import (
     EnvironmentNameRequest,
-    addresses_of,
     contents,
     implicitly,
     rule,
@@ -29,6 +28,7 @@ from pants_backend_nix.rules.assembly.layer_plan import LayerPlanRequest, split_
 from pants_backend_nix.rules.assembly.stack import Floor
 from pants_backend_nix.rules.core.view import StoreView
 from pants_backend_nix.rules.flow.split import LayerSplit, SplitRequest, split_graph
+from pants_backend_nix.targets.addresses import field_addresses
 from pants_backend_nix.targets.fields.layering import (
     NixChangeRatesField,
     NixLayerGroupsField,
@@ -58,12 +58,7 @@ async def _planned(
                 f"{target.address} has the fields `{plan.alias}` and `{field_type.alias}`, but its layers "
                 "are those of the plan: take out one of the two."
             )
-    origin = f"the field `{plan.alias}` of {target.address}"
-    (address,) = await addresses_of(
-        UnparsedAddressInputs(
-            [plan.value], owning_address=target.address, description_of_origin=origin
-        )
-    )
+    (address,) = await field_addresses(target, plan.alias, (plan.value,))
     (named,) = await targets_of(Addresses([address]))
     if not named.has_field(NixPlannedImagesField):
         raise NixImageError(

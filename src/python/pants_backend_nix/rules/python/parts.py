@@ -10,7 +10,7 @@ from pants.backend.python.goals.package_pex_binary import PexBinaryFieldSet
 from pants.backend.python.target_types import ConsoleScript, EntryPoint, PexLayout
 from pants.backend.python.util_rules.pex import PexRequest
 from pants.backend.python.util_rules.python_sources import PythonSourceFilesRequest
-from pants.engine.addresses import Address, Addresses, UnparsedAddressInputs
+from pants.engine.addresses import Address, Addresses
 from pants.engine.fs import EMPTY_DIGEST, Digest
 from pants.engine.rules import collect_rules
 from pants.engine.target import Target, TransitiveTargetsRequest
@@ -18,7 +18,6 @@ from pants.util.frozendict import FrozenDict
 
 from pants_backend_nix.engine import (
     EnvironmentNameRequest,
-    addresses_of,
     environment_named,
     pex_request_of,
     python_sources_of,
@@ -27,6 +26,8 @@ from pants_backend_nix.engine import (
     transitive_targets_of,
 )
 from pants_backend_nix.errors import NixImageError
+from pants_backend_nix.targets.addresses import field_addresses
+from pants_backend_nix.targets.fields.contents import NixContentsField
 
 #: Fields of a `pex_binary` that say what is in its PEX file, or how that is found.
 _HELD = frozenset(
@@ -105,11 +106,8 @@ async def _library(request: PexPartsRequest) -> Digest:
     """Returns the sources of the targets that are wanted by themselves, with what they depend on."""
     if not request.libraries:
         return EMPTY_DIGEST
-    addresses = await addresses_of(
-        UnparsedAddressInputs(
-            request.libraries, owning_address=request.owner, description_of_origin=request.origin
-        )
-    )
+    (owner,) = await targets_of(Addresses([request.owner]))
+    addresses = await field_addresses(owner, NixContentsField.alias, request.libraries)
     mine = await transitive_targets_of(TransitiveTargetsRequest([request.address]))
     theirs = await transitive_targets_of(TransitiveTargetsRequest(addresses))
     needed = {target.address for target in mine.closure}

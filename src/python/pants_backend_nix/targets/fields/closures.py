@@ -50,7 +50,8 @@ class NixLayersField(StringSequenceField):
     help = help_text(
         """
         The `nix_layer` targets below, bottom first, with those that they have below themselves.
-        Store paths that they hold are left out here.
+        Store paths that they hold are left out here. A `nix_image` cannot be named, as its config would be
+        lost.
         """
     )
 

@@ -197,16 +197,18 @@ class NixArchitectureField(StringField):
     alias = "architecture"
     help = help_text(
         """
-        The processor, in Go's words: `amd64`, `arm64`. By default that of the packages' `system`.
+        The processor, in Go's words: `amd64`, `arm64`. By default that of the packages, of which it is known
+        what they are for, cross-compiled or not. So it is needed for an image without packages, or with
+        none but store paths; another one than that of the packages is an error.
         """
     )
 
 
 class NixOsField(StringField):
     alias = "os"
-    help = "The operating system, in Go's words. By default `linux`."
+    help = "The operating system, in Go's words. By default that of the packages, or else `linux`."
 
 
 class NixVariantField(StringField):
     alias = "variant"
-    help = "The variant of the processor, such as `v8` for `arm64`."
+    help = "The variant of the processor, such as `v8` for `arm64`. One of another processor is an error."
