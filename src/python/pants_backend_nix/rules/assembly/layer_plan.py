@@ -31,9 +31,12 @@ class LayerPlanRequest:
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """:param splits: of what each image itself holds, above its layer targets."""
+    """:param splits: of what each image itself holds, above its layer targets.
+    :param preferences: that they were made with.
+    """
 
     splits: FrozenDict[Address, Split]
+    preferences: Preferences
 
 
 @rule(desc="Split images into layers")
@@ -62,14 +65,13 @@ async def split_images(request: LayerPlanRequest, options: NixImageSubsystem) ->
     )
     floors: list[Floor] = [stack.floors[-1] for stack in stacks]
     parts = [floor.divisible for floor in floors]
-    splits = split_shared(
-        [ImagePaths(part.graph, part.max_layers) for part in parts],
-        Preferences(
-            rates=(*(plan[NixChangeRatesField].value or {}).items(), *options.rates.items()),
-            first_party=frozenset().union(*(floor.first_party for floor in floors)),
-        ),
+    preferences = Preferences(
+        rates=(*(plan[NixChangeRatesField].value or {}).items(), *options.rates.items()),
+        first_party=frozenset().union(*(floor.first_party for floor in floors)),
     )
-    return LayerPlan(FrozenDict(zip((image.address for image in images), splits)))
+    splits = split_shared([ImagePaths(part.graph, part.max_layers) for part in parts], preferences)
+    by_image = zip((image.address for image in images), splits)
+    return LayerPlan(FrozenDict(by_image), preferences)
 
 
 def rules():

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
+from typing import Collection, Optional, Sequence
 
 from nixoci.errors import InvalidInputError
-from nixoci.layering.preferences import Preferences
+from nixoci.layering.preferences import Preferences, matches
 from nixoci.layering.previous_document import previous_layers
 from nixoci.store.path import StorePath
 from pants.core.util_rules.source_files import SourceFilesRequest
@@ -36,6 +36,10 @@ from pants_backend_nix.targets.fields.layering import (
     NixPreviousField,
 )
 from pants_backend_nix.targets.layer_plan import NixLayerPlanField, NixPlannedImagesField
+
+
+#: See `Preferences.rates`.
+Rates = tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True)
@@ -71,12 +75,41 @@ async def _planned(
             f"{target.address} names {address} in its field `{plan.alias}`, but that plan does not have "
             f"it among its `images`. Add {target.address.spec!r} there."
         )
-    return LayerSplit(found.splits[target.address])
+    return LayerSplit(found.splits[target.address], found.preferences)
 
 
-def rates_of(target: Target, options: NixImageSubsystem) -> tuple[tuple[str, float], ...]:
+def rates_of(target: Target, options: NixImageSubsystem) -> Rates:
     """Returns how often store paths of a target change, for `Preferences.rates`."""
     return (*(target[NixChangeRatesField].value or {}).items(), *options.rates.items())
+
+
+def common_rates(
+    floors: Sequence[tuple[Collection[StorePath], Rates]],
+) -> Rates:
+    """Returns rates that give each store path of several layer targets the rate that it has in its own one.
+
+    :param floors: the paths of each target and the rates that its split was made with; the last one counts where
+        two have a path.
+    """
+    # What has no rate yet, and what is wanted: also that it has none.
+    left: dict[StorePath, Optional[float]] = {}
+    for paths, rates in reversed(floors):
+        for path in paths:
+            if path not in left:
+                left[path] = next((rate for pattern, rate in rates if matches(pattern, path)), None)
+    found: dict[tuple[str, float], None] = {}
+    for _, rates in reversed(floors):
+        for pattern, rate in rates:
+            matched = [path for path in left if matches(pattern, path)]
+            right = [path for path in matched if left[path] == rate]
+            if len(matched) == len(right):
+                found[(pattern, rate)] = None
+            else:
+                # Elsewhere it does not hold, so these are named one by one.
+                found.update(dict.fromkeys((path, rate) for path in right))
+            for path in right:
+                del left[path]
+    return tuple(found)
 
 
 async def _previous(target: Target) -> tuple[tuple[StorePath, ...], ...]:

@@ -13,6 +13,7 @@ from nixoci.layering.preferences import Preferences
 from nixoci.recipe.files import FilesRecipe
 from nixoci.recipe.layer import ROOT, LayerRecipe, Permission
 from nixoci.store.closure import ClosureGraph, NotClosedError
+from nixoci.store.path import StorePath
 from pants.engine.addresses import Address
 from pants.engine.fs import EMPTY_DIGEST, Digest
 from pants.engine.rules import collect_rules
@@ -27,7 +28,7 @@ from pants_backend_nix.engine import (
 )
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.options.images import NixImageSubsystem
-from pants_backend_nix.rules.assembly.layering import FloorSplitRequest, rates_of, split_floor
+from pants_backend_nix.rules.assembly.layering import FloorSplitRequest, common_rates, split_floor
 from pants_backend_nix.rules.assembly.stack import StackRequest, stack_contents
 from pants_backend_nix.rules.core.view import StoreView
 from pants_backend_nix.targets.evaluated import NixPackage
@@ -79,7 +80,7 @@ class PlannedLayer:
 class PlannedLayers:
     """:param layers: bottom first.
     :param contents: of each layer target, bottom first.
-    :param preferences: what is known of how often the store paths change.
+    :param preferences: what is known of how often the store paths change: what the layers were split with.
     :param permissions: of the target that was asked for.
     """
 
@@ -171,8 +172,13 @@ async def plan_layers(request: LayersRequest, nix_image: NixImageSubsystem) -> P
         tuple(layers.values()),
         tuple(floor.contents for floor in stack.floors),
         Preferences(
-            rates=rates_of(stack.floors[-1].target, nix_image),
-            first_party=frozenset().union(*(floor.first_party for floor in stack.floors)),
+            rates=common_rates(
+                [
+                    (_held(floor.contents), found.preferences.rates)
+                    for floor, found in zip(stack.floors, splits)
+                ]
+            ),
+            first_party=frozenset().union(*(found.preferences.first_party for found in splits)),
         ),
         permissions_of(stack.floors[-1].target, stack.floors[-1].packages),
     )
@@ -190,6 +196,11 @@ def _require_one_way(address: Address, layers: Mapping[LayerRecipe, PlannedLayer
             f"Name {one} in the field `layers` of {other}, so that it is there once, or give both the same "
             "permissions for it."
         )
+
+
+def _held(contents: Contents) -> tuple[StorePath, ...]:
+    """Returns the store paths of a layer target, in the store and at the root."""
+    return (*contents.graph, *(info.path for info in contents.copied))
 
 
 def _holders(

@@ -46,9 +46,12 @@ class SplitRequest:
 
 @dataclass(frozen=True)
 class LayerSplit:
-    """:param parts: bottom first."""
+    """:param parts: bottom first.
+    :param preferences: that it was made with.
+    """
 
     parts: Split
+    preferences: Preferences = Preferences()
 
 
 def _error(request: SplitRequest, message: object) -> NixImageError:
@@ -63,9 +66,10 @@ async def split_graph(request: SplitRequest) -> LayerSplit:
     graph, max_layers, preferences = request.graph, request.max_layers, request.preferences
     if len(graph) <= _MOST_IN_RULE or request.strategy not in _SLOW:
         try:
-            return LayerSplit(split(graph, max_layers, request.strategy, preferences))
+            parts = split(graph, max_layers, request.strategy, preferences)
         except InvalidInputError as error:
             raise _error(request, error) from None
+        return LayerSplit(parts, preferences)
     document = split_request_json(graph, max_layers, preferences)
     result = await run_core(
         CoreRun(
@@ -80,7 +84,7 @@ async def split_graph(request: SplitRequest) -> LayerSplit:
     )
     if result.output is None:
         raise _error(request, result.error.get("message") or result.stderr)
-    return LayerSplit(split_from_json(result.output))
+    return LayerSplit(split_from_json(result.output), preferences)
 
 
 def rules():

@@ -77,7 +77,8 @@ class NixChangeRatesField(Field):
         How often store paths change by themselves, compared with 1 for others, by shell patterns of
         their names: `{"model-weights-*": 0.1, "acme-*": 20}`. The split takes what changes often out
         of the layers of what does not. The first pattern that matches counts, those of the option
-        `[nix-images].change_rates` after these.
+        `[nix-images].change_rates` after these. What a layer below holds goes by the field of that layer,
+        and the store paths of images with a `layer_plan` go by that of the plan.
 
         Packages that are built from other sources than Nix files in this repository are known to change
         most, without being named here.
