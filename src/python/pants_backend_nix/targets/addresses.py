@@ -15,38 +15,6 @@ from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.targets.package import NixSystemField
 
 
-async def field_addresses(target: Target, alias: str, values: Sequence[str]) -> Addresses:
-    """Returns what a field of a target names, an address for each one that is written.
-
-    :param values: addresses as they are written.
-    :raises NixImageError: a parametrized target is named, and the field `system` does not say which of its
-        variants is meant.
-    """
-    found = []
-    for value, variants in zip(values, await _variants(target.address, alias, values)):
-        if len(variants) > 1:
-            for_system = await _for_system(target, variants)
-            if len(for_system) != 1:
-                raise await _ambiguous(target, alias, value, variants, for_system)
-            variants = for_system
-        found.extend(variants)
-    return Addresses(found)
-
-
-async def possible_addresses(target: Target, alias: str, values: Sequence[str]) -> Addresses:
-    """As `field_addresses`, but returns all variants where it is not said which one is meant.
-
-    For dependencies: those of all targets are asked for by goals that have nothing to do with images.
-    """
-    found: dict[Address, None] = {}
-    for variants in await _variants(target.address, alias, values):
-        if len(variants) > 1:
-            for_system = await _for_system(target, variants)
-            variants = for_system if len(for_system) == 1 else variants
-        found.update(dict.fromkeys(variants))
-    return Addresses(found)
-
-
 async def _variants(owner: Address, alias: str, values: Sequence[str]) -> tuple[Addresses, ...]:
     """Returns the addresses that each value can stand for: several if its target is parametrized."""
     if not values:
@@ -117,3 +85,35 @@ async def _ambiguous(
         f"The field `{alias}` of {target.address} names {value!r}, which is parametrized{why}. {way_out}:\n\n"
         + bullet_list(sorted(variant.spec for variant in variants))
     )
+
+
+async def field_addresses(target: Target, alias: str, values: Sequence[str]) -> Addresses:
+    """Returns what a field of a target names, an address for each one that is written.
+
+    :param values: addresses as they are written.
+    :raises NixImageError: a parametrized target is named, and the field `system` does not say which of its
+        variants is meant.
+    """
+    found = []
+    for value, variants in zip(values, await _variants(target.address, alias, values)):
+        if len(variants) > 1:
+            for_system = await _for_system(target, variants)
+            if len(for_system) != 1:
+                raise await _ambiguous(target, alias, value, variants, for_system)
+            variants = for_system
+        found.extend(variants)
+    return Addresses(found)
+
+
+async def possible_addresses(target: Target, alias: str, values: Sequence[str]) -> Addresses:
+    """As `field_addresses`, but returns all variants where it is not said which one is meant.
+
+    For dependencies: those of all targets are asked for by goals that have nothing to do with images.
+    """
+    found: dict[Address, None] = {}
+    for variants in await _variants(target.address, alias, values):
+        if len(variants) > 1:
+            for_system = await _for_system(target, variants)
+            variants = for_system if len(for_system) == 1 else variants
+        found.update(dict.fromkeys(variants))
+    return Addresses(found)
