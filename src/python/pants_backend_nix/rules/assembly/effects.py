@@ -11,14 +11,13 @@ from nixoci.recipe.database import DatabaseRecipe
 from nixoci.recipe.files import FilesRecipe
 from nixoci.recipe.layer import ROOT, LayerRecipe, Permission, RecipeEntry
 from nixoci.store.closure import ClosureGraph
-from pants.engine.addresses import Address, Addresses, UnparsedAddressInputs
+from pants.engine.addresses import Address
 from pants.engine.rules import collect_rules
 from pants.engine.target import Dependencies, Target
 from pants.util.strutil import bullet_list
 
 from pants_backend_nix.engine import (
     EnvironmentNameRequest,
-    addresses_of,
     concurrently,
     implicitly,
     rule,
@@ -33,6 +32,7 @@ from pants_backend_nix.rules.assembly.layers import PlannedLayer, permissions_of
 from pants_backend_nix.rules.assembly.stack import Floor, StackRequest, stack_contents, store_paths
 from pants_backend_nix.rules.core.view import StoreView
 from pants_backend_nix.rules.flow.permissions import IdlePermissionsRequest, find_idle_permissions
+from pants_backend_nix.targets.addresses import possible_addresses
 from pants_backend_nix.targets.dependencies import (
     InferLayerDependencies,
     LayerDependenciesFieldSet,
@@ -203,13 +203,7 @@ async def _idle_dependencies(target: Target, used: frozenset[Address]) -> list[s
     named = await infer_layer_dependencies(
         InferLayerDependencies(LayerDependenciesFieldSet.create(target)), **implicitly()
     )
-    addresses: Addresses = await addresses_of(
-        UnparsedAddressInputs(
-            values,
-            owning_address=target.address,
-            description_of_origin=f"the field `{field.alias}` of {target.address}",
-        )
-    )
+    addresses = await possible_addresses(target, field.alias, values)
     return [
         f"`{field.alias}` names {address}, of which nothing gets into the image. Name a package in `packages` "
         "or in a string such as an entry of `entrypoint`, and other targets in `contents`; or take it out."
