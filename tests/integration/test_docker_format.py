@@ -16,7 +16,7 @@ from nixoci.image.descriptor import Descriptor
 from nixoci.image.healthcheck import Healthcheck
 from nixoci.image.manifest_format import DOCKER, MANIFEST_FORMATS, OCI
 from nixoci.image.reference import Reference
-from nixoci.registry.lookup import lacking_layers
+from nixoci.registry.lookup import Lacking, Lookup
 
 from tests.integration.support import engines
 from tests.integration.support.busybox_image import write_busybox_image
@@ -125,7 +125,7 @@ def test_a_registry_has_it_as_it_is(
     nixoci(machine_nix, "push", image.descriptor, name)
     known = Descriptor.from_json(image.descriptor.read_bytes()).image
     layers = [item.layer for item in known.layers]
-    assert lacking_layers(known, layers, [Reference.parse(name)], {}) == ()
+    assert Lookup({}).lacking(known, layers, [Reference.parse(name)]) == Lacking(True)
     assert [request.method for request in plain_registry.requests()[start:]] == ["HEAD", "HEAD"]
     options = ("--src-tls-verify=false", "--preserve-digests")
     engines.skopeo("copy", *options, f"docker://{name}", f"dir:{tmp_path}/dir")

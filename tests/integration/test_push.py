@@ -22,7 +22,9 @@ from nixoci.registry.errors import (
 )
 from nixoci.registry.http.retry import RetryPolicy
 from nixoci.registry.progress import LineProgress
+from nixoci.registry.blob_homes import read_blob_homes, write_blob_homes
 from nixoci.registry.push import PushOptions, PushResult, push
+from nixoci.registry.push_blobs import MountHints
 from nixoci.registry.push_result import MOUNTED, PRESENT, UNCHANGED, UPLOADED, WRITTEN
 from nixoci.registry.settings import Registries, RegistrySettings
 
@@ -104,10 +106,12 @@ def test_layers_are_mounted(plain_registry: Registry) -> None:
     sharing = image_of("a", "other")
     options = replace(
         FAST,
-        mount_from=(
-            f"{plain_registry.host}/acme/absent",
-            f"{plain_registry.host}/acme/one",
-            "elsewhere.example/acme/one",
+        hints=MountHints(
+            (
+                f"{plain_registry.host}/acme/absent",
+                f"{plain_registry.host}/acme/one",
+                "elsewhere.example/acme/one",
+            )
         ),
     )
     result = push_image(sharing, plain_registry, "acme/three:1", options=options)
@@ -115,6 +119,39 @@ def test_layers_are_mounted(plain_registry: Registry) -> None:
     assert sharing.written == [sharing.image.layers[1].layer.digest]
     storage = plain_registry.log.parent / "storage"
     assert not list(storage.rglob("_uploads/*/data")), "an upload was left open"
+
+
+def test_what_earlier_pushes_learned(plain_registry: Registry, tmp_path: Path) -> None:
+    """A layer is taken over from where it went; what is known falsely costs no request more than an upload."""
+    known = image_of("a", "b")
+    first = push_image(known, plain_registry, "acme/old:1")
+    file = str(tmp_path / "known.json")
+    write_blob_homes(file, first.homes)
+    layer = known.image.layers[0].layer.digest
+    write_blob_homes(file, [("elsewhere.example", layer, "acme/elsewhere")])
+
+    def requests_of(hints: MountHints, name: str, *layers: str) -> list[tuple[str, int]]:
+        start = len(plain_registry.requests())
+        push_image(image_of(*layers), plain_registry, name, options=replace(FAST, hints=hints))
+        made = plain_registry.requests()[start:]
+        return sorted((r.method, r.status) for r in made if "/blobs/" in r.path)
+
+    plain = requests_of(MountHints(), "acme/plain:1", "c", "d")
+    learned = MountHints(known=read_blob_homes(file))
+    assert requests_of(learned, "acme/new:1", "c", "d") == plain
+    upload = [("POST", 202), ("PUT", 201)]
+    mounted = [("POST", 201)]
+    # Two layers and the config.
+    asked = [("HEAD", 404)] * 3
+    assert requests_of(learned, "acme/mounted:1", "a", "b") == sorted(asked + mounted * 3)
+    # It is not there: what was asked for is an upload then, and what was likely is not tried besides.
+    digest = image_of("c").image.layers[0].layer.digest
+    write_blob_homes(file, [(plain_registry.host, digest, "acme/absent")])
+    likely = MountHints((), read_blob_homes(file), {digest: [f"{plain_registry.host}/acme/other"]})
+    assert requests_of(likely, "acme/wrong:1", "c", "d") == plain
+    # The repository itself is no place to take anything from.
+    guess = MountHints(likely={digest: [f"{plain_registry.host}/acme/self", f"{plain_registry.host}/acme/new"]})
+    assert requests_of(guess, "acme/self:1", "c") == sorted([("HEAD", 404)] * 2 + upload + mounted)
 
 
 def test_skopeo_finds_what_was_pushed(plain_registry: Registry, tmp_path: Path) -> None:
@@ -203,11 +240,11 @@ def test_skipping_verification(secure_registry: Registry, tmp_path: Path) -> Non
 
 
 def test_lines_of_progress(plain_registry: Registry, tmp_path: Path) -> None:
-    """Away from a terminal there is one line for each blob."""
+    """Away from a terminal there is one line for each blob, if that is wanted."""
     known = image_of("a", "b")
     reference = Reference.parse(f"{plain_registry.host}/acme/api")
     with open(tmp_path / "lines", "w") as output:
-        progress = LineProgress(output)
+        progress = LineProgress(output, verbose=True)
         push(known.image, known.recipes, [reference], known.write_layer, {}, FAST, progress)
     lines = (tmp_path / "lines").read_text().splitlines()
     assert len(lines) == 3 and all(line.endswith(" MB uploaded") for line in lines)

@@ -80,14 +80,15 @@ def test_the_command(command: Command, machine_nix: Nix, plain_registry: Registr
     """What was pushed is printed and written down; the second time nothing needs the store."""
     image = write_descriptor(command, tiny_paths(machine_nix, command.directory))
     names = [f"{plain_registry.host}/acme/api:{tag}" for tag in ("1", "2")]
-    first = command("push", image, *names, "--jobs", "2", "--result", "result.json")
+    options = ("--jobs", "2", "--result", "result.json", "--log-blobs", "--label", "app:image")
+    first = command("push", image, *names, *options)
     assert first.returncode == 0, first.stderr
     result = json.loads((command.directory / "result.json").read_text())
     assert result["digest"] == json.loads(image.read_text())["digest"]
     assert [tag["reference"] for tag in result["tags"]] == names
     lines = first.stdout.splitlines()
-    assert [line.split()[:2] for line in lines] == [
-        [f"{name}@{result['digest']}", "written:"] for name in names
+    assert [line.split()[:3] for line in lines] == [
+        ["app:image:", f"{name}@{result['digest']}", "written:"] for name in names
     ]
     assert len(first.stderr.splitlines()) == 4
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from nixoci.registry.progress import LineProgress, TerminalProgress, progress_for
 from nixoci.registry.push_result import MOUNTED, PRESENT, UPLOADED, PushedBlob
 
@@ -31,15 +32,24 @@ def test_a_terminal_has_one_line() -> None:
     assert output.getvalue().endswith("\r\x1b[K") and "\n" not in output.getvalue()
 
 
-def test_other_outputs_have_a_line_a_blob() -> None:
+@pytest.mark.parametrize("verbose, lines", [(True, 3), (False, 1)])
+def test_other_outputs_have_lines(
+    monkeypatch: pytest.MonkeyPatch, verbose: bool, lines: int
+) -> None:
+    """For each blob if that is wanted, and else a sign of life where something takes long."""
+    now = 0.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
     output = io.StringIO()
-    progress = progress_for(output)
+    progress = progress_for(output, verbose)
     assert isinstance(progress, LineProgress)
-    for outcome in (UPLOADED, MOUNTED):
-        progress.advance(5)
-        progress.done(blob(outcome))
+    progress.done(blob(UPLOADED))
+    now = 15.0
+    progress.advance(5)
+    progress.done(blob(MOUNTED))
+    now = 20.0
+    progress.done(blob(UPLOADED))
     progress.close()
-    assert output.getvalue().splitlines() == [
-        "host/a: sha256:0 1.5 MB uploaded",
-        "host/a: sha256:0 1.5 MB mounted from host/b",
-    ]
+    said = output.getvalue().splitlines()
+    assert len(said) == lines
+    assert "host/a: sha256:0 1.5 MB mounted from host/b" in said
+    assert ("host/a: sha256:0 1.5 MB uploaded" in said) == verbose

@@ -1,4 +1,4 @@
-"""How far a push is: a line that changes on a terminal, one line for each blob elsewhere."""
+"""How far a push is: a line that changes on a terminal, and a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ _MEGABYTE = 1_000_000
 
 #: Seconds between two states of the line on a terminal.
 _INTERVAL = 0.1
+
+#: Seconds without a line, after which a log gets one, so that nobody takes the push for dead.
+_LONG = 10.0
 
 _VERBS = {UPLOADED: "uploaded", MOUNTED: "mounted", PRESENT: "is there already"}
 
@@ -33,17 +36,26 @@ class Progress:
 
 
 class LineProgress(Progress):
-    """Writes one line for each blob, as a log wants it."""
+    """Writes lines, as a log wants them: one for a blob that is done if there was none for long.
 
-    def __init__(self, output: TextIO) -> None:
+    :param verbose: one for each blob.
+    """
+
+    def __init__(self, output: TextIO, verbose: bool = False) -> None:
         self._output = output
+        self._verbose = verbose
         self._lock = threading.Lock()
+        self._shown = time.monotonic()
 
     def done(self, blob: PushedBlob) -> None:
         source = f" from {blob.source}" if blob.source else ""
-        line = f"{blob.repository}: {blob.digest} {_size(blob.size)} {_VERBS[blob.outcome]}{source}"
+        verb = _VERBS[blob.outcome]
+        line = f"{blob.repository}: {blob.digest} {megabytes(blob.size)} {verb}{source}"
         with self._lock:
-            print(line, file=self._output, flush=True)
+            now = time.monotonic()
+            if self._verbose or now - self._shown >= _LONG:
+                self._shown = now
+                print(line, file=self._output, flush=True)
 
 
 class TerminalProgress(Progress):
@@ -86,14 +98,20 @@ class TerminalProgress(Progress):
     def _show(self) -> None:
         self._shown = time.monotonic()
         done = f"{self._blobs} of {self._all_blobs} layers"
-        self._output.write(f"\r\x1b[K{done}, {_size(self._sent)} of {_size(self._all_bytes)}")
+        self._output.write(f"\r\x1b[K{done}, {megabytes(self._sent)} of {megabytes(self._all_bytes)}")
         self._output.flush()
 
 
-def progress_for(output: TextIO) -> Progress:
-    """Returns what suits an output: a terminal or not."""
-    return TerminalProgress(output) if output.isatty() else LineProgress(output)
+def progress_for(output: TextIO, verbose: bool = False) -> Progress:
+    """Returns what suits an output: a terminal or not.
+
+    :param verbose: a line for each blob, also on a terminal.
+    """
+    if output.isatty() and not verbose:
+        return TerminalProgress(output)
+    return LineProgress(output, verbose)
 
 
-def _size(size: int) -> str:
+def megabytes(size: int) -> str:
+    """Returns a number of bytes for people."""
     return f"{size / _MEGABYTE:.1f} MB"

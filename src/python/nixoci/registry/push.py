@@ -22,8 +22,8 @@ from nixoci.registry.address import split_reference
 from nixoci.registry.auth.search import CredentialSearch
 from nixoci.registry.http.connections import SILENCE_TIME_LIMIT, Connections
 from nixoci.registry.http.retry import RetryPolicy
-from nixoci.registry.progress import Progress
-from nixoci.registry.push_blobs import BlobSender
+from nixoci.registry.progress import Progress, megabytes
+from nixoci.registry.push_blobs import BlobSender, MountHints
 from nixoci.registry.push_result import (
     MOUNTED,
     PRESENT,
@@ -50,13 +50,13 @@ DEFAULT_JOBS = 4
 class PushOptions:
     """How to push.
 
-    :param mount_from: repositories (with their registry) that may have layers of the image.
+    :param hints: repositories that may have layers of the image.
     :param jobs: layers that are uploaded at the same time, at least 1.
     :param silence_time_limit: seconds until a registry that does nothing is given up.
     """
 
     registries: Registries = Registries()
-    mount_from: tuple[str, ...] = ()
+    hints: MountHints = MountHints()
     jobs: int = DEFAULT_JOBS
     retry: RetryPolicy = RetryPolicy()
     silence_time_limit: float = SILENCE_TIME_LIMIT
@@ -118,7 +118,7 @@ class _Push:
             if blob.digest != image.digest
         ]
         self._sender = BlobSender(
-            blobs, self._threads, progress, mount_from=options.mount_from, jobs=options.jobs
+            blobs, self._threads, progress, hints=options.hints, jobs=options.jobs
         )
 
     def run(self, references: Sequence[Reference]) -> PushResult:
@@ -158,7 +158,9 @@ class _Push:
                 reason = _reason(uploads[full_name])
             outcome = WRITTEN if reference in written else UNCHANGED
             tags.append(PushedTag(str(reference), full_name, reference.tag, outcome, reason))
-        return PushResult(self._image.digest, tuple(tags), tuple(blobs))
+        return PushResult(
+            self._image.digest, tuple(tags), tuple(blobs), tuple(self._sender.homes())
+        )
 
     def _repository(self, registry: str, name: str) -> Repository:
         return Repository(
@@ -197,13 +199,12 @@ class _Push:
 
 
 def _reason(blobs: Sequence[PushedBlob]) -> str:
-    counts = {
-        outcome: sum(blob.outcome == outcome for blob in blobs)
+    found = {
+        outcome: [blob for blob in blobs if blob.outcome == outcome]
         for outcome in (UPLOADED, MOUNTED, PRESENT)
     }
-    parts = [
-        f"{counts[UPLOADED]} blobs uploaded",
-        f"{counts[MOUNTED]} mounted",
-        f"{counts[PRESENT]} there already",
-    ]
-    return ", ".join(parts)
+    sent = sum(blob.size for blob in found[UPLOADED])
+    return (
+        f"{len(found[UPLOADED])} blobs uploaded ({megabytes(sent)}), {len(found[MOUNTED])} mounted, "
+        f"{len(found[PRESENT])} there already"
+    )

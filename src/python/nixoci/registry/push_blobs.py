@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Optional, Sequence
+from dataclasses import dataclass, field
+from typing import Mapping, Optional, Sequence
 
 from nixoci.image.layout import Blob
 from nixoci.image.reference import Reference
 from nixoci.registry.address import split_reference
+from nixoci.registry.blob_homes import BlobHomes
 from nixoci.registry.errors import RegistryError
 from nixoci.registry.progress import Progress
 from nixoci.registry.push_result import MOUNTED, PRESENT, UPLOADED, PushedBlob
@@ -14,10 +16,41 @@ from nixoci.registry.push_threads import PARALLEL_QUESTIONS, PushThreads
 from nixoci.registry.repository import Repository, Upload
 
 
+@dataclass(frozen=True)
+class MountHints:
+    """Repositories that may have blobs, to take them over from there.
+
+    To ask for that is to start an upload, so one guess costs no request; each further one does.
+
+    :param mount_from: with their registry; all of them are asked for each blob, as a user said so.
+    :param known: what earlier pushes have learned.
+    :param likely: with their registry, by the digest of a blob: a guess, where nothing is known.
+    """
+
+    mount_from: tuple[str, ...] = ()
+    known: BlobHomes = field(default_factory=BlobHomes, compare=False)
+    likely: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def names(self, registry: str, but: str, digest: str) -> list[str]:
+        """Returns names of repositories in a registry, the best first.
+
+        :param but: the name of the repository that asks.
+        """
+        guesses = [self.known.find(registry, digest)]
+        guesses += _in_registry(self.likely.get(digest, ()), registry)
+        guess = [name for name in guesses if name not in ("", but)][:1]
+        return guess + _in_registry(self.mount_from, registry)
+
+
+def _in_registry(repositories: Sequence[str], registry: str) -> list[str]:
+    pairs = [split_reference(Reference(text)) for text in repositories]
+    return [name for other, name in pairs if other == registry]
+
+
 class BlobSender:
     """Sends the same blobs to one repository after the other, and remembers who has them.
 
-    :param mount_from: repositories (with their registry) that may have some of the blobs.
+    :param hints: repositories that may have some of the blobs.
     :param jobs: blobs that are uploaded at the same time.
     """
 
@@ -27,13 +60,13 @@ class BlobSender:
         threads: PushThreads,
         progress: Progress,
         *,
-        mount_from: Sequence[str],
+        hints: MountHints,
         jobs: int,
     ) -> None:
         self._blobs = blobs
         self._threads = threads
         self._progress = progress
-        self._mount_from = mount_from
+        self._hints = hints
         self._jobs = jobs
         #: Repositories of each registry, by the digest of a blob that they are known to have.
         self._homes: dict[tuple[str, str], list[Repository]] = {}
@@ -87,11 +120,15 @@ class BlobSender:
         """Names of repositories in the same registry that have or may have a blob."""
         homes = self._homes.get((repository.registry, blob.digest), [])
         names = [home.name for home in homes]
-        for text in self._mount_from:
-            registry, name = split_reference(Reference(text))
-            if registry == repository.registry:
-                names.append(name)
+        names += self._hints.names(repository.registry, repository.name, blob.digest)
         return [name for name in dict.fromkeys(names) if name != repository.name]
+
+    def homes(self) -> list[tuple[str, str, str]]:
+        """Returns registry, digest and name of a repository for each blob that is known to be somewhere."""
+        return [
+            (registry, digest, repositories[-1].name)
+            for (registry, digest), repositories in self._homes.items()
+        ]
 
     def _remember(self, repository: Repository, blobs: Sequence[Blob]) -> None:
         for blob in blobs:

@@ -58,11 +58,13 @@ class PushResult:
     :param digest: of the manifest, `sha256:<hex>`.
     :param tags: in the order in which they were asked for.
     :param blobs: of the repositories that anything had to be written to.
+    :param homes: registry, digest and name of a repository for each blob that is known to be there now.
     """
 
     digest: str
     tags: tuple[PushedTag, ...]
     blobs: tuple[PushedBlob, ...]
+    homes: tuple[tuple[str, str, str], ...] = ()
 
     def to_json(self) -> bytes:
         """Returns the result as JSON, with the names of the attributes."""
@@ -73,9 +75,13 @@ class PushResult:
         }
         return readable_json("push result", document)
 
-    def summary(self) -> str:
-        """Returns one line for each tag: name, digest, what happened and why."""
+    def summary(self, label: str = "") -> str:
+        """Returns one line for each tag: name, digest, what happened and why.
+
+        :param label: what each line begins with.
+        """
+        start = f"{label}: " if label else ""
         return "\n".join(
-            f"{tag.repository}:{tag.tag}@{self.digest} {tag.outcome}: {tag.reason}"
+            f"{start}{tag.repository}:{tag.tag}@{self.digest} {tag.outcome}: {tag.reason}"
             for tag in self.tags
         )

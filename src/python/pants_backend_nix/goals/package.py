@@ -23,6 +23,7 @@ from pants.core.goals.package import (
 )
 from pants.core.target_types import ArchivePackagesField
 from pants.core.util_rules.distdir import DistDir
+from pants.engine.addresses import Address
 from pants.engine.fs import FileContent
 from pants.engine.rules import collect_rules
 from pants.engine.unions import UnionRule
@@ -36,12 +37,14 @@ from pants_backend_nix.engine import (
     prefix,
     rule,
 )
+from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.rules.assembly.digested import DigestedLayersRequest, digest_layers
 from pants_backend_nix.rules.assembly.image import BuiltImage, ImageRequest, build_image
 from pants_backend_nix.rules.core.contents import contents_arguments
 from pants_backend_nix.rules.core.run import CoreRun
 from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.core.step import StoreStep, run_store_step
+from pants_backend_nix.rules.delivery.claims import CLAIMS
 from pants_backend_nix.rules.delivery.healthcheck import warn_of_lost_healthcheck
 from pants_backend_nix.rules.delivery.references import ReferencesRequest, name_image
 from pants_backend_nix.targets.fields.closures import NixLayersField, NixMaxLayersField
@@ -83,6 +86,21 @@ class NixLayerPackageFieldSet(PackageFieldSet):
     @classmethod
     def opt_out(cls, tgt) -> bool:
         return tgt.has_field(NixConfigField)
+
+
+async def _take_output_path(field: OutputPathField, address: Address, path: str) -> None:
+    """:raises NixImageError: another target of the command writes to the same place in the dist directory."""
+    if field.value is None:
+        # By default a path has the target's address in it.
+        return
+    session = await current_session(CurrentSessionRequest(), **implicitly())
+    other = CLAIMS.take(session.id, f"output {path}", address)
+    if other is not None:
+        one, two = sorted((str(address), str(other)))
+        raise NixImageError(
+            f"{one} and {two} would both write {path} into the dist directory. Give them different values of the field "
+            f"`{field.alias}` (of a parametrized target, parametrize it along), or leave it out of one."
+        )
 
 
 async def _warn_of_archives(field_set: NixImagePackageFieldSet) -> None:
@@ -153,10 +171,12 @@ async def package_image(field_set: NixImagePackageFieldSet, dist_dir: DistDir) -
         warn_of_lost_healthcheck(field_set.address, built.image)
     if output_format == _DESCRIPTOR:
         path = field_set.output_path.value_or_default(file_ending=_DESCRIPTOR_ENDING)
+        await _take_output_path(field_set.output_path, field_set.address, path)
         digest = await create([FileContent(path, descriptor)])
         return BuiltPackage(digest, (BuiltPackageArtifact(path, (summary,)),))
     await _warn_of_archives(field_set)
     output = field_set.output_path.value_or_default(file_ending=_ENDINGS[output_format])
+    await _take_output_path(field_set.output_path, field_set.address, output)
     path = f"{output[: -len('.tar')] if output.endswith('.tar') else output}.{_DESCRIPTOR_ENDING}"
     await _write(field_set, built, descriptor, os.path.join(dist_dir.relpath, output))
     digest = await create([FileContent(path, descriptor)])
@@ -182,6 +202,7 @@ async def package_layer(field_set: NixLayerPackageFieldSet) -> BuiltPackage:
         ]
     }
     path = field_set.output_path.value_or_default(file_ending="layer.json")
+    await _take_output_path(field_set.output_path, field_set.address, path)
     digest = await create([FileContent(path, readable_json("layers", document))])
     lines = tuple(f"Digest {layer.digest}, {layer.size} bytes" for layer in digested.layers)
     return BuiltPackage(digest, (BuiltPackageArtifact(path, lines),))

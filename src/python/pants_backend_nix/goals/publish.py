@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Sequence
 
+from nixoci.image.image import Image
+from nixoci.image.reference import Reference
 from pants.core.goals.publish import (
     PublishFieldSet,
     PublishOutputData,
@@ -11,22 +14,23 @@ from pants.core.goals.publish import (
     PublishProcesses,
     PublishRequest,
 )
+from pants.engine.addresses import Address
 from pants.engine.fs import FileContent
 from pants.engine.process import InteractiveProcess
 from pants.engine.rules import collect_rules
+from pants.option.global_options import GlobalOptions
+from pants.util.frozendict import FrozenDict
+from pants.util.logging import LogLevel
 
-from pants_backend_nix.engine import concurrently, implicitly, rule
+from pants_backend_nix.engine import implicitly, rule
+from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.options.images import NixImageSubsystem
-from pants_backend_nix.rules.assembly.image import BuiltImage
 from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
-from pants_backend_nix.rules.delivery.foreground import (
-    Foreground,
-    ForegroundRequest,
-    prepare_foreground,
-)
+from pants_backend_nix.rules.core.start import TOOLS_CACHE
+from pants_backend_nix.rules.delivery.claims import CLAIMS
+from pants_backend_nix.rules.delivery.foreground import ForegroundRequest, prepare_foreground
 from pants_backend_nix.rules.delivery.healthcheck import warn_of_lost_healthcheck
 from pants_backend_nix.rules.delivery.lacking import (
-    LackingContents,
     LackingContentsRequest,
     find_lacking_contents,
 )
@@ -39,10 +43,18 @@ from pants_backend_nix.rules.delivery.registries import RegistryOptionsRequest, 
 from pants_backend_nix.rules.delivery.registry_environment import registry_environment
 from pants_backend_nix.rules.delivery.verified import VerifiedImageRequest, verify_image
 from pants_backend_nix.targets.fields.config import NixConfigField
-from pants_backend_nix.targets.fields.publish import NixRegistriesField, NixSkipPushField
+from pants_backend_nix.targets.fields.publish import (
+    NixImageTagsField,
+    NixRegistriesField,
+    NixRepositoryField,
+    NixSkipPushField,
+)
 from pants_backend_nix.targets.image import DOCKER_ARCHIVE, NixOutputFormatField
 
 _REGISTRIES = "registries.json"
+
+#: In the append-only cache: what one push tells the next, in this command or a later one.
+_KNOWN_BLOBS = "known-blobs.json"
 
 
 class PublishNixImageRequest(PublishRequest):
@@ -58,21 +70,46 @@ class NixImagePublishFieldSet(PublishFieldSet):
     output_format: NixOutputFormatField
 
 
-def _output_data(names: RepositoryReferences, built: BuiltImage) -> PublishOutputData:
+def _output_data(image: Image, repositories: Sequence[RepositoryReferences]) -> PublishOutputData:
+    """Returns what is in the file of `--publish-output`; of several repositories the first one is on top."""
+    described = tuple(
+        FrozenDict(
+            {
+                "registry": names.registry.address if names.registry else None,
+                "repository": names.repository,
+                "tags": tuple(reference.tag for reference in names.references),
+                "reference": f"{names.repository}@{image.digest}",
+            }
+        )
+        for names in repositories
+    )
     return PublishOutputData(
         {
             "publisher": "nix",
-            "registry": names.registry.address if names.registry else None,
-            "repository": names.repository,
-            "tags": tuple(reference.tag for reference in names.references),
-            "digest": built.image.digest,
+            "digest": image.digest,
+            **described[0],
+            "repositories": described,
         }
     )
 
 
+def _take_names(address: Address, references: Sequence[Reference], session: int) -> None:
+    """:raises NixImageError: another image of the command has one of the names."""
+    for reference in references:
+        other = CLAIMS.take(session, f"publish {reference}", address)
+        if other is not None:
+            one, two = sorted((str(address), str(other)))
+            raise NixImageError(
+                f"{one} and {two} would both be published as {reference}, and only one of them can be it. Nothing was "
+                f"pushed. Give them different names, by `{NixRepositoryField.alias}` or `{NixImageTagsField.alias}` "
+                "(both may have `{directory}` and `{name}`; of a parametrized target, parametrize them along), or publish "
+                "one at a time."
+            )
+
+
 @rule(desc="Publish nix_image")
 async def publish_image(
-    request: PublishNixImageRequest, options: NixImageSubsystem
+    request: PublishNixImageRequest, options: NixImageSubsystem, global_options: GlobalOptions
 ) -> PublishProcesses:
     field_set: NixImagePublishFieldSet = request.field_set
     address = field_set.address
@@ -84,69 +121,65 @@ async def publish_image(
     known = await collect_registries(RegistryOptionsRequest(), **implicitly())
     environment = await registry_environment(options.env_vars)
     settings = FileContent(_REGISTRIES, known.connection_settings().to_json())
-    skipped = []
+    packages = []
     pushed = []
     for names in named.repositories:
+        reason = ""
         if field_set.skip_push.value:
-            skipped.append((names, f"(by `{field_set.skip_push.alias}` on {address})"))
+            reason = f"(by `{field_set.skip_push.alias}` on {address})"
         elif names.registry is not None and names.registry.skip_push:
             of = f"@{names.registry.alias}" if names.registry.alias else names.registry.address
-            skipped.append((names, f"(by `skip_push` on registry {of})"))
+            reason = f"(by `skip_push` on registry {of})"
+        if reason:
+            data = _output_data(built.image, [names])
+            packages.append(
+                PublishPackages(tuple(map(str, names.references)), description=reason, data=data)
+            )
         else:
             pushed.append(names)
-    # A layer that one of them gets need not be sent to the next, if they are in one registry.
-    likely = (*options.mount_from, *(names.repository for names in pushed))
+    if not pushed:
+        return PublishProcesses(packages)
+    references = tuple(reference for names in pushed for reference in names.references)
     session = await current_session(CurrentSessionRequest(), **implicitly())
-    lacking: tuple[LackingContents, ...] = await concurrently(
-        find_lacking_contents(
-            LackingContentsRequest(built, names.references, session.id), **implicitly()
-        )
-        for names in pushed
+    _take_names(address, references, session.id)
+    lacking = await find_lacking_contents(
+        LackingContentsRequest(built, references, session.id), **implicitly()
     )
-    commands: tuple[Foreground, ...] = await concurrently(
-        prepare_foreground(
-            ForegroundRequest(
-                "push",
-                built,
-                names.references,
-                (
-                    f"--registries={{chroot}}/{_REGISTRIES}",
-                    *(f"--mount-from={other}" for other in likely if other != names.repository),
-                ),
-                (settings,),
-                contents.digest,
-                compresses=True,
+    shown = tuple(map(str, references))
+    data = _output_data(built.image, pushed)
+    if lacking.is_there:
+        reason = f"({address}: the registry has it already, {built.image.digest})"
+        packages.append(PublishPackages(shown, description=reason, data=data))
+        return PublishProcesses(packages)
+    verbose = global_options.level in (LogLevel.DEBUG, LogLevel.TRACE)
+    # One process for all repositories: tags are written when all of them have everything.
+    command = await prepare_foreground(
+        ForegroundRequest(
+            "push",
+            built,
+            references,
+            (
+                f"--registries={{chroot}}/{_REGISTRIES}",
+                f"--known-blobs={{chroot}}/{TOOLS_CACHE}/{_KNOWN_BLOBS}",
+                f"--label={address}",
+                *(("--log-blobs",) if verbose else ()),
+                *(f"--mount-from={other}" for other in options.mount_from),
             ),
-            **implicitly(),
-        )
-        for names, contents in zip(pushed, lacking)
+            (settings,),
+            lacking.digest,
+            compresses=True,
+        ),
+        **implicitly(),
     )
-    return PublishProcesses(
-        [
-            *(
-                PublishPackages(
-                    tuple(map(str, names.references)),
-                    InteractiveProcess(
-                        command.argv,
-                        env=environment,
-                        input_digest=command.digest,
-                        append_only_caches=command.append_only_caches,
-                        immutable_input_digests=command.immutable_input_digests,
-                    ),
-                    data=_output_data(names, built),
-                )
-                for names, command in zip(pushed, commands)
-            ),
-            *(
-                PublishPackages(
-                    tuple(map(str, names.references)),
-                    description=reason,
-                    data=_output_data(names, built),
-                )
-                for names, reason in skipped
-            ),
-        ]
+    process = InteractiveProcess(
+        command.argv,
+        env=environment,
+        input_digest=command.digest,
+        append_only_caches=command.append_only_caches,
+        immutable_input_digests=command.immutable_input_digests,
     )
+    packages.insert(0, PublishPackages(shown, process, data=data))
+    return PublishProcesses(packages)
 
 
 def rules():

@@ -19,6 +19,7 @@ from nixoci.cli.commands.options import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from typing import Optional
 
 
 def push_options(command: argparse.ArgumentParser) -> None:
@@ -39,6 +40,25 @@ def push_options(command: argparse.ArgumentParser) -> None:
         help="repository of the same registry that may have layers of the image already",
     )
     command.add_argument(
+        "--likely",
+        metavar="FILE",
+        help="JSON file that says for digests of layers which repositories may have them, as a list each: "
+        "the first one of a registry is asked if nothing better is known",
+    )
+    command.add_argument(
+        "--known-blobs",
+        metavar="FILE",
+        help="file that remembers which repositories got which layers, from one push to the next",
+    )
+    command.add_argument(
+        "--log-blobs",
+        action="store_true",
+        help="print a line for each layer (default: if nothing was printed for some seconds)",
+    )
+    command.add_argument(
+        "--label", default="", help="what each line that says what was pushed begins with"
+    )
+    command.add_argument(
         "--jobs", type=int, default=4, help="layers to upload at the same time (default: 4)"
     )
     command.add_argument(
@@ -49,23 +69,38 @@ def push_options(command: argparse.ArgumentParser) -> None:
 def push(options: argparse.Namespace) -> None:
     from nixoci.image.descriptor import Descriptor
     from nixoci.image.reference import Reference
+    from nixoci.registry.blob_homes import BlobHomes, read_blob_homes, write_blob_homes
     from nixoci.registry.progress import progress_for
     from nixoci.registry.push import PushOptions, push
+    from nixoci.registry.push_blobs import MountHints
 
     descriptor = Descriptor.from_json(read_input(options.descriptor))
+    known = BlobHomes() if options.known_blobs is None else read_blob_homes(options.known_blobs)
+    hints = MountHints(tuple(options.mount_from), known, _likely(options.likely))
     result = push(
         descriptor.image,
         descriptor.recipes,
         [Reference.parse(text) for text in options.references] or descriptor.references,
         layer_source(options).write_layer,
         os.environ,
-        PushOptions(registries(options), tuple(options.mount_from), options.jobs),
-        progress_for(sys.stderr),
+        PushOptions(registries(options), hints, options.jobs),
+        progress_for(sys.stderr, options.log_blobs),
     )
+    if options.known_blobs is not None:
+        write_blob_homes(options.known_blobs, result.homes)
     if options.result is not None:
         write_output(options.result, result.to_json())
     if options.result != "-":
-        print(result.summary())
+        print(result.summary(options.label))
+
+
+def _likely(path: Optional[str]) -> dict[str, list[str]]:
+    if path is None:
+        return {}
+    from nixoci.json_input import get_list, parse_object
+
+    document = parse_object("likely repositories", read_input(path))
+    return {digest: get_list(document, digest, str) for digest in document}
 
 
 def serve_options(command: argparse.ArgumentParser) -> None:

@@ -37,7 +37,6 @@ from pants_backend_nix.targets.fields.layering import (
 )
 from pants_backend_nix.targets.layer_plan import NixLayerPlanField, NixPlannedImagesField
 
-
 #: See `Preferences.rates`.
 Rates = tuple[tuple[str, float], ...]
 
