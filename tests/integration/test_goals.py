@@ -28,6 +28,27 @@ nix_image(name="one", packages=["app:a"], layer_plan=":plan")
 nix_image(name="two", packages=["app:c"], layer_plan=":plan")
 """
 
+#: Where a field has a parametrized target, and it is not said which one of its variants is meant.
+_VAGUE = """\
+SYSTEMS = ("x86_64-linux", "aarch64-linux")
+nix_package(name="package", source="package.nix", system=parametrize(*SYSTEMS))
+nix_layer(name="layer", packages=[":package"], system=parametrize(*SYSTEMS))
+nix_image(name="for-arm", packages=[":package"], layers=[":layer"], system="aarch64-linux")
+nix_image(name="for-each", packages=[":package"], layers=[":layer"], system=parametrize(*SYSTEMS))
+nix_image(name="vague", packages=[":package"], copy_to_root=[":package"], layers=[":layer"])
+nix_image(name="other", ignore=[":package"], config=":package", ca_certificates=[":package"])
+nix_layer(name="contents", contents={":package": "/srv/"})
+nix_layer_plan(name="plan", images=[":planned", ":for-each"], system=parametrize(*SYSTEMS))
+nix_image(name="planned", packages=[":package"], layer_plan=":plan")
+"""
+
+_PACKAGE = """\
+{ system }:
+derivation {
+  name = "package-${system}"; system = "x86_64-linux"; builder = "/bin/sh"; args = [ "-c" "echo > $out" ];
+} // { stdenv.hostPlatform.system = system; }
+"""
+
 
 @pytest.fixture(scope="module")
 def monorepo(tmp_path_factory: pytest.TempPathFactory, machine_nix: Nix) -> Monorepo:
@@ -37,6 +58,8 @@ def monorepo(tmp_path_factory: pytest.TempPathFactory, machine_nix: Nix) -> Mono
     repository.write("app/lib.nix", "{ }\n")
     repository.write("app/BUILD", _BUILD)
     repository.write("planned/BUILD", _PLAN)
+    repository.write("vague/BUILD", _VAGUE)
+    repository.write("vague/package.nix", _PACKAGE)
     git = [tool("git"), "-c", "user.name=test", "-c", "user.email=test@example.com"]
     for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "all"]):
         run([*git, *command], cwd=repository.root)
@@ -112,3 +135,42 @@ def test_changed_since_lists_the_images_that_use_a_file(monorepo: Monorepo) -> N
     monorepo.write("app/lib.nix", "{ }\n")
     of_app = ["app/lib.nix:nix", "app:a", "app:image", "app:layer"]
     assert sorted(run.stdout.split()) == [*of_app, "planned:one", "planned:plan", "planned:two"]
+
+
+_ARM, _PC = ("@system=aarch64-linux", "@system=x86_64-linux")
+
+
+def test_goals_do_not_ask_which_variant_is_meant(monorepo: Monorepo) -> None:
+    """They have all variants for dependencies where it is not said, and the one where it is."""
+    listed = monorepo.pants("list", "::").stdout.split()
+    assert {"vague:vague", f"vague:package{_ARM}", f"vague:for-each{_PC}"} <= set(listed)
+    peeked = json.loads(monorepo.pants("peek", "::").stdout)
+    dependencies = {target["address"]: target.get("dependencies") for target in peeked}
+    assert dependencies["vague:for-arm"] == [f"vague:layer{_ARM}", f"vague:package{_ARM}"]
+    assert dependencies[f"vague:for-each{_PC}"] == [f"vague:layer{_PC}", f"vague:package{_PC}"]
+    both = [f"vague:package{_ARM}", f"vague:package{_PC}"]
+    assert dependencies["vague:vague"] == [f"vague:layer{_ARM}", f"vague:layer{_PC}", *both]
+    assert dependencies["vague:other"] == dependencies["vague:contents"] == both
+    found = monorepo.pants("dependents", "--transitive", f"vague:package{_ARM}").stdout.split()
+    assert sorted(found) == sorted(
+        [
+            *("vague:contents", "vague:for-arm", f"vague:for-each{_ARM}", f"vague:layer{_ARM}"),
+            *("vague:other", f"vague:plan{_ARM}", f"vague:plan{_PC}", "vague:planned", "vague:vague"),
+        ]
+    )
+    monorepo.pants("dependents", "::")
+    monorepo.write("vague/package.nix", f"{_PACKAGE}# Changed.\n")
+    run = monorepo.pants("--changed-since=HEAD", "--changed-dependents=transitive", "list")
+    monorepo.write("vague/package.nix", _PACKAGE)
+    assert {"vague:vague", "vague:for-arm", "vague:planned"} <= set(run.stdout.split())
+
+
+def test_package_asks_which_variant_is_meant(monorepo: Monorepo) -> None:
+    """The goal that needs to know it."""
+    run = monorepo.pants("package", "vague:vague", check=False)
+    assert "The field `layers` of vague:vague names ':layer', which is parametrized" in run.error
+    assert f"* vague:layer{_ARM} * vague:layer{_PC}" in run.error
+    monorepo.pants("package", "vague:for-arm", "vague:for-each")
+    for name in ("for-arm", "for-each@system=aarch64-linux"):
+        platform = monorepo.descriptor(f"vague/{name}.image.json")["platform"]
+        assert platform["architecture"] == "arm64"

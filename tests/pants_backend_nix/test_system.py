@@ -268,8 +268,14 @@ def test_no_choice(packager: Packager, field: str) -> None:
 @pytest.mark.parametrize(
     "fields, expected",
     [
-        ('packages=[":app"], system="riscv64-linux"', "and none of its variants is for the `system` 'riscv64-linux'"),
-        ('packages=[":two"]', "The field `packages` of DIR:image names ':two', which is parametrized. Name one of these: "),
+        (
+            'packages=[":app"], system="riscv64-linux"',
+            "and none of its variants is for the `system` 'riscv64-linux'",
+        ),
+        (
+            'packages=[":two"]',
+            "The field `packages` of DIR:image names ':two', which is parametrized. Name one of these: ",
+        ),
         ('packages=[":two"], system="x86_64-linux"', "names ':two', which is parametrized. Name one of these: "),
         ('layers=[":layers"]', "The field `layers` of DIR:image names ':layers', which is parametrized"),
         ('layers=[":vague"]', "The field `packages` of DIR:vague names ':app', which is parametrized"),

@@ -272,8 +272,8 @@ def _require_output_paths(nix: Nix, output: bytes, source: str, attr: str) -> No
 
 
 def _unknown_outputs(nix: Nix, drv_path: StorePath) -> dict[str, bool]:
-    """Returns the derivations that `drv_path` needs whose outputs have paths only when they are built; whether each
-    is impure.
+    """Returns the derivations that `drv_path` needs whose outputs have paths only when they are built, and of each
+    whether it is impure.
     """
     causes: dict[str, bool] = {}
     seen: dict[str, None] = {drv_path: None}

@@ -68,16 +68,13 @@ async def _ambiguous(
     target: Target, alias: str, value: str, variants: Addresses, for_system: Addresses
 ) -> NixImageError:
     """Returns the error that says how a variant is chosen."""
-    known = {
-        variant.get(NixSystemField).value
-        for variant in await targets_of(variants)
-        if variant.get(NixSystemField).value is not None
-    }
+    systems = {variant.get(NixSystemField).value for variant in await targets_of(variants)}
+    known = sorted(one for one in systems if one is not None)
     system = target.get(NixSystemField).value
     way_out = "Name one of these"
     why = ""
     if len(known) > 1 and target.has_field(NixSystemField):
-        way_out += f", or choose by the field `system` of {target.address}: {', '.join(sorted(known))}"
+        way_out += f", or choose by the field `system` of {target.address}: {', '.join(known)}"
     if system is not None and known:
         which = "several of its variants are" if for_system else "none of its variants is"
         why = f" and {which} for the `system` {system!r} of {target.address}"
@@ -94,7 +91,7 @@ async def field_addresses(target: Target, alias: str, values: Sequence[str]) -> 
     :raises NixImageError: a parametrized target is named, and the field `system` does not say which of its
         variants is meant.
     """
-    found = []
+    found: list[Address] = []
     for value, variants in zip(values, await _variants(target.address, alias, values)):
         if len(variants) > 1:
             for_system = await _for_system(target, variants)

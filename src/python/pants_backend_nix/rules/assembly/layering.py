@@ -101,11 +101,11 @@ def common_rates(
         for pattern, rate in rates:
             matched = [path for path in left if matches(pattern, path)]
             right = [path for path in matched if left[path] == rate]
-            if len(matched) == len(right):
-                found[(pattern, rate)] = None
-            else:
-                # Elsewhere it does not hold, so these are named one by one.
-                found.update(dict.fromkeys((path, rate) for path in right))
+            # Where it does not hold for all, those of which it does are named one by one.
+            patterns: list[str] = [pattern]
+            if len(matched) != len(right):
+                patterns = [*right]
+            found.update({(one, rate): None for one in patterns})
             for path in right:
                 del left[path]
     return tuple(found)

@@ -156,8 +156,8 @@ def _require_agreement(
             continue
         raise NixImageError(
             f"{_origin(target, field.alias, own)} is {said!r}, but {why}, which is {wanted!r}. Leave "
-            f"`{field.alias}` out, or name packages that are for {said}: by the field `system` of the packages, or "
-            "out of a package set for cross compilation, such as `pkgsCross.aarch64-multiplatform`."
+            f"`{field.alias}` out, or name packages that are for {said}: by the field `system` of the "
+            "packages, or out of a package set for cross compilation, such as `pkgsCross.aarch64-multiplatform`."
         )
     lowest = _LOWEST_VARIANT.get(processor)
     variant = config.variant
