@@ -81,11 +81,11 @@ def test_addresses(runner: RuleRunner, address: str, paths: list[str]) -> None:
 
 
 def test_a_parametrized_target_without_a_parameter(runner: RuleRunner) -> None:
-    """Pants names the field, and the addresses to choose from."""
+    """The error names the field, and the addresses to choose from."""
     with pytest.raises(ExecutionError) as caught:
         leaves(runner, 'nix_image(name="image", contents={":either": "/x/"})')
     (error,) = caught.value.wrapped_exceptions
-    assert "`app:either` from the field `contents` of app:image" in str(error)
+    assert "The field `contents` of app:image names ':either'" in str(error)
     assert "app:either@source=b.txt" in str(error)
 
 

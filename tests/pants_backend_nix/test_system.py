@@ -29,6 +29,10 @@ in rec {
   old = make "old" "i686-linux";
   arm = make "arm" "armv7l-linux";
   darwin = make "darwin" "aarch64-darwin";
+  certificates = derivation {
+    name = "certificates-${system}"; system = "x86_64-linux"; builder = "/bin/sh";
+    args = [ "-c" "printf '%%s\\n' '-----BEGIN CERTIFICATE-----' MAEA '-----END CERTIFICATE-----' > $out" ];
+  } // { stdenv.hostPlatform.system = system; };
   wasm = make "wasm" "wasm32-wasi";
   fetched = derivation {
     name = "fetched"; system = "builtin"; builder = "builtin:fetchurl"; url = "file:///etc/hostname";
@@ -241,6 +245,35 @@ nix_package(
     assert image["platform"]["architecture"] == "arm64"
     assert "The field `config` of DIR:image names ':config', which is" in _error(
         packager, 'config=":config"', more
+    )
+
+
+_PARTS = """
+nix_package(
+    name="certificates",
+    source="default.nix",
+    attr="certificates",
+    system=parametrize("x86_64-linux", "aarch64-linux"),
+)
+file(name="plain", source="tool", description=parametrize(one="1", other="2"))
+"""
+
+
+def test_a_system_chooses_certificates(packager: Packager) -> None:
+    image = _image(packager, 'ca_certificates=[":certificates"], system="aarch64-linux"', _PARTS)
+    assert image["platform"]["architecture"] == "arm64"
+    text = _error(packager, 'ca_certificates=[":certificates"]', _PARTS)
+    assert "The field `ca_certificates` of DIR:image names ':certificates', which is" in text
+    assert "* DIR:certificates@system=aarch64-linux * DIR:certificates@system=x86_64-linux" in text
+
+
+def test_contents_are_named_by_whole_addresses(packager: Packager) -> None:
+    """What has no `system` is not chosen by it."""
+    _image(packager, 'contents={":plain@description=one": "/tool"}', _PARTS)
+    text = _error(packager, 'contents={":plain": "/tool"}, system="aarch64-linux"', _PARTS)
+    assert (
+        "The field `contents` of DIR:image names ':plain', which is parametrized. Name one of these: * "
+        "DIR:plain@description=one * DIR:plain@description=other" in text
     )
 
 

@@ -13,14 +13,13 @@ from nixoci.recipe.accounts import Accounts
 from nixoci.recipe.files import FileEntry as Entry
 from nixoci.recipe.files import check_destination
 from nixoci.recipe.layer import Owner
-from pants.engine.addresses import Address, UnparsedAddressInputs
+from pants.engine.addresses import Address
 from pants.engine.rules import collect_rules
 from pants.engine.target import Target
 from pants.util.strutil import bullet_list
 
 from pants_backend_nix.engine import (
     EnvironmentNameRequest,
-    addresses_of,
     concurrently,
     implicitly,
     rule,
@@ -46,6 +45,7 @@ from pants_backend_nix.rules.flow.files import (
     require_link_inside,
 )
 from pants_backend_nix.rules.python.layout import PexLayoutRequest, lay_out_pex
+from pants_backend_nix.targets.addresses import field_addresses
 from pants_backend_nix.targets.fields.contents import (
     NixContents,
     NixContentsField,
@@ -181,17 +181,8 @@ async def _field_parts(
     field = target[NixContentsField]
     items = field.value or ()
     origin = f"The field `{field.alias}` of {target.address}"
-    addresses = await concurrently(
-        addresses_of(
-            UnparsedAddressInputs(
-                [item.address],
-                owning_address=target.address,
-                description_of_origin=f"the field `{field.alias}` of {target.address}",
-            )
-        )
-        for item in items
-    )
-    for (address,) in addresses:
+    addresses = await field_addresses(target, field.alias, [item.address for item in items])
+    for address in addresses:
         if address in (target.address, request.address):
             raise NixImageError(
                 f"{origin} names {address}, which would be in itself. Take it out of the field."
@@ -200,7 +191,7 @@ async def _field_parts(
         _files_part(target, item, address, accounts, origin)
         if item.split is None
         else _split_parts(layer, item, address, resolved, accounts, options)
-        for item, (address,) in zip(items, addresses)
+        for item, address in zip(items, addresses)
     )
     return sorted((part for parts in found for part in parts), key=lambda part: part.rank)
 

@@ -10,13 +10,12 @@ from nixoci.layering.collisions import FileCollisionError
 from nixoci.layering.files import FileGroup
 from nixoci.recipe.accounts import NO_SHELL, Accounts, Group, User, owner_of
 from nixoci.recipe.files import FileEntry as Entry
-from pants.engine.addresses import Address, Addresses, UnparsedAddressInputs
+from pants.engine.addresses import Address, Addresses
 from pants.engine.rules import collect_rules
 from pants.engine.target import Target
 
 from pants_backend_nix.engine import (
     EnvironmentNameRequest,
-    addresses_of,
     concurrently,
     implicitly,
     rule,
@@ -30,6 +29,7 @@ from pants_backend_nix.rules.assembly.layer_targets import (
 from pants_backend_nix.rules.flow.certificates import CertificatesRequest, bundle_certificates
 from pants_backend_nix.rules.flow.evaluate import NixPackageRequest, evaluate_package
 from pants_backend_nix.rules.flow.files import TargetFilesRequest, collect_target_files
+from pants_backend_nix.targets.addresses import field_addresses
 from pants_backend_nix.targets.fields.file_system import (
     NixCaCertificatesField,
     NixDirectoriesField,
@@ -73,12 +73,8 @@ async def _certificates(address: Address, targets: Sequence[Target]) -> tuple[En
     if not origins:
         return ()
     addresses = await concurrently(
-        addresses_of(
-            UnparsedAddressInputs(
-                [value], owning_address=target.address, description_of_origin=origin
-            )
-        )
-        for value, target, origin in origins
+        field_addresses(target, NixCaCertificatesField.alias, (value,))
+        for value, target, _ in origins
     )
     named = await concurrently(targets_of(Addresses(one)) for one in addresses)
     found = {
