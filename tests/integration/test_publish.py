@@ -133,7 +133,7 @@ def test_only_what_the_registry_lacks_is_uploaded(
     before = len(plain_registry.requests())
     again = publish(repository, host)
     assert [(r.method, r.status) for r in plain_registry.requests()[before:]] == [("HEAD", 200)]
-    assert "unchanged" in again.stdout
+    assert f"skipped (app:image: the registry has it already, {data['digest']})" in again.stderr
 
     write(repository, changed="!")
     publish(repository, host)

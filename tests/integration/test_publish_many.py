@@ -155,7 +155,7 @@ def test_two_targets_with_one_output_path(
     run = repository.pants("package", *targets, check=False)
     assert run.result.returncode
     assert f"{targets[0]} and {targets[1]} would both write x" in run.error
-    assert len(run.error) < 1000
+    assert "sha256:" not in run.error
     for target in targets:
         repository.pants("package", target)
 
@@ -256,7 +256,7 @@ def test_a_line_for_each_image(repository: Monorepo, plain_registry: Registry) -
     """Target, reference, digest and bytes; the blobs only at the level debug."""
     host = plain_registry.host
     run = publish(repository, "one:image", "two:image", to=[host])
-    lines = [line for line in run.stdout.splitlines() if line]
+    lines = sorted(line for line in run.stdout.splitlines() if line)
     assert [line.split(": ")[0] for line in lines] == ["one:image", "two:image"]
     for data, line in zip(sorted(published(repository), key=lambda d: d["target"]), lines):
         assert f"{data['names'][0]}@{data['digest']} written: " in line
