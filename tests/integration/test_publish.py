@@ -193,6 +193,22 @@ def delete_blob(of: Registry, repository: str, digest: str) -> None:
         assert answer.status == 202
 
 
+def test_tags_of_branches_and_short_hashes(
+    repository: Monorepo, plain_registry: Registry
+) -> None:
+    """A branch's slug is its tag, by default that of the field; the image is the same for all of them."""
+    write(repository, tags=("{build_args.BRANCH:slug}", "{pants.hash:12}"))
+    build = repository.root / "app/BUILD"
+    defaults = 'extra_build_args=["BRANCH=main", "BRANCH"]'
+    build.write_text(build.read_text().replace("image_tags", f"{defaults},\n    image_tags"))
+    for branch, tag in ((None, "main"), ("feature/ABC_1", "feature-abc-1"), ("x" * 200, "x" * 128)):
+        environment = {} if branch is None else {"BRANCH": branch}
+        publish(repository, plain_registry.host, environment=environment)
+        (data,) = published(repository)
+        assert data["tags"] == [tag, data["digest"].partition(":")[2][:12]]
+    assert uploads(plain_registry) == 21
+
+
 def test_what_is_skipped_says_why(repository: Monorepo, plain_registry: Registry) -> None:
     """By the field of the image, and by the option of a registry; nothing is asked or sent."""
     host = plain_registry.host

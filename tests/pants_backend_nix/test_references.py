@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+from typing import Mapping
 
+import pytest
+from pants.engine.addresses import Address
+from pants.engine.target import InvalidFieldException
+from pants.util.value_interpolation import InterpolationError
+
+from pants_backend_nix.targets.fields.publish import NixExtraBuildArgsField
+from pants_backend_nix.targets.placeholders import Placeholder, slug
 from tests.integration.support.nix import machine_nix
 from tests.pants_backend_nix.packager_support import Packager
 
@@ -18,8 +25,12 @@ def packager() -> Packager:
     return Packager(machine_nix(), {})
 
 
-def references(packager: Packager, fields: str, *options: str) -> list[str]:
-    found = packager.descriptor(f'nix_image(name="image", {fields})', options=options)
+def references(
+    packager: Packager, fields: str, *options: str, environment: Mapping[str, str] = {}
+) -> list[str]:
+    found = packager.descriptor(
+        f'nix_image(name="image", {fields})', options=options, environment=environment
+    )
     return [name.replace(f"case{packager.number}", "DIR") for name in found["references"]]
 
 
@@ -86,7 +97,7 @@ def test_the_hash_is_that_of_the_image(packager: Packager) -> None:
     [
         ('registries=["@x"]', (), "no registry has the alias '@x'. Add it to the option"),
         ('image_tags=["{version}"]', (), "The placeholder 'version' is unknown"),
-        ('image_tags=["{build_args.V}"]', (), "The placeholder 'V' is unknown"),
+        ('image_tags=["{build_args.V}"]', (), "The build arg 'V' is undefined"),
         ('image_tags=["{"]', (), "Correct the field `repository` or `image_tags`"),
         ('image_tags=["{}"]', (), "`image_tags` field of the `nix_image` target"),
         ("image_tags=[]", (), "has no tags. Give it some in the field `image_tags`"),
@@ -114,3 +125,203 @@ def test_errors(packager: Packager, fields: str, options: tuple[str, ...], messa
     error = packager.error(f'nix_image(name="image", {fields})', options=options)
     assert message in error
     assert "DIR:image" in error or "[nix-images].registries" in error
+
+
+def test_short_hashes(packager: Packager) -> None:
+    """`{pants.hash:12}` is the first 12 characters, in all that is a name."""
+    registries = {"a": {"address": "r.example", "default": True, "extra_image_tags": ["{pants.hash:8}"]}}
+    found = packager.descriptor(
+        'nix_image(name="image", repository="x/{pants.hash:4}", image_tags=["{pants.hash:12}", "v{pants.hash:.7}"])',
+        options=(f"--nix-images-registries={registries}",),
+    )
+    digest = found["digest"].partition(":")[2]
+    assert found["references"] == [
+        f"r.example/x/{digest[:4]}:{tag}" for tag in (digest[:12], f"v{digest[:7]}", digest[:8])
+    ]
+
+
+@pytest.mark.parametrize(
+    "fields, options, expected",
+    [
+        ('image_tags=["{build_args.BRANCH:slug}"]', "BRANCH", ["image:feature-abc-1"]),
+        ('image_tags=["{build_args.BRANCH:slug:9}-x"]', "BRANCH", ["image:feature-a-x"]),
+        ('image_tags=["{build_args.BRANCH:slug:8}-x"]', "BRANCH", ["image:feature-x"]),
+        ('image_tags=["{build_args.V:3}"]', "V=1.2.3", ["image:1.2"]),
+        ('repository="{build_args.BRANCH:slug}/{name:2}"', "BRANCH", ["feature-abc-1/im:latest"]),
+    ],
+)
+def test_formats(packager: Packager, fields: str, options: str, expected: list[str]) -> None:
+    """Values are shortened, and branches have slugs."""
+    assert expected == references(
+        packager,
+        fields,
+        f"--nix-images-build-args={options}",
+        environment={"BRANCH": "feature/ABC_1"},
+    )
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("main", "main"),
+        ("feature/ABC_1", "feature-abc-1"),
+        ("release/1.2", "release-1-2"),
+        ("-.x.-", "x"),
+        ("a//b", "a--b"),
+        ("Ünï", "n"),
+        ("日本", ""),
+        ("x" * 200, "x" * 128),
+        ("x" * 127 + "/y", "x" * 127),
+    ],
+)
+def test_slugs(text: str, expected: str) -> None:
+    """Each is a valid tag, and what GitLab makes of it but for the length."""
+    assert slug(text) == expected
+
+
+def test_conversions_keep_formats() -> None:
+    """`!s` changes nothing, as in `str.format`."""
+    assert "{0!s:4}{0!s}{0:slug}".format(Placeholder("A/bcd")) == "A/bcA/bcda-bcd"
+
+
+@pytest.mark.parametrize("spec", ["foo", "0", "129", ">12", "slug:", "slug:0", "slug:x", "12:slug", "s"])
+def test_unknown_formats(spec: str) -> None:
+    with pytest.raises(InterpolationError, match="A placeholder has no format '"):
+        format(Placeholder("text"), spec)
+
+
+@pytest.mark.parametrize(
+    "fields, environment, expected",
+    [
+        ('extra_build_args=["A=own"]', {}, "own-option"),
+        ('extra_build_args=["A"]', {"A": "environment"}, "environment-option"),
+        # A bare name has a default: in the field, or in the option.
+        ('extra_build_args=["A=own", "A"]', {}, "own-option"),
+        ('extra_build_args=["A=own", "A"]', {"A": "environment"}, "environment-option"),
+        ('extra_build_args=["B"]', {"A": "a"}, "a-option"),
+        ('extra_build_args=["B", "B=last"]', {"A": "a", "B": "b"}, "a-last"),
+        ('extra_build_args=["A=x=y"]', {}, "x-y-option"),
+        ('extra_build_args=["A=" + env("BRANCH", "main")]', {}, "main-option"),
+    ],
+)
+def test_build_args_of_an_image(
+    packager: Packager, fields: str, environment: Mapping[str, str], expected: str
+) -> None:
+    """As in `docker_image` they come after those of the option, and the last value counts."""
+    tags = 'image_tags=["{build_args.A:slug}-{build_args.B}"]'
+    assert [f"image:{expected}"] == references(
+        packager,
+        f"{tags}, {fields}",
+        "--nix-images-build-args=B=option A",
+        environment=environment,
+    )
+
+
+_UNSET = "takes it from the environment, where the variable {0} is not set. Set it, or give a default"
+
+
+@pytest.mark.parametrize(
+    "fields, options, messages",
+    [
+        (
+            'image_tags=["{build_args.V}"]',
+            ("--nix-images-build-args=V",),
+            ["`image_tags` field", "the option `[nix-images].build_args` " + _UNSET.format("V")],
+        ),
+        (
+            'image_tags=["1"], repository="{build_args.V:slug}", extra_build_args=["V"]',
+            (),
+            ["`repository` field", "`extra_build_args` of DIR:image " + _UNSET.format("V")],
+        ),
+        (
+            'extra_build_args=["OTHER=1"]',
+            (f"--nix-images-registries={_REGISTRIES}", "--nix-images-build-args=TAG"),
+            ["extra_image_tags of r.example:5000", "has no value", '`["TAG=value", "TAG"]`'],
+        ),
+        (
+            'extra_build_args=["V"]',
+            ("--nix-images-default-repository={build_args.V}/{name}",),
+            ["DIR:image: Invalid value for the `[nix-images].default_repository`", "V is not set"],
+        ),
+        (
+            'image_tags=["{build_args.W}"], extra_build_args=["V"]',
+            (),
+            ["The build arg 'W' is undefined. Defined build args are: V.", "`extra_build_args`"],
+        ),
+        (
+            'image_tags=["{build_args.V:upper}"], extra_build_args=["V=1"]',
+            (),
+            ["`image_tags` field", "has no format 'upper'. There are `:12`"],
+        ),
+        (
+            "",
+            ("--nix-images-default-repository={name:x}",),
+            ["DIR:image", "default_repository` configuration option", "has no format 'x'"],
+        ),
+        (
+            'image_tags=["{build_args.V:slug}"], extra_build_args=["V=…"]',
+            (),
+            ["'…' has nothing that the format 'slug' keeps"],
+        ),
+        ('image_tags=["{pants.hash:64}"]', (), ["changes nothing: the hash is 64 letters"]),
+        ('image_tags=["{pants.hash:slug}"]', (), ["changes nothing", "such as `:12`"]),
+        (
+            'registries=["@own"]',
+            (
+                "--nix-images-registries={'own': {'address': 'o.example', 'repository': '{target_repository:slug}'}}",
+            ),
+            ["repository of o.example", "The format 'slug' is for values", "`{directory:slug}`"],
+        ),
+        (
+            'image_tags=["{build_args.V}"], extra_build_args=["V=feature/x"]',
+            (),
+            ["tag 'feature/x' is not valid", "`{build_args.NAME:slug}`"],
+        ),
+        (
+            "",
+            ("--nix-images-build-args=1X=2",),
+            ["'1X=2' of the option `[nix-images].build_args` is not valid: the name '1X'"],
+        ),
+    ],
+)
+def test_errors_of_placeholders(
+    packager: Packager, fields: str, options: tuple[str, ...], messages: list[str]
+) -> None:
+    """They name the target, the field or option, and the way out."""
+    error = packager.error(f'nix_image(name="image", {fields})', options=options)
+    assert [message for message in messages if message not in error] == [], error
+
+
+def test_what_no_name_uses_needs_no_value(packager: Packager) -> None:
+    """The option is for all images."""
+    assert references(packager, "", "--nix-images-build-args=V") == ["image:latest"]
+
+
+@pytest.mark.parametrize("entry", ["", "=x", "1X=2", "A-B", "A B=1", "keys", "get=1", "BRANCH*"])
+def test_invalid_names_of_build_args(entry: str) -> None:
+    with pytest.raises(InvalidFieldException) as caught:
+        NixExtraBuildArgsField(["GOOD", entry], Address("app", target_name="image"))
+    assert f"The entry {entry!r} of the field `extra_build_args` of app:image" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "fields, idle",
+    [
+        ('extra_build_args=["A=1"]', "A"),
+        ('extra_build_args=["A=1", "B", "C=2"], image_tags=["{build_args.A}"]', "B, C"),
+        ('extra_build_args=["A=1", "A"], image_tags=["latest"]', "A"),
+        ('extra_build_args=["A=1"], repository="x{build_args.A}"', ""),
+        # A value can have a placeholder itself.
+        ('extra_build_args=["A={build_args.B}", "B=1"], image_tags=["{build_args.A}"]', ""),
+    ],
+)
+def test_build_args_without_effect(
+    packager: Packager, caplog: pytest.LogCaptureFixture, fields: str, idle: str
+) -> None:
+    """Nothing is said in vain without a word; other images may use what the option says."""
+    references(packager, fields, "--nix-images-build-args=FOR_OTHERS=1")
+    words = "DIR:image: these entries of `extra_build_args` have no effect"
+    text = caplog.text.replace(packager.directory, "DIR")
+    assert (words in text) == bool(idle)
+    assert idle in text and "FOR_OTHERS" not in text
+    assert not idle or text.rstrip().endswith(f"}}`: {idle}")

@@ -206,8 +206,11 @@ class NixImageSubsystem(Subsystem):
         help=softwrap(
             """
             Values for `{build_args.NAME}` in the fields `repository` and `image_tags`: `NAME=value`,
-            or `NAME` alone for the value that it has in the environment. They change names and
+            or `NAME` alone for the value that it has in the environment. The last entry that has a
+            value counts, so that `["BRANCH=main", "BRANCH"]` has a default. They change names and
             nothing else of an image. As `[docker].build_args`.
+
+            An image can have its own, or other values, in its field `extra_build_args`.
             """
         ),
     )

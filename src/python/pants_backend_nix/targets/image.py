@@ -39,6 +39,7 @@ from pants_backend_nix.targets.fields.database import (
     NixUidField,
 )
 from pants_backend_nix.targets.fields.publish import (
+    NixExtraBuildArgsField,
     NixImageTagsField,
     NixRegistriesField,
     NixRepositoryField,
@@ -115,6 +116,7 @@ class NixImageTarget(Target):
         OutputPathField,
         NixRepositoryField,
         NixImageTagsField,
+        NixExtraBuildArgsField,
         NixRegistriesField,
         NixSkipPushField,
         NixDatabaseField,

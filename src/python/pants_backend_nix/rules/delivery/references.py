@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from typing import Optional
@@ -18,12 +19,26 @@ from pants_backend_nix.engine import environment_variables, implicitly, rule, ta
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.options.images import NixImageSubsystem
 from pants_backend_nix.rules.delivery.registries import RegistryOptionsRequest, collect_registries
+from pants_backend_nix.targets.build_args import (
+    BUILD_ARGS_OPTION,
+    bare_names,
+    build_args_values,
+    parse_build_args,
+)
 from pants_backend_nix.targets.fields.publish import (
+    NixExtraBuildArgsField,
     NixImageTagsField,
     NixRegistriesField,
     NixRepositoryField,
 )
+from pants_backend_nix.targets.placeholders import (
+    HashPlaceholder,
+    Placeholder,
+    TemplatePlaceholder,
+)
 from pants_backend_nix.targets.registries import Registry
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,22 +82,40 @@ class ImageReferences:
 async def name_image(request: ReferencesRequest, options: NixImageSubsystem) -> ImageReferences:
     target = (await targets_of(Addresses([request.address]))).expect_single()
     known = await collect_registries(RegistryOptionsRequest(), **implicitly())
-    build_args = await environment_variables(EnvironmentVarsRequest(options.build_args))
+    field = target[NixExtraBuildArgsField]
+    own_args = parse_build_args(
+        field.value or (), f"the field `{field.alias}` of {target.address}"
+    )
+    build_args = (
+        *parse_build_args(options.build_args, f"the option `{BUILD_ARGS_OPTION}`"),
+        *own_args,
+    )
+    environment = await environment_variables(
+        EnvironmentVarsRequest(tuple(dict.fromkeys(bare_names(build_args))))
+    )
+    used: set[str] = set()
     context = InterpolationContext.from_dict(
         {
-            "build_args": dict(build_args),
-            "pants": {"hash": request.digest.partition(":")[2]},
+            "build_args": build_args_values(build_args, environment, used),
+            "pants": {"hash": HashPlaceholder(request.digest.partition(":")[2])},
         }
     )
     try:
         registries = tuple(known.named(target[NixRegistriesField].value or ()))
     except NixImageError as error:
         raise NixImageError(f"The field `registries` of {target.address}: {error}") from None
-    return ImageReferences(
+    references = ImageReferences(
         tuple(
             _repository(target, options, context, registry) for registry in registries or (None,)
         )
     )
+    idle = [name for name in dict.fromkeys(arg.name for arg in own_args) if name not in used]
+    if idle:
+        logger.warning(
+            f"{target.address}: these entries of `{field.alias}` have no effect, as no name of the image has a "
+            "placeholder such as `{build_args." + idle[0] + "}`: " + ", ".join(idle)
+        )
+    return references
 
 
 def _repository(
@@ -99,12 +132,11 @@ def _repository(
     repository = _repository_name(target, options, context, registry)
     if registry is not None:
         repository = f"{registry.address}/{repository}"
-    tags = [_format(target, context, tags_field.alias, tag) for tag in tags_field.value or ()]
+    source = _source(target, tags_field.alias)
+    tags = [_format(target, context, source, tag) for tag in tags_field.value or ()]
     if registry is not None:
-        tags += [
-            _format(target, context, f"extra_image_tags of {registry.address}", tag)
-            for tag in registry.extra_image_tags
-        ]
+        source = _source(target, f"extra_image_tags of {registry.address}")
+        tags += [_format(target, context, source, tag) for tag in registry.extra_image_tags]
     if not tags:
         raise NixImageError(
             f"{target.address} has no tags. Give it some in the field `{tags_field.alias}`, such as "
@@ -117,7 +149,8 @@ def _repository(
     except InvalidInputError as error:
         raise NixImageError(
             f"{target.address}: {error} Correct the field `{NixRepositoryField.alias}` or "
-            f"`{tags_field.alias}`, or the options of the registry."
+            f"`{tags_field.alias}`, or the options of the registry. For a value with other characters, such as the "
+            "name of a branch, there is `{build_args.NAME:slug}`."
         ) from None
 
 
@@ -132,29 +165,47 @@ def _repository_name(
     directory = target.address.spec_path
     context = context.merge(
         {
-            "name": target.address.target_name,
-            "directory": os.path.basename(directory),
-            "parent_directory": os.path.basename(os.path.dirname(directory)),
-            "default_repository": options.default_repository,
-            "target_repository": field.value or options.default_repository,
+            "name": Placeholder(target.address.target_name),
+            "directory": Placeholder(os.path.basename(directory)),
+            "parent_directory": Placeholder(os.path.basename(os.path.dirname(directory))),
+            "default_repository": TemplatePlaceholder(options.default_repository),
+            "target_repository": TemplatePlaceholder(field.value or options.default_repository),
         }
     )
-    text = (registry and registry.repository) or field.value or options.default_repository
-    return _format(target, context, field.alias, text).lower()
+    if registry is not None and registry.repository:
+        source = _source(target, f"repository of {registry.address}")
+        text = registry.repository
+    elif field.value:
+        source, text = _source(target, field.alias), field.value
+    else:
+        option = f"[{options.options_scope}].default_repository"
+        source = InterpolationContext.TextSource(options_scope=option)
+        text = options.default_repository
+    return _format(target, context, source, text).lower()
 
 
-def _format(target: Target, context: InterpolationContext, field: str, text: str) -> str:
-    source = InterpolationContext.TextSource(
+def _source(target: Target, field: str) -> InterpolationContext.TextSource:
+    return InterpolationContext.TextSource(
         address=target.address, target_alias=target.alias, field_alias=field
     )
+
+
+def _format(
+    target: Target,
+    context: InterpolationContext,
+    source: InterpolationContext.TextSource,
+    text: str,
+) -> str:
+    # An option does not say of which image it is read.
+    of = f"{target.address}: " if source.options_scope else ""
     try:
         return context.format(text, source=source)
     except InterpolationError as error:
-        hint = " Give it a value in the option `[nix-images].build_args`."
-        raise NixImageError(f"{error}{hint if 'build_args' in text else ''}") from None
+        raise NixImageError(f"{of}{error}") from None
     except (ValueError, IndexError, AttributeError) as error:
         # What `str.format` says of braces that do not fit.
-        raise NixImageError(f"Invalid value for the {source}: {text!r}. {error}.") from None
+        raise NixImageError(f"{of}Invalid value for the {source}: {text!r}. {error}.") from None
+
 
 
 def rules():
