@@ -325,3 +325,54 @@ def test_build_args_without_effect(
     assert (words in text) == bool(idle)
     assert idle in text and "FOR_OTHERS" not in text
     assert not idle or text.rstrip().endswith(f"}}`: {idle}")
+
+
+@pytest.mark.parametrize(
+    "field, messages",
+    [
+        (
+            'labels={"l": "{build_args.REV}"}',
+            ["in the field `labels`: build args are for names of images", '`env("REV")`'],
+        ),
+        ('env={"E": "x-{build_args.REV:slug}"}', ["in the field `env`", '`env("REV")`']),
+        ('annotations={"a": "{build_args[REV]}"}', ["in the field `annotations`", '`env("REV")`']),
+        ('entrypoint=["/{build_args.REV}"]', ["in the field `entrypoint`", '`env("REV")`']),
+        (
+            'permissions=[{"path": "/{build_args.REV}", "uid": 1}]',
+            ["in the field `permissions`", '`env("REV")`'],
+        ),
+        # In fields and keys that have no placeholders, too.
+        ('author="{build_args.REV}"', ["in the field `author`", '`env("REV")`']),
+        ('volumes=["/{build_args.REV}"]', ["in the field `volumes`", '`env("REV")`']),
+        ('env={"{build_args.REV}": "1"}', ["in the field `env`", '`env("REV")`']),
+        ('labels={"l": "{build_args}"}', ["in the field `labels`", '`env("NAME")`']),
+        ('labels={"l": "{pants.hash:12}"}', ["in the field `labels`: the hash is for names"]),
+        ('cmd=["{name}"]', ["in the field `cmd`: 'name' is for the field `repository`"]),
+        ('env={"E": "{directory}"}', ["in the field `env`: 'directory' is for the field"]),
+    ],
+)
+def test_placeholders_of_names_elsewhere(
+    packager: Packager, field: str, messages: list[str]
+) -> None:
+    """It is said where they belong, and what there is instead."""
+    error = packager.error(
+        f'nix_image(name="image", {field})', options=("--nix-images-build-args=REV=1",)
+    )
+    assert "DIR:image: cannot interpolate" in error
+    assert [message for message in messages if message not in error] == [], error
+
+
+def test_other_braces_are_left_alone_where_nothing_is_interpolated(packager: Packager) -> None:
+    assert packager.descriptor('nix_image(name="image", author="{a} {2} {", volumes=["/{x}"])')
+
+
+def test_labels_take_the_environment(packager: Packager) -> None:
+    """The way out that the error names."""
+    digests = {
+        packager.descriptor(
+            'nix_image(name="image", labels={"l": "revision-" + env("REV", "default")})',
+            environment=environment,
+        )["digest"]
+        for environment in ({}, {"REV": "1"}, {"REV": "2"})
+    }
+    assert len(digests) == 3

@@ -17,6 +17,13 @@ _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{(?P<name>[^{}^]*)(?:\^(?P<output>[^{}^]*
 #: In a regular expression braces are quantifiers too: `x{2}`, `x{1,3}`.
 _QUANTIFIER = re.compile(r"\d*(,\d*)?")
 
+#: The placeholders of names of images: of the fields `repository` and `image_tags`, and of the former alone.
+_BUILD_ARG = re.compile(r"build_args(?:[.\[](?P<name>\w*).*)?")
+_HASH = re.compile(r"pants(?:[.\[].*)?")
+_REPOSITORY = re.compile(
+    "(?:name|directory|parent_directory|default_repository|target_repository)(?:[:!].*)?"
+)
+
 
 def _names(address: Address) -> frozenset[str]:
     """Returns the names of a package: target name and address, with and without parameters."""
@@ -25,6 +32,26 @@ def _names(address: Address) -> frozenset[str]:
     return frozenset(
         name + some for name in (base.target_name, base.spec) for some in ("", parameters)
     )
+
+
+def _of_image_names(name: str) -> str:
+    """Returns why a placeholder of the names of images stands for nothing here; empty for another one."""
+    names = "names of images, in the fields `repository` and `image_tags`"
+    build_arg = _BUILD_ARG.fullmatch(name)
+    if build_arg:
+        return (
+            f"build args are for {names}. Other fields take a value of the environment in the BUILD file, by "
+            f'`env("{build_arg["name"] or "NAME"}")` in place of the placeholder, such as '
+            f'`"revision-" + env("{build_arg["name"] or "NAME"}", "default")`; it becomes part of the image'
+        )
+    if _HASH.fullmatch(name):
+        return f"the hash is for {names}. It is made of all that is in the image, and cannot be in it"
+    if _REPOSITORY.fullmatch(name):
+        return (
+            f"{name!r} is for the field `repository`, and no package of this target or of its layers is called so. "
+            "Write what it stands for"
+        )
+    return ""
 
 
 @dataclass(frozen=True)
@@ -62,6 +89,17 @@ class Interpolation:
 
         return _PLACEHOLDER.sub(replace, text)
 
+    def literal(self, field: str, text: str) -> str:
+        """Returns `text` as it is: that of a field without placeholders.
+
+        :raises NixImageError: it has one of those that names of images have.
+        """
+        for match in _PLACEHOLDER.finditer(text):
+            name = match["name"] or ""
+            if _BUILD_ARG.fullmatch(name) or _HASH.fullmatch(name):
+                raise self._error(field, text, _of_image_names(name))
+        return text
+
     def pattern(self, field: str, text: str, used: set[NixPackage]) -> str:
         """As `text`, in a regular expression: paths are quoted and quantifiers are left alone."""
 
@@ -75,6 +113,8 @@ class Interpolation:
     def _path(self, field: str, text: str, match: re.Match[str], used: set[NixPackage]) -> str:
         name, output = match["name"], match["output"]
         found = self.packages.get(name, ())
+        if not found and (why := _of_image_names(name)):
+            raise self._error(field, text, why)
         if not found:
             known = sorted(name for name in self.packages if not {":", "@"} & set(name))
             raise self._error(

@@ -137,9 +137,20 @@ def _typed_config(
     def pairs(field_type: type[DictStringToStringField]) -> tuple[tuple[str, str], ...]:
         field = target[field_type]
         return tuple(
-            (key, interpolation.text(field.alias, value, used))
+            (
+                interpolation.literal(field.alias, key),
+                interpolation.text(field.alias, value, used),
+            )
             for key, value in (field.value or {}).items()
         )
+
+    def literal(field_type: type[StringField]) -> Optional[str]:
+        field = target[field_type]
+        return None if field.value is None else interpolation.literal(field.alias, field.value)
+
+    def literals(field_type: type[StringSequenceField]) -> tuple[str, ...]:
+        field = target[field_type]
+        return tuple(interpolation.literal(field.alias, item) for item in field.value or ())
 
     healthcheck = target[NixHealthcheckField]
 
@@ -152,17 +163,17 @@ def _typed_config(
             cmd=texts(NixCmdField),
             env=tuple(f"{name}={value}" for name, value in pairs(NixEnvField)),
             working_dir=text(NixWorkingDirField),
-            user=target[NixUserField].value,
-            exposed_ports=target[NixExposedPortsField].value or (),
-            volumes=target[NixVolumesField].value or (),
+            user=literal(NixUserField),
+            exposed_ports=literals(NixExposedPortsField),
+            volumes=literals(NixVolumesField),
             labels=pairs(NixLabelsField),
-            stop_signal=target[NixStopSignalField].value,
+            stop_signal=literal(NixStopSignalField),
             healthcheck=healthcheck_of(healthcheck.value, word) if healthcheck.value else None,
             architecture=target[NixArchitectureField].value,
             os=target[NixOsField].value,
             variant=target[NixVariantField].value,
-            created=target[NixCreatedField].value,
-            author=target[NixAuthorField].value,
+            created=literal(NixCreatedField),
+            author=literal(NixAuthorField),
         )
     except InvalidInputError as error:
         raise NixImageError(f"{target.address}: {error}") from None
