@@ -235,6 +235,39 @@ def with_header(name: str, value: str) -> Act:
     return act
 
 
+def with_location(change: Callable[[str], str]) -> Act:
+    """Lets the registry answer, with another `Location`.
+
+    :param change: makes it of what the registry has there, which is an absolute URL.
+    """
+
+    def act(handler: _Handler) -> bool:
+        handler.change_location = change
+        return True
+
+    return act
+
+
+def with_status(code: int) -> Act:
+    """Lets the registry do what it is asked to; if it is well, it says so with another status."""
+
+    def act(handler: _Handler) -> bool:
+        handler.changed_status = code
+        return True
+
+    return act
+
+
+def at_path(change: Callable[[str], str]) -> Act:
+    """Lets the registry answer what was asked at another path."""
+
+    def act(handler: _Handler) -> bool:
+        handler.path = change(handler.path)
+        return True
+
+    return act
+
+
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     # Uploads and questions come many at once.
@@ -256,6 +289,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.changed_headers: dict[str, str] = {}
+        self.changed_status: int | None = None
+        self.change_location: Callable[[str], str] | None = None
         super().handle_one_request()
 
     def _handle(self) -> None:
@@ -294,10 +329,15 @@ class _Handler(BaseHTTPRequestHandler):
             for name in [name for name in headers if name.lower() in self.changed_headers]:
                 del headers[name]
             headers.update((name, value) for name, value in self.changed_headers.items() if value)
+            if self.change_location is not None and "Location" in headers:
+                headers["Location"] = self.change_location(headers["Location"])
+            status = answer.status
+            if self.changed_status is not None and status < 300:
+                status = self.changed_status
             body = answer.read()
             # The length in an answer to HEAD is that of something else.
             length = headers.pop("Content-Length", None)
-            self.reply(answer.status, headers, body, length)
+            self.reply(status, headers, body, length)
 
     def reply(
         self, code: int, headers: Mapping[str, str], body: bytes = b"", length: str | None = None

@@ -47,8 +47,19 @@ def test_references() -> None:
         # From encryption to none.
         (HTTPS, "http://other.example/x", None),
         (HTTP, "https://host.example/x", Url(HTTPS, "/x")),
-        (HTTPS, "//other.example/x", None),
-        (HTTPS, "x/y", None),
+        # References that are relative to /v2/start?state=1.
+        (HTTPS, "//other.example/x?a", Url(Origin("https", "other.example", 443), "/x?a")),
+        (HTTP, "//other.example:5/x", Url(Origin("http", "other.example", 5), "/x")),
+        (HTTPS, "x/y?a=%2F&b==", Url(HTTPS, "/v2/x/y?a=%2F&b==")),
+        (HTTPS, "../uploads/ID", Url(HTTPS, "/uploads/ID")),
+        (HTTPS, "../../../x", Url(HTTPS, "/x")),
+        (HTTPS, "./a:b", Url(HTTPS, "/v2/a:b")),
+        (HTTPS, "/a/../b//c", Url(HTTPS, "/b//c")),
+        # Signed addresses stay as they are.
+        (HTTPS, "https://host.example/a//b/../c?x=/../y", Url(HTTPS, "/a//b/../c?x=/../y")),
+        (HTTPS, "//user@other.example/x", None),
+        (HTTPS, "//[/x", None),
+        (HTTPS, "a:b", None),
         (HTTPS, "", None),
         (HTTPS, "/x\r\nHost: other", None),
         (HTTPS, "/x y", None),

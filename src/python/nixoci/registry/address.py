@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Optional
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from nixoci.image.reference import Reference
 
@@ -96,17 +96,21 @@ def parse_url(text: str) -> Optional[Url]:
 def resolve_location(base: Url, location: str) -> Optional[Url]:
     """Returns where a `Location` header points to (RFC 9110, section 10.2.2); None if nowhere.
 
+    It may be any reference that is relative to what was asked (RFC 3986, section 5).
+
     A registry behind a proxy that ends TLS often believes that it is spoken to in plain HTTP and
     names itself so. From HTTPS nobody is sent back to plain HTTP: the same host is then meant to
     be spoken to as before, and another host is refused.
+
+    :param base: what was asked, after redirects.
     """
-    if location.startswith("/") and not location.startswith("//"):
-        if not _TARGET.fullmatch(location):
-            return None
-        return Url(base.origin, location.partition("#")[0])
-    if location.startswith("?") and _TARGET.fullmatch(location):
-        return Url(base.origin, base.target.partition("?")[0] + location)
-    url = parse_url(location)
+    if not _TARGET.fullmatch(location):
+        return None
+    try:
+        absolute = urljoin(f"{base.origin.scheme}://{base.origin}{base.target}", location)
+    except ValueError:
+        return None
+    url = parse_url(absolute)
     if url is not None and url.origin.scheme == "http" and base.origin.scheme == "https":
         return Url(base.origin, url.target) if url.origin.host == base.origin.host else None
     return url

@@ -105,7 +105,7 @@ class BlobSender:
                 repository.cancel(upload)
                 upload = None
             try:
-                upload = repository.mount(blob.digest, source)
+                upload = repository.mount(blob.digest, blob.size, source)
             except RegistryError:
                 # Not every registry mounts. Whatever else is wrong shows in the upload as well.
                 continue

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Callable, Mapping, Optional, Union
 from urllib.parse import quote
 
+from nixoci.image.image import digest_of
 from nixoci.image.layout import Blob
 from nixoci.registry.address import Url, resolve_location, with_query
 from nixoci.registry.errors import (
@@ -21,6 +22,10 @@ from nixoci.registry.session import Session
 
 #: The upload that a Location leads to is not there (any more): it must be started again.
 _LOST_UPLOAD_STATUSES = frozenset((404, 416))
+
+#: Answers to a question that is only there to save work: a registry (or a gateway before it) that does
+#: not let one ask so, or tells nobody what it lacks. Whether one may write shows when one does.
+_NO_ANSWER_STATUSES = frozenset((400, 403, 405, 501))
 
 #: Takes the number of bytes that were sent, or taken back (negative) when an upload starts again.
 Advance = Callable[[int], object]
@@ -48,24 +53,30 @@ class Repository:
         return f"{self.registry}/{self.name}"
 
     def manifest_digest(self, tag: str, media_type: str) -> Optional[str]:
-        """Returns what the tag names, as far as the registry says so with its headers.
+        """Returns the digest of what the tag names; None if there is nothing, or it is not told.
+
+        Registries that answer no HEAD, or answer it without a digest, are asked for the manifest itself.
 
         :raises RegistryError: as all methods.
         """
         what = f"for the tag {tag}"
         url = self._session.url(f"manifests/{tag}")
         answer = self._ask(url, "HEAD", {"Accept": media_type}, what=what)
-        if answer.status == 404:
+        digest = answer.headers.get("Docker-Content-Digest")
+        if answer.status in _NO_ANSWER_STATUSES or (answer.status == 200 and digest is None):
+            answer = self._ask(url, "GET", {"Accept": media_type}, what=what)
+            digest = answer.headers.get("Docker-Content-Digest") or digest_of(answer.body)
+        if answer.status == 404 or answer.status in _NO_ANSWER_STATUSES:
             return None
         if answer.status != 200:
             raise self._failure(what, answer)
-        return answer.headers.get("Docker-Content-Digest")
+        return digest and digest.strip()
 
     def has_blob(self, digest: str, size: int) -> bool:
-        """Whether the repository has a blob."""
+        """Whether the repository is known to have a blob: False if it does not tell."""
         what = f"for the blob {digest}"
         answer = self._ask(self._session.url(f"blobs/{digest}"), "HEAD", what=what)
-        if answer.status == 404:
+        if answer.status == 404 or answer.status in _NO_ANSWER_STATUSES:
             return False
         if answer.status != 200:
             raise self._failure(what, answer)
@@ -77,9 +88,12 @@ class Repository:
             )
         return True
 
-    def mount(self, digest: str, source: str) -> Optional[Upload]:
+    def mount(self, digest: str, size: int, source: str) -> Optional[Upload]:
         """Asks for a blob that another repository of the registry may have.
 
+        It is asked once: what does not come this way is uploaded.
+
+        :param size: of the blob.
         :param source: name of the repository in the registry.
         :returns: None if the blob is here now; else an upload, or an error if mounting is refused.
         """
@@ -87,12 +101,15 @@ class Repository:
         query = f"mount={digest}&from={quote(source, safe='/')}"
         what = f"to take over the blob {digest} from {source}"
         url = self._session.url(f"blobs/uploads/?{query}")
-        answer = self._session.ask(url, "POST", scopes, what=what)
+        answer = self._session.ask(url, "POST", scopes, what=what, attempts=1)
+        if not _is_good(answer):
+            raise self._failure(what, answer)
         if answer.status == 201:
             self._require_digest(what, answer, digest)
             return None
-        if answer.status != 202:
-            raise self._failure(what, answer)
+        # Those that the specification does not have may mean either.
+        if answer.status != 202 and self.has_blob(digest, size):
+            return None
         return self._upload(what, answer)
 
     def start_upload(self) -> Upload:
@@ -101,7 +118,7 @@ class Repository:
         answer = self._ask(self._session.url("blobs/uploads/"), "POST", what=what)
         if answer.status == 404:
             raise RepositoryUnknownError(self.registry, self.name, describe(answer))
-        if answer.status != 202:
+        if not _is_good(answer):
             raise self._failure(what, answer)
         return self._upload(what, answer)
 
@@ -137,7 +154,7 @@ class Repository:
                 # These bytes must never become a blob, and the registry should not keep them.
                 self.cancel(current)
                 raise
-            if answer.status == 201:
+            if _is_good(answer):
                 self._require_digest(self._what(blob), answer, blob.digest)
                 return True
             counter.take_back()
@@ -155,10 +172,18 @@ class Repository:
         url = self._session.url(f"manifests/{name}")
         headers = {"Content-Type": media_type}
         answer = self._ask(url, "PUT", headers, Body.of_bytes(manifest), what=what)
-        # The specification knows 201 only; some registries say 202.
-        if answer.status not in (201, 202):
+        if not _is_good(answer):
             raise self._failure(what, answer)
         self._require_digest(what, answer, digest)
+        # The specification knows 201 only, and some registries say 202. A web server that is no registry
+        # may say 200 to everything.
+        if answer.status not in (201, 202) and "Docker-Content-Digest" not in answer.headers:
+            found = self.manifest_digest(name, media_type)
+            if found is not None and found != digest:
+                raise self._session.unexpected(
+                    what,
+                    f"{describe(answer)}, but has {printable(found, 80)} there, not {digest}",
+                )
 
     def _put(self, blob: Blob, upload: Upload, counter: _Counter) -> Answer:
         target = with_query(upload.url.target, f"digest={quote(blob.digest, safe=':')}")
@@ -212,6 +237,11 @@ class Repository:
         return self._session.ask(
             url, method, self._scopes, headers, body, what=what, attempts=attempts
         )
+
+
+def _is_good(answer: Answer) -> bool:
+    """Registries differ in which of the good answers they give (RFC 9110, section 15.3)."""
+    return 200 <= answer.status < 300
 
 
 class _Counter:
