@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import email.utils
+import json
+import os
 import threading
 import time
 from dataclasses import replace
@@ -15,6 +18,7 @@ from nixoci.layer.mismatch import LayerMismatchError
 from nixoci.registry.errors import (
     AuthenticationError,
     ConnectionFailedError,
+    IdentityTokenError,
     PermissionDeniedError,
     RegistryError,
     RepositoryUnknownError,
@@ -37,7 +41,7 @@ from tests.integration.support.faulty_registry import (
     with_header,
 )
 from tests.integration.support.process import run
-from tests.integration.support.registry import Registry, registry
+from tests.integration.support.registry import PASSWORD, USER, Registry, registry
 from tests.nixoci.image.layout_support import KnownImage, known_image
 
 UPLOADS = "/blobs/uploads/"
@@ -272,6 +276,76 @@ def test_identity_tokens(plain_registry: Registry, tmp_path: Path) -> None:
         environment = {"DOCKER_CONFIG": str(tmp_path)}
         push_through(proxy, known_image(b"small"), environment=environment)
         assert proxy.count("POST", "^/token$") == 1
+
+
+@pytest.mark.parametrize("code", (404, 405, 501))
+@pytest.mark.parametrize("by_helper", (False, True))
+def test_identity_tokens_that_a_token_server_has_no_use_for(
+    plain_registry: Registry, tmp_path: Path, code: int, by_helper: bool
+) -> None:
+    """One that has no POST: whose token it is, and what to do instead."""
+    gate = TokenGate(refused_posts=code)
+    with faulty_registry(plain_registry.host, gate=gate) as proxy:
+        environment = _identity_token(tmp_path, proxy, by_helper)
+        with pytest.raises(IdentityTokenError) as caught:
+            push_through(proxy, known_image(b"small"), environment=environment)
+    message = str(caught.value)
+    source = "docker-credential-tests" if by_helper else str(tmp_path / "config.json")
+    assert f"the identity token that {source} has for it" in message
+    assert f"status {code}" in message and f"docker logout {proxy.host}" in message
+    assert "the identity token'" not in message and "secret" not in message
+
+
+@pytest.mark.parametrize("by_helper", (False, True))
+def test_identity_tokens_that_a_registry_has_no_use_for(
+    plain_registry: Registry, tmp_path: Path, by_helper: bool
+) -> None:
+    """One that asks for name and password was never shown any, so it did not refuse them."""
+    challenge = {"WWW-Authenticate": 'Basic realm="tests"'}
+    with faulty_registry(plain_registry.host, always(status(401, challenge))) as proxy:
+        environment = _identity_token(tmp_path, proxy, by_helper)
+        with pytest.raises(IdentityTokenError, match="it asks for a name and a password") as caught:
+            push_through(proxy, known_image(b"small"), environment=environment)
+    source = "docker-credential-tests" if by_helper else str(tmp_path / "config.json")
+    assert source in str(caught.value)
+
+
+@pytest.mark.parametrize("by_helper", (False, True))
+def test_identity_tokens_that_are_refused(
+    plain_registry: Registry, tmp_path: Path, by_helper: bool
+) -> None:
+    """An expired one: where it is."""
+    gate = TokenGate(identity_token="a newer one")
+    with faulty_registry(plain_registry.host, gate=gate) as proxy:
+        environment = _identity_token(tmp_path, proxy, by_helper)
+        source = "by docker-credential-tests" if by_helper else f"in {tmp_path}/config.json"
+        with pytest.raises(AuthenticationError, match=f"found for it {source} .its token server"):
+            push_through(proxy, known_image(b"small"), environment=environment)
+
+
+def test_identity_tokens_with_a_password(plain_registry: Registry, tmp_path: Path) -> None:
+    """Where there is a password too, it is good for a token server that has no POST."""
+    gate = TokenGate(refused_posts=404)
+    account = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
+    with faulty_registry(plain_registry.host, gate=gate) as proxy:
+        entry = {"auth": account, "identitytoken": "the identity token"}
+        (tmp_path / "config.json").write_text(json.dumps({"auths": {proxy.host: entry}}))
+        push_through(proxy, known_image(b"small"), environment={"DOCKER_CONFIG": str(tmp_path)})
+    assert plain_registry.requests("PUT", "/manifests/1$")
+
+
+def _identity_token(directory: Path, proxy: FaultyRegistry, by_helper: bool) -> dict[str, str]:
+    """An environment in which a file, or a program, has one."""
+    entry = {"auths": {proxy.host: {"identitytoken": "the identity token"}}}
+    document = {"credHelpers": {proxy.host: "tests"}} if by_helper else entry
+    (directory / "config.json").write_text(json.dumps(document))
+    program = directory / "bin" / "docker-credential-tests"
+    program.parent.mkdir()
+    answer = json.dumps({"ServerURL": "", "Username": "<token>", "Secret": "the identity token"})
+    program.write_text(f"#!/bin/sh\ncat > /dev/null\necho '{answer}'\n")
+    program.chmod(0o755)
+    path = f"{program.parent}:{os.environ['PATH']}"
+    return {"DOCKER_CONFIG": str(directory), "PATH": path}
 
 
 def test_a_user_without_permission(plain_registry: Registry) -> None:

@@ -58,12 +58,14 @@ class TokenGate:
     :param lifetime: the seconds that the gate claims tokens to live; None if it says nothing.
     :param writable: regular expression of the repositories whose scope is granted.
     :param identity_token: where given, tokens are had for this alone, by OAuth2.
+    :param refused_posts: the status of its answer to OAuth2, which it does not have.
     """
 
     uses: int = 1_000_000
     lifetime: int | None = 300
     writable: str = ".*"
     identity_token: str | None = None
+    refused_posts: int | None = None
     #: What was asked of `/token`: the scopes, in order.
     scopes: list[list[str]] = field(default_factory=list)
     _left: dict[str, int] = field(default_factory=dict)
@@ -94,6 +96,9 @@ class TokenGate:
     def _give_token(self, handler: _Handler) -> None:
         length = int(handler.headers.get("Content-Length", 0))
         form = parse_qs(handler.rfile.read(length).decode())
+        if self.refused_posts is not None and handler.command == "POST":
+            handler.reply(self.refused_posts, {})
+            return
         query = form or parse_qs(urlsplit(handler.path).query)
         if self.identity_token is None:
             account = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()

@@ -36,14 +36,38 @@ class RegistryError(NixOciError):
 
 
 class ConnectionFailedError(RegistryError):
-    """The registry cannot be reached, or the connection broke; another attempt may succeed."""
+    """The registry cannot be reached, or the connection broke; another attempt may succeed.
+
+    :param registry: or its token server, or where it sends one to.
+    :param lasting: waiting does not help, unless the host was there a moment ago.
+    """
+
+    def __init__(self, registry: str, why: str, *, lasting: bool = False) -> None:
+        self.why = why
+        self.lasting = lasting
+        super().__init__(registry, self._message(registry))
+
+    def _message(self, registry: str) -> str:
+        return (
+            f"The connection to the registry {registry} failed: {self.why}; check its address, the "
+            "network, and the proxy variables (HTTPS_PROXY, NO_PROXY) of the environment."
+        )
+
+
+class TlsRefusedError(ConnectionFailedError):
+    """The two sides do not agree on how to speak TLS, or who may.
+
+    :param why: what OpenSSL says.
+    """
 
     def __init__(self, registry: str, why: str) -> None:
-        self.why = why
-        super().__init__(
-            registry,
-            f"The connection to the registry {registry} failed: {why}; check its address, the "
-            "network, and the proxy variables (HTTPS_PROXY, NO_PROXY) of the environment.",
+        super().__init__(registry, why, lasting=True)
+
+    def _message(self, registry: str) -> str:
+        return (
+            f"The registry {registry} and this machine do not agree on TLS: {self.why}; if the "
+            "registry asks for a certificate of its clients, give one as `client_certificate` of the "
+            "registry, else look at the versions of TLS that it speaks."
         )
 
 
@@ -84,17 +108,26 @@ class AuthenticationError(RegistryError):
     """The registry does not let this user in (status 401), or no token was to be had.
 
     :param searched: the files in which credentials were looked for.
+    :param source: the file or the program that has the credentials, if there are some.
     """
 
     def __init__(
-        self, registry: str, *, user_known: bool, why: str, searched: Sequence[str] = ()
+        self,
+        registry: str,
+        *,
+        user_known: bool,
+        why: str,
+        searched: Sequence[str] = (),
+        source: str = "",
     ) -> None:
         self.user_known = user_known
         self.why = why
         self.searched = tuple(searched)
+        self.source = source
         if user_known:
+            place = f" in {source}" if "/" in source else f" by {source}" if source else ""
             message = (
-                f"The registry {registry} refuses the credentials that were found for it ({why}); "
+                f"The registry {registry} refuses the credentials that were found for it{place} ({why}); "
                 f"log in again, for example with `docker login {registry}`."
             )
         else:
@@ -104,6 +137,23 @@ class AuthenticationError(RegistryError):
                 f"{places} ({why}); log in, for example with `docker login {registry}`."
             )
         super().__init__(registry, message)
+
+
+class IdentityTokenError(RegistryError):
+    """There is an identity token for a registry that has no use for one.
+
+    :param source: the file or the program that has it.
+    """
+
+    def __init__(self, registry: str, source: str, why: str) -> None:
+        self.source = source
+        self.why = why
+        super().__init__(
+            registry,
+            f"The registry {registry} does not take the identity token that {source} has for it: {why}; "
+            "replace it by a name and a password, or an access token in place of the password: "
+            f"`docker logout {registry}`, then `docker login --username NAME {registry}`.",
+        )
 
 
 class PermissionDeniedError(RegistryError):

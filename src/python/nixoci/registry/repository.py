@@ -131,11 +131,10 @@ class Repository:
         :raises RegistryError: all attempts failed. What `blob.stream` raises passes through; no
             blob has come to be then, and the registry was told to keep nothing.
         """
-        retry = self._session.retry
         attempt = -1
         while True:
             attempt += 1
-            last = attempt >= retry.attempts - 1
+            last = attempt >= self._session.retry.attempts - 1
             # An answer that was lost may have been a good one.
             if attempt and self.has_blob(blob.digest, blob.size):
                 return False
@@ -143,12 +142,12 @@ class Repository:
             counter = _Counter(blob, advance)
             try:
                 answer = self._put(blob, current, counter)
-            except ConnectionFailedError:
+            except ConnectionFailedError as error:
                 counter.take_back()
                 self.cancel(current)
                 if last:
                     raise
-                retry.pause(attempt)
+                self._session.pause(attempt, error)
                 continue
             except BaseException:
                 # These bytes must never become a blob, and the registry should not keep them.
@@ -161,7 +160,7 @@ class Repository:
             self.cancel(current)
             if last or answer.status not in RETRYABLE_STATUSES | _LOST_UPLOAD_STATUSES:
                 raise self._failure(self._what(blob), answer)
-            retry.pause(attempt, answer.headers.get("Retry-After"))
+            self._session.pause(attempt, answer)
 
     def put_manifest(self, name: str, manifest: bytes, media_type: str, digest: str) -> None:
         """Writes a manifest.

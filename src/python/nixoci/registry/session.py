@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from typing import Mapping, Optional
+from typing import Callable, Mapping, Optional, Union
 
 from nixoci.registry.address import Origin, Url, is_loopback, registry_origin, resolve_location
 from nixoci.registry.auth.authorization import Authorization, Scopes
@@ -51,6 +51,8 @@ class Session:
         self._credentials = credentials
         self._lock = threading.Lock()
         self._known: Optional[tuple[Origin, Authorization]] = None
+        #: Hosts that were there.
+        self._answered: set[str] = set()
 
     def url(self, path: str) -> Url:
         """Returns the URL of `/v2/<repository>/<path>`; the path may have a query."""
@@ -76,19 +78,25 @@ class Session:
         :raises PermissionDeniedError: it lets this user in, but not so far.
         :raises RegistryError: no answer came.
         """
-        last = (attempts or self.retry.attempts) - 1
-        for attempt in range(last + 1):
-            try:
-                answer = self._follow(url, method, scopes, headers, body, what)
-            except ConnectionFailedError:
-                if attempt == last:
-                    raise
-                self.retry.pause(attempt)
-                continue
-            if answer.status not in RETRYABLE_STATUSES or attempt == last:
-                break
-            self.retry.pause(attempt, answer.headers.get("Retry-After"))
-        return answer
+        return self._persevere(
+            lambda: self._follow(url, method, scopes, headers, body, what),
+            attempts or self.retry.attempts,
+        )
+
+    def pause(self, attempt: int, trouble: Union[Answer, ConnectionFailedError]) -> None:
+        """Waits before something is tried again, and tells the user for what.
+
+        :raises ConnectionFailedError: `trouble`, where waiting does not help.
+        """
+        if isinstance(trouble, ConnectionFailedError):
+            # What was there a moment ago is about to come back.
+            if trouble.lasting and trouble.registry not in self._answered:
+                raise trouble
+            self.retry.pause(attempt, host=trouble.registry, why=trouble.why)
+        else:
+            retry_after = trouble.headers.get("Retry-After")
+            host, why = str(trouble.url.origin), f"it answers {describe(trouble)}"
+            self.retry.pause(attempt, retry_after, host=host, why=why)
 
     def unexpected(self, what: str, why: str) -> UnexpectedAnswerError:
         """Returns the error for an answer that is wrong in another way than by its status."""
@@ -150,26 +158,34 @@ class Session:
         self, url: Url, method: str, headers: Mapping[str, str], body: Optional[Body]
     ) -> Answer:
         headers = {"User-Agent": "nixoci", **headers}
-        return self._connections.exchange(
+        answer = self._connections.exchange(
             url, self._settings_of(url.origin), method, headers, body
         )
+        self._answered.add(str(url.origin))
+        return answer
 
     def _ask_for_token(
         self, url: Url, method: str, headers: Mapping[str, str], body: Optional[Body]
     ) -> Answer:
         """As `ask`, without authorization and without redirects: the request has secrets in it."""
-        for attempt in range(self.retry.attempts):
-            last = attempt == self.retry.attempts - 1
+        return self._persevere(
+            lambda: self._send(url, method, headers, body), self.retry.attempts
+        )
+
+    def _persevere(self, send: Callable[[], Answer], attempts: int) -> Answer:
+        """Sends until there is an answer that a further attempt would not change."""
+        for attempt in range(attempts):
+            last = attempt == attempts - 1
             try:
-                answer = self._send(url, method, headers, body)
-            except ConnectionFailedError:
+                answer = send()
+            except ConnectionFailedError as error:
                 if last:
                     raise
-                self.retry.pause(attempt)
+                self.pause(attempt, error)
                 continue
             if answer.status not in RETRYABLE_STATUSES or last:
                 break
-            self.retry.pause(attempt, answer.headers.get("Retry-After"))
+            self.pause(attempt, answer)
         return answer
 
     def _settings_of(self, origin: Origin) -> RegistrySettings:

@@ -20,7 +20,12 @@ from nixoci.json_input import get_field, parse_object
 from nixoci.registry.address import Url, is_loopback, parse_url, with_query
 from nixoci.registry.auth.challenge import Challenge, parse_challenges
 from nixoci.registry.auth.credentials import Credentials
-from nixoci.registry.errors import AuthenticationError, RegistryError, printable
+from nixoci.registry.errors import (
+    AuthenticationError,
+    IdentityTokenError,
+    RegistryError,
+    printable,
+)
 from nixoci.registry.http.answers import describe
 from nixoci.registry.http.exchange import Answer, Body
 
@@ -29,6 +34,9 @@ _DEFAULT_LIFETIME = 60
 
 #: The part of a token's life after which it is not used for a new request.
 _SAFE_PART = 0.8
+
+#: What a token server says that only has GET, for names and passwords.
+_NO_OAUTH2_STATUSES = frozenset((404, 405, 501))
 
 _TOKEN = re.compile(r"[!-~]{1,16384}")
 
@@ -109,7 +117,11 @@ class Authorization:
     def refused(self, why: str) -> AuthenticationError:
         """Returns the error for a registry that takes no header that can be offered."""
         return AuthenticationError(
-            self._registry, user_known=self.user_known, why=why, searched=self._searched
+            self._registry,
+            user_known=self.user_known,
+            why=why,
+            searched=self._searched,
+            source=self._credentials.source if self._credentials else "",
         )
 
     def _choose(self, challenges: tuple[Challenge, ...], answer: Answer) -> Challenge:
@@ -118,9 +130,12 @@ class Authorization:
                 return challenge
         for challenge in challenges:
             if challenge.scheme == "basic":
-                if self._credentials is None or not self._credentials.password:
-                    raise self.refused(describe(answer))
-                return challenge
+                if self._credentials is not None and self._credentials.password:
+                    return challenge
+                if self._credentials is not None and self._credentials.identity_token:
+                    why = "it asks for a name and a password"
+                    raise IdentityTokenError(self._registry, self._credentials.source, why)
+                raise self.refused(describe(answer))
         names = ", ".join(challenge.scheme for challenge in challenges) or "no way"
         raise self.refused(f"it offers {printable(names, 60)} to log in, not basic or bearer")
 
@@ -138,6 +153,7 @@ class Authorization:
         service = challenge.parameters.get("service", "")
         started = time.monotonic()
         credentials = self._credentials
+        answer = None
         if credentials is not None and credentials.identity_token:
             form = {
                 "grant_type": "refresh_token",
@@ -149,7 +165,16 @@ class Authorization:
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
             body = Body.of_bytes(urlencode(form).encode())
             answer = self._ask(realm, "POST", headers, body)
-        else:
+            if answer.status in _NO_OAUTH2_STATUSES:
+                if not credentials.password:
+                    why = (
+                        f"its token server {realm.origin} answers {describe(answer)} to a POST, with "
+                        "which access tokens are had for identity tokens (OAuth2)"
+                    )
+                    raise IdentityTokenError(self._registry, credentials.source, why)
+                # All token servers have the way for names and passwords.
+                answer = None
+        if answer is None:
             query = [("service", service)] if service else []
             query += [("scope", scope) for scope in scopes]
             target = with_query(realm.target, urlencode(query))

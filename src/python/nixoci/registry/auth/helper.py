@@ -70,5 +70,5 @@ def ask_helper(
     except InvalidInputError:
         raise CredentialsError(program, "its answer is not of the protocol", way_out) from None
     if username == _TOKEN_USER:
-        return Credentials("", identity_token=secret)
-    return Credentials(username, secret)
+        return Credentials("", identity_token=secret, source=program)
+    return Credentials(username, secret, source=program)

@@ -145,4 +145,4 @@ def _parse_entry(entry: Mapping[str, Any], path: str, key: str) -> Optional[Cred
             raise CredentialsError(path, f"the auth of {key} has no colon", _WAY_OUT)
     token = get_field(entry, "identitytoken", str, "")
     # A helper's entry is there with nothing in it: its secret is elsewhere.
-    return Credentials(username, password, token) if password or token else None
+    return Credentials(username, password, token, source=path) if password or token else None

@@ -90,7 +90,7 @@ def exchange_on(
         send_error = error.error
     except (OSError, http.client.HTTPException) as error:
         # Of the head. The errors of what makes the bytes are no such ones.
-        raise connection_failure(url, error) from None
+        raise connection_failure(url, error, connection.host) from None
     try:
         response = connection.getresponse()
         content = response.read(longest_answer)
@@ -98,7 +98,7 @@ def exchange_on(
             raise http.client.IncompleteRead(content, response.length)
         complete = response.isclosed()
     except (OSError, http.client.HTTPException) as error:
-        raise connection_failure(url, send_error or error) from None
+        raise connection_failure(url, send_error or error, connection.host) from None
     answer = Answer(url, response.status, response.reason, response.headers, content)
     # What a TLS server says of plain HTTP is in the body, and a HEAD has none.
     if response.status == 400 and _is_tls_after_all(connection, url.origin):
