@@ -48,6 +48,7 @@ from pants_backend_nix.rules.assembly.file_system import shadows_of
 from pants_backend_nix.rules.assembly.layers import PlannedLayer, PlannedLayers, layer_history
 from pants_backend_nix.rules.core.view import StoreView
 from pants_backend_nix.rules.flow.copied_tree import (
+    CopiedThings,
     CopiedThingsRequest,
     CopiedTreeRequest,
     list_copied_tree,
@@ -150,7 +151,7 @@ async def _occupants(
     """
     shared = shared_places([*(one.occupant({}) for one in copying), *others])
     reading = [(one, paths) for one, paths in zip(copying, shared) if paths]
-    found = await concurrently(
+    found: tuple[CopiedThings, ...] = await concurrently(
         look_at_copied_things(CopiedThingsRequest(one.copied(view), paths), **implicitly())
         for one, paths in reading
     )
