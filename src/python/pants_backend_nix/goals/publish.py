@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Sequence
+from typing import Any, Sequence
 
 from nixoci.image.image import Image
 from nixoci.image.reference import Reference
@@ -72,7 +72,7 @@ class NixImagePublishFieldSet(PublishFieldSet):
 
 def _output_data(image: Image, repositories: Sequence[RepositoryReferences]) -> PublishOutputData:
     """Returns what is in the file of `--publish-output`; of several repositories the first one is on top."""
-    described = tuple(
+    described: tuple[FrozenDict[str, Any], ...] = tuple(
         FrozenDict(
             {
                 "registry": names.registry.address if names.registry else None,
@@ -83,14 +83,8 @@ def _output_data(image: Image, repositories: Sequence[RepositoryReferences]) -> 
         )
         for names in repositories
     )
-    return PublishOutputData(
-        {
-            "publisher": "nix",
-            "digest": image.digest,
-            **described[0],
-            "repositories": described,
-        }
-    )
+    data: dict[str, Any] = {"publisher": "nix", "digest": image.digest, "repositories": described}
+    return PublishOutputData({**data, **described[0]})
 
 
 def _take_names(address: Address, references: Sequence[Reference], session: int) -> None:
