@@ -30,6 +30,7 @@ from pants_backend_nix.rules.core import place, run, session, step, tools, zipap
 from pants_backend_nix.rules.delivery import (
     foreground,
     lacking,
+    likely,
     loaded,
     origins,
     references,
@@ -140,6 +141,7 @@ def rules():
         registries,
         references,
         lacking,
+        likely,
         loaded,
         foreground,
         # Goals.

@@ -7,6 +7,7 @@ from typing import Any, Sequence
 
 from nixoci.image.image import Image
 from nixoci.image.reference import Reference
+from nixoci.json_output import canonical_json
 from pants.core.goals.publish import (
     PublishFieldSet,
     PublishOutputData,
@@ -34,6 +35,10 @@ from pants_backend_nix.rules.delivery.lacking import (
     LackingContentsRequest,
     find_lacking_contents,
 )
+from pants_backend_nix.rules.delivery.likely import (
+    LikelyRepositoriesRequest,
+    guess_repositories,
+)
 from pants_backend_nix.rules.delivery.references import (
     ReferencesRequest,
     RepositoryReferences,
@@ -52,6 +57,7 @@ from pants_backend_nix.targets.fields.publish import (
 from pants_backend_nix.targets.image import DOCKER_ARCHIVE, NixOutputFormatField
 
 _REGISTRIES = "registries.json"
+_LIKELY = "likely.json"
 
 #: In the append-only cache: what one push tells the next, in this command or a later one.
 _KNOWN_BLOBS = "known-blobs.json"
@@ -145,6 +151,7 @@ async def publish_image(
         reason = f"({address}: the registry has it already, {built.image.digest})"
         packages.append(PublishPackages(shown, description=reason, data=data))
         return PublishProcesses(packages)
+    likely = await guess_repositories(LikelyRepositoriesRequest(address, built), **implicitly())
     verbose = global_options.level in (LogLevel.DEBUG, LogLevel.TRACE)
     # One process for all repositories: tags are written when all of them have everything.
     command = await prepare_foreground(
@@ -154,12 +161,16 @@ async def publish_image(
             references,
             (
                 f"--registries={{chroot}}/{_REGISTRIES}",
+                f"--likely={{chroot}}/{_LIKELY}",
                 f"--known-blobs={{chroot}}/{TOOLS_CACHE}/{_KNOWN_BLOBS}",
                 f"--label={address}",
                 *(("--log-blobs",) if verbose else ()),
                 *(f"--mount-from={other}" for other in options.mount_from),
             ),
-            (settings,),
+            (
+                settings,
+                FileContent(_LIKELY, canonical_json("repositories", dict(likely.of_layers))),
+            ),
             lacking.digest,
             compresses=True,
         ),

@@ -78,6 +78,46 @@ class ImageReferences:
         return tuple(reference for r in self.repositories for reference in r.references)
 
 
+@dataclass(frozen=True)
+class RepositoriesRequest:
+    """Asks which repositories an image may be in.
+
+    :param address: of a `nix_image`.
+    """
+
+    address: Address
+
+
+@dataclass(frozen=True)
+class Repositories:
+    """:param names: with their registry; those that cannot be told without the image are not among them."""
+
+    names: tuple[str, ...]
+
+
+@rule
+async def name_repositories(
+    request: RepositoriesRequest, options: NixImageSubsystem
+) -> Repositories:
+    target = (await targets_of(Addresses([request.address]))).expect_single()
+    known = await collect_registries(RegistryOptionsRequest(), **implicitly())
+    found = []
+    try:
+        build_args = parse_build_args(options.build_args, f"the option `{BUILD_ARGS_OPTION}`")
+        given = tuple(arg for arg in build_args if arg.value is not None)
+        context = InterpolationContext.from_dict(
+            {"build_args": build_args_values(given, {}, set())}
+        )
+        for registry in tuple(known.named(target[NixRegistriesField].value or ())) or (None,):
+            name = _repository_name(target, options, context, registry)
+            found.append(f"{registry.address}/{name}" if registry else name)
+            Reference(found[-1])
+    except (NixImageError, InvalidInputError):
+        # Whoever publishes that image is told.
+        return Repositories(())
+    return Repositories(tuple(found))
+
+
 @rule(desc="Name image")
 async def name_image(request: ReferencesRequest, options: NixImageSubsystem) -> ImageReferences:
     target = (await targets_of(Addresses([request.address]))).expect_single()
