@@ -163,6 +163,92 @@ def test_signals_end_the_container(
     assert [] == containers(engine)
 
 
+def test_standard_error(machine_nix: Nix, engine: Engine, image: StoreImage) -> None:
+    """It goes on at once, also while the container runs; and a program may end as engines do."""
+    script = "echo early >&2; read -r line; echo late >&2; exit 126"
+    with subprocess.Popen(
+        words(engine, image, script),
+        env=nixoci_environment(machine_nix, engine.environment()),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    ) as process:
+        assert process.stderr is not None and process.stdin is not None
+        for line in process.stderr:
+            if line == "early\n":
+                break
+        process.stdin.write("go on\n")
+        process.stdin.flush()
+        assert process.stderr.read() == "late\n"
+    assert process.returncode == 126
+
+
+@pytest.mark.parametrize("limit", ("nofile", "nproc", "memlock"))
+def test_limits_that_a_machine_refuses(
+    machine_nix: Nix, engine: Engine, image: StoreImage, limit: str
+) -> None:
+    """The engine says that something is not permitted; the command says what to set."""
+    option = f"--engine-option=--ulimit={limit}=1048576000:1048576000"
+    result = run_image(machine_nix, engine, image, "true", options=(option,))
+    assert result.returncode in (125, 126)
+    lines = result.stderr.splitlines()
+    (advice,) = [line for line in lines if line.startswith("nixoci: ") and "limit" in line]
+    assert f"{engine.name} did not start the container" in advice
+    wanted = "`default_ulimits = [" if engine.name == "podman" else "`default-ulimits`"
+    assert wanted in advice and "nofile=20000:20000" in advice
+    assert "[nix-images].run_args" in advice
+    assert [] == containers(engine)
+    # What it says helps.
+    option = "--engine-option=--ulimit=host"
+    if engine.name == "podman":
+        assert run_image(machine_nix, engine, image, "true", options=(option,)).returncode == 0
+
+
+@pytest.mark.parametrize("script", (_WAITS, _TRAPS), ids=("deaf", "heeds"))
+def test_a_parent_that_is_gone(
+    machine_nix: Nix, engine: Engine, image: StoreImage, script: str
+) -> None:
+    """Where the command shall end with the one that started it, so does the container."""
+    options = ("--ends-with-parent", "--stop-timeout=0.5")
+    inner = nixoci_command(
+        *("run", f"--engine={engine.name}", *options, image.descriptor),
+        *("--engine-option=--network=none", "--", script),
+    )
+    # The inner shell stays, and passes nothing on. With the first process of a namespace all others end.
+    script_of_parent = '"$@" & wait'
+    outer = f"/bin/sh -c '{script_of_parent}' sh \"$@\"; exec sleep 6 > /dev/null"
+    command = engine.command("/bin/sh", "-c", outer, "sh", *inner)
+    with subprocess.Popen(
+        command,
+        env=nixoci_environment(machine_nix, engine.environment()),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    ) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == "ready\n"
+            started = time.monotonic()
+            os.kill(_shell_of(process.pid), signal.SIGKILL)
+            assert process.stdout.read() == ("terminated\n" if script == _TRAPS else "")
+            # In a namespace, its makers have the output as well until it ends: six seconds.
+            assert time.monotonic() - started < 10
+        except BaseException:
+            process.kill()
+            raise
+    assert [] == containers(engine)
+
+
+def _shell_of(started: int) -> int:
+    """The inner shell below a process."""
+    while not Path(f"/proc/{started}/cmdline").read_bytes().startswith(b'/bin/sh\0-c\0"$@" &'):
+        # What lost its parent comes after it.
+        children = Path(f"/proc/{started}/task/{started}/children").read_text().split()
+        started = int(children[0])
+    return started
+
+
 def test_interrupted_load(machine_nix: Nix, docker: engines.Docker, tmp_path: Path) -> None:
     """SIGTERM in the middle of a load ends server and pull; the engine has no name of it."""
     word = uuid.uuid4().hex

@@ -7,8 +7,11 @@ import dataclasses
 import fcntl
 import os
 import re
+import signal
 import subprocess
 import termios
+import time
+from pathlib import Path
 from typing import Iterator, Mapping, Union
 
 import pytest
@@ -172,3 +175,32 @@ def test_interrupt_ends_container_and_pants(monorepo: Monorepo, engine: Engine) 
     containers, names = _left(engine)
     assert containers == []
     assert [name.rpartition("/")[2] for name in names] == ["image:latest"]
+
+
+@pytest.mark.parametrize("signals", ((signal.SIGKILL,), (signal.SIGTERM, signal.SIGKILL)), ids=str)
+def test_pants_that_is_killed_leaves_no_container(
+    machine_nix: Nix, docker: engines.Docker, tmp_path: Path, signals: tuple[int, ...]
+) -> None:
+    """Without pantsd, Pants does nothing on SIGTERM until its command ends; whoever waits for it kills it.
+
+    Only of docker: in the namespaces of these tests, podman's containers end with Pants in any case.
+    """
+    repository = Monorepo.create(tmp_path, machine_nix)
+    write_busybox_image(repository, "app")
+    with subprocess.Popen(
+        repository.command(*_options(docker), "run", "app:image", "--", f"trap '' INT; {_WAITS}"),
+        env=repository.environment(_environment(docker)),
+        cwd=repository.root,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        for number in signals:
+            process.send_signal(number)
+        started = time.monotonic()
+        # Ends when nobody can write there any more: the command has seen to its container.
+        assert process.stdout.read() == b""
+        assert time.monotonic() - started < 5
+    assert _left(docker)[0] == []

@@ -8,12 +8,15 @@ import secrets
 import signal
 import subprocess
 import sys
+import threading
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Iterator, Optional
+from typing import IO, Callable, Iterator, Optional
 
 from nixoci.engine.client import Engine
+from nixoci.engine.refused_limits import REFUSED_STATUSES, way_out_of_refused_limits
 from nixoci.errors import InvalidInputError
 
 #: Seconds that a container has by default to end after a signal; `docker stop` gives as many.
@@ -33,6 +36,7 @@ class RunOptions:
     :param ports: as after `--publish` of the engine.
     :param engine_options: more words for the engine's `run`, before the image.
     :param stop_timeout: seconds that the container has to end after the first signal.
+    :param ends_with_parent: the container gets SIGTERM when the process that started this one is gone.
     :raises InvalidInputError: a variable has no valid name, `stop_timeout` is less than 0.
     """
 
@@ -41,6 +45,7 @@ class RunOptions:
     ports: tuple[str, ...] = ()
     engine_options: tuple[str, ...] = ()
     stop_timeout: float = STOP_TIMEOUT
+    ends_with_parent: bool = False
 
     def __post_init__(self) -> None:
         if not self.stop_timeout >= 0:
@@ -82,32 +87,47 @@ def run_words(
     ]
 
 
-def run_container(engine: Engine, identifier: str, options: RunOptions) -> int:
+def run_container(
+    engine: Engine,
+    identifier: str,
+    options: RunOptions,
+    advise: Callable[[str], object] = lambda line: None,
+) -> int:
     """Runs a container with this process's standard streams, and returns its exit code.
 
     SIGINT, SIGTERM and SIGHUP reach the container, each once. It is killed `options.stop_timeout`
     seconds after the first of them, or at the second one. No container is left, however this ends.
 
     :param identifier: of the image, in the engine.
+    :param advise: gets a line for the user, where the engine did not start the container for a reason
+        that it does not explain.
     """
     own_name = _container_name(options)
     name = own_name or f"nixoci-{secrets.token_hex(8)}"
     tty = sys.stdin.isatty() and sys.stdout.isatty()
     words = run_words(engine, identifier, options, name=name, tty=tty)
     received: list[int] = []
+    parent = os.getppid()
     # The keys of a terminal send their signals to the client too. Anybody else's signals to a
     # process group shall not reach it beside those that we pass on, and in a session of its own it
     # may set up the terminal even if we are in the background, which is where Pants puts us.
     in_foreground = _is_in_foreground()
     with _received_signals(received), subprocess.Popen(
-        words, start_new_session=not in_foreground
+        words, stderr=subprocess.PIPE, start_new_session=not in_foreground
     ) as process:
+        assert process.stderr is not None
+        said = _PassedOn(process.stderr)
         handled = 0
-        waited = 0.0
+        stopping_since: Optional[float] = None
         while process.poll() is None:
+            if options.ends_with_parent and os.getppid() != parent:
+                # Whoever would have passed signals on to us has ended without that.
+                parent = os.getppid()
+                received.append(signal.SIGTERM)
             if len(received) > handled:
                 handled += 1
                 if handled == 1:
+                    stopping_since = time.monotonic()
                     if not (in_foreground and received[0] == signal.SIGINT):
                         process.send_signal(received[0])
                 else:
@@ -116,16 +136,57 @@ def run_container(engine: Engine, identifier: str, options: RunOptions) -> int:
                 # Handlers of signals run while this waits, and it then goes on: hence in steps.
                 process.wait(0.1)
             except subprocess.TimeoutExpired:
-                waited += 0.1 if received else 0
-                if received and waited >= options.stop_timeout:
-                    waited = 0
+                waited = time.monotonic() - stopping_since if stopping_since is not None else 0.0
+                if stopping_since is not None and waited >= options.stop_timeout:
+                    stopping_since = time.monotonic()
                     _remove(engine, name)
         if received and own_name is None:
             # The client may have ended before its container. One with a name that the user chose
             # could by now, or since before, be another one.
             _remove(engine, name)
+        said.finish()
     status = process.returncode
+    if status in REFUSED_STATUSES:
+        way_out = way_out_of_refused_limits(engine.name, said.end.decode(errors="replace"))
+        if way_out is not None:
+            advise(way_out)
     return 128 - status if status < 0 else status
+
+
+class _PassedOn:
+    """What a process writes to its standard error goes on to our own, and its end is kept."""
+
+    #: Bytes that are kept: an engine has one line for why it did not start a container.
+    _KEPT = 4096
+    #: Seconds for what is on its way when the process has ended. Its children may hold the pipe longer.
+    _REST = 1.0
+
+    def __init__(self, source: IO[bytes]) -> None:
+        self.end = b""
+        self._over = False
+        self._source = source
+        self._thread = threading.Thread(target=self._pass_on, daemon=True)
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Waits until all has gone on."""
+        self._thread.join(self._REST)
+        self._over = True
+
+    def _pass_on(self) -> None:
+        source = self._source.fileno()
+        wanted = True
+        while True:
+            data = os.read(source, 1 << 16)
+            if not data or self._over:
+                return
+            self.end = (self.end + data)[-self._KEPT :]
+            while wanted and data:
+                try:
+                    data = data[os.write(2, data) :]
+                except OSError:
+                    # Nobody reads it any more; the container goes on.
+                    wanted = False
 
 
 def _container_name(options: RunOptions) -> Optional[str]:

@@ -58,6 +58,8 @@ async def run_image(
                 *engine,
                 *log,
                 f"--stop-timeout={stop_timeout:g}",
+                # Pants that is killed, or without pantsd gets SIGTERM, passes no signal on.
+                "--ends-with-parent",
                 *(f"--engine-option={option}" for option in options.run_args),
                 "--",
             ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 from nixoci.cli.commands.files import read_input
 from nixoci.cli.commands.options import (
@@ -67,6 +68,11 @@ def run_options(command: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="time that the container has to end after SIGINT or SIGTERM (default: %(default)g)",
     )
+    command.add_argument(
+        "--ends-with-parent",
+        action="store_true",
+        help="stop the container when the process that started this command is gone",
+    )
     command.usage = "%(prog)s [OPTION]... descriptor [-- ARGUMENT...]"
 
 
@@ -79,9 +85,15 @@ def run(options: argparse.Namespace) -> int:
         ports=tuple(options.ports),
         engine_options=tuple(options.engine_options),
         stop_timeout=options.stop_timeout,
+        ends_with_parent=options.ends_with_parent,
     )
     engine, identifier = _load_image(options)
-    return run_container(engine, identifier, run_options)
+    return run_container(
+        engine,
+        identifier,
+        run_options,
+        lambda line: print(f"nixoci: {line}", file=sys.stderr, flush=True),
+    )
 
 
 def _load_image(options: argparse.Namespace) -> tuple[Any, str]:
