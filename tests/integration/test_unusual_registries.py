@@ -6,6 +6,7 @@ The cases are those of the table in `docs/publishing.md`.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Callable
 from urllib.parse import urlsplit
 
 import pytest
@@ -86,7 +87,9 @@ def _last(location: str) -> str:
     ),
     ids=("path", "name", "parent", "dot", "root", "host"),
 )
-def test_relative_locations(plain_registry: Registry, known: KnownImage, change) -> None:  # type: ignore[no-untyped-def]
+def test_relative_locations(
+    plain_registry: Registry, known: KnownImage, change: Callable[[str], str]
+) -> None:
     """An upload is where the registry says, relative to where it was asked for."""
     with faulty_registry(plain_registry.host) as proxy:
         proxy.faults.append(always(with_location(change), "POST", UPLOADS))

@@ -45,6 +45,21 @@ def test_refusals(engine: str, output: str, named: str, place: str) -> None:
 @pytest.mark.parametrize(
     "output",
     (
+        _DOCKER.replace("type 7", f"type {resource.RLIMIT_CORE}"),
+        _CRUN.replace("NOFILE", "CORE"),
+    ),
+)
+def test_other_limits(output: str) -> None:
+    """One that is not among the usual two."""
+    advice = way_out_of_refused_limits("podman", output)
+    assert advice is not None
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    assert (f"core={hard}:{hard}" in advice) == (hard != resource.RLIM_INFINITY)
+
+
+@pytest.mark.parametrize(
+    "output",
+    (
         "",
         "Error: crun: executable file `nothing` not found in $PATH: No such file or directory",
         "mount: operation not permitted",

@@ -16,8 +16,15 @@ _REFUSED = re.compile(
 )
 _NAMED = re.compile(r"rlimit type (?P<number>[0-9]+)|RLIMIT_(?P<name>[A-Z]+)", re.IGNORECASE)
 
-#: Those that engines set unasked, by the names that they have for them.
-_DEFAULTS = {"nofile": resource.RLIMIT_NOFILE, "nproc": resource.RLIMIT_NPROC}
+#: By the names that engines have for them, which are those of `setrlimit`.
+_LIMITS = {
+    name[len("RLIMIT_") :].lower(): getattr(resource, name)
+    for name in dir(resource)
+    if name.startswith("RLIMIT_")
+}
+
+#: Those that engines set unasked.
+_DEFAULTS = tuple(name for name in ("nofile", "nproc") if name in _LIMITS)
 
 
 def way_out_of_refused_limits(engine: str, output: str) -> Optional[str]:
@@ -30,13 +37,10 @@ def way_out_of_refused_limits(engine: str, output: str) -> Optional[str]:
     if refusal is None:
         return None
     named = _NAMED.search(refusal[0])
-    wanted = dict(_DEFAULTS)
-    if named is not None and named["name"]:
-        name = named["name"].lower()
-        wanted.setdefault(name, getattr(resource, f"RLIMIT_{named['name'].upper()}", None))
+    names = dict.fromkeys((*_DEFAULTS, *_names_of(named)))
     entries = []
-    for name, number in wanted.items():
-        hard = resource.getrlimit(number)[1] if number is not None else resource.RLIM_INFINITY
+    for name in names:
+        hard = resource.getrlimit(_LIMITS[name])[1]
         if hard != resource.RLIM_INFINITY:
             entries.append(f'"{name}={hard}:{hard}"')
     limits = ", ".join(entries) or '"nofile=1024:1024"'
@@ -56,3 +60,14 @@ def way_out_of_refused_limits(engine: str, output: str) -> Optional[str]:
         f"`{options or '--ulimit=nofile=1024:1024'}`, in `[nix-images].run_args` or as "
         "`--engine-option` of `nixoci run`."
     )
+
+
+def _names_of(named: Optional[re.Match[str]]) -> tuple[str, ...]:
+    """The limit that an engine names, by its name or by its number on this machine."""
+    if named is None:
+        return ()
+    if named["name"]:
+        name = named["name"].lower()
+        return (name,) if name in _LIMITS else ()
+    number = int(named["number"])
+    return tuple(name for name, its_number in _LIMITS.items() if its_number == number)[:1]

@@ -153,7 +153,7 @@ class Authorization:
         service = challenge.parameters.get("service", "")
         started = time.monotonic()
         credentials = self._credentials
-        answer = None
+        answer: Optional[Answer] = None
         if credentials is not None and credentials.identity_token:
             form = {
                 "grant_type": "refresh_token",
