@@ -190,6 +190,23 @@ def test_manifests_without_a_digest(
     assert [tag.outcome for tag in again.tags] == [UNCHANGED]
 
 
+def test_a_manifest_without_a_digest_of_which_a_part_is_read(
+    plain_registry: Registry, known: KnownImage
+) -> None:
+    """What has more bytes than a manifest is likely to have is not read to its end, and tells nothing."""
+
+    def say_little(handler) -> bool:  # type: ignore[no-untyped-def]
+        return with_status(200)(handler) and with_header("Docker-Content-Digest", "")(handler)
+
+    with faulty_registry(plain_registry.host) as proxy:
+        proxy.faults += [
+            always(status(200, {}, b" " * 1_000_000), "HEAD|GET", MANIFESTS),
+            always(say_little, "PUT", MANIFESTS),
+        ]
+        result = push_through(proxy, known)
+    assert [tag.outcome for tag in result.tags] == [WRITTEN]
+
+
 @pytest.mark.parametrize("code", (400, 403, 405))
 def test_no_way_to_ask_for_manifests(
     plain_registry: Registry, known: KnownImage, code: int

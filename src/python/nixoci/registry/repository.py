@@ -65,7 +65,7 @@ class Repository:
         digest = answer.headers.get("Docker-Content-Digest")
         if answer.status in _NO_ANSWER_STATUSES or (answer.status == 200 and digest is None):
             answer = self._ask(url, "GET", {"Accept": media_type}, what=what)
-            digest = answer.headers.get("Docker-Content-Digest") or digest_of(answer.body)
+            digest = answer.headers.get("Docker-Content-Digest") or _digest_of_body(answer)
         if answer.status == 404 or answer.status in _NO_ANSWER_STATUSES:
             return None
         if answer.status != 200:
@@ -236,6 +236,12 @@ class Repository:
         return self._session.ask(
             url, method, self._scopes, headers, body, what=what, attempts=attempts
         )
+
+
+def _digest_of_body(answer: Answer) -> Optional[str]:
+    """None if not all of it was read."""
+    length = answer.headers.get("Content-Length", "").strip()
+    return digest_of(answer.body) if length in ("", str(len(answer.body))) else None
 
 
 def _is_good(answer: Answer) -> bool:
