@@ -267,7 +267,8 @@ def test_images_that_are_there(repository: Monorepo, plain_registry: Registry) -
         )
     for data in published(repository):
         known = first[data["target"]]
-        assert data["published"] is False
+        assert (data["published"], data["unchanged"]) == (False, True)
+        assert (known["published"], known["unchanged"]) == (True, False)
         for name in ("digest", "reference", "repositories", "names"):
             assert data[name] == known[name]
 

@@ -76,8 +76,13 @@ class NixImagePublishFieldSet(PublishFieldSet):
     output_format: NixOutputFormatField
 
 
-def _output_data(image: Image, repositories: Sequence[RepositoryReferences]) -> PublishOutputData:
-    """Returns what is in the file of `--publish-output`; of several repositories the first one is on top."""
+def _output_data(
+    image: Image, repositories: Sequence[RepositoryReferences], *, unchanged: bool = False
+) -> PublishOutputData:
+    """Returns what is in the file of `--publish-output`; of several repositories the first one is on top.
+
+    :param unchanged: the registries have the image already. To Pants that is something which was skipped.
+    """
     described: tuple[FrozenDict[str, Any], ...] = tuple(
         FrozenDict(
             {
@@ -89,7 +94,12 @@ def _output_data(image: Image, repositories: Sequence[RepositoryReferences]) -> 
         )
         for names in repositories
     )
-    data: dict[str, Any] = {"publisher": "nix", "digest": image.digest, "repositories": described}
+    data: dict[str, Any] = {
+        "publisher": "nix",
+        "digest": image.digest,
+        "unchanged": unchanged,
+        "repositories": described,
+    }
     return PublishOutputData({**data, **described[0]})
 
 
@@ -146,7 +156,7 @@ async def publish_image(
         LackingContentsRequest(built, references, session.id), **implicitly()
     )
     shown = tuple(map(str, references))
-    data = _output_data(built.image, pushed)
+    data = _output_data(built.image, pushed, unchanged=lacking.is_there)
     if lacking.is_there:
         reason = f"({address}: the registry has it already, {built.image.digest})"
         packages.append(PublishPackages(shown, description=reason, data=data))
