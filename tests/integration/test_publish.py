@@ -146,7 +146,7 @@ def test_only_what_the_registry_lacks_is_uploaded(
     assert len(published(repository)) == 1
 
     publish(repository, host, "app:sibling", "--nix-images-mount-from=['%s/acme/image']" % host)
-    mounts = plain_registry.requests("POST", "mount=")
+    mounts = plain_registry.requests("POST", "/acme/sibling/.*mount=")
     # The config is another one, and is uploaded to where the registry then says.
     assert sorted(request.status for request in mounts) == [201] * 20 + [202]
     assert uploads(plain_registry) == 21 + 3 + 1 + 1
