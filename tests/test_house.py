@@ -17,6 +17,7 @@ from pathlib import Path
 import grimp
 import nixoci
 import pytest
+from pants_backend_nix.rules.core.zipapp import LEFT_OUT
 
 PACKAGES = ("nixoci", "pants_backend_nix")
 SOURCES = Path(nixoci.__path__[0]).parent
@@ -98,3 +99,14 @@ def test_rooms_are_small_and_say_what_they_are_for(room: Path) -> None:
     assert ast.get_docstring(tree), f"{room} has no docstring"
     # Whoever imports a module of a room imports its `__init__.py` first, in every build step.
     assert len(tree.body) == 1
+
+
+def test_commands_do_without_what_is_left_out() -> None:
+    """So it is not in the program that steps run, and in no key of theirs."""
+    core = SOURCES / "nixoci"
+    left_out = [name.replace("/", ".").replace(".py", "") for name in LEFT_OUT]
+    for path in core.rglob("*.py"):
+        if not path.relative_to(core).as_posix().startswith(LEFT_OUT):
+            text = path.read_text()
+            assert not [name for name in left_out if f"nixoci.{name} import" in text], path
+            assert "nixoci.report" not in text, path

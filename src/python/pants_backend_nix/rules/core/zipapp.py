@@ -15,6 +15,9 @@ from pants_backend_nix.engine import create, rule
 
 ZIPAPP = "nixoci.pyz"
 
+#: What no command of the core uses, only the plugin: its changes must not change the key of any step.
+LEFT_OUT = ("report", "layering/collisions.py", "layering/directories.py", "layering/files.py")
+
 
 @dataclass(frozen=True)
 class Zipapp:
@@ -29,7 +32,7 @@ async def pack_zipapp() -> Zipapp:
 
 
 def zipapp_bytes() -> bytes:
-    """Returns the package `nixoci` as a zip file: the same bytes for the same sources, everywhere.
+    """Returns what steps need of the package `nixoci` as a zip file: the same bytes for the same sources, everywhere.
 
     It is stored, not compressed, as the bytes of a compressed one depend on the version of zlib.
     """
@@ -44,8 +47,8 @@ def zipapp_bytes() -> bytes:
         for directory, directories, files in os.walk(root):
             directories.sort()
             for name in sorted(files):
-                if name.endswith(".py"):
-                    path = os.path.join(directory, name)
+                path = os.path.join(directory, name)
+                if name.endswith(".py") and not os.path.relpath(path, root).startswith(LEFT_OUT):
                     with open(path, "rb") as file:
                         add(os.path.join("nixoci", os.path.relpath(path, root)), file.read())
     return buffer.getvalue()
