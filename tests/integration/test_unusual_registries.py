@@ -13,7 +13,7 @@ import pytest
 from nixoci.image.reference import Reference
 from nixoci.registry.errors import PermissionDeniedError, UnexpectedAnswerError
 from nixoci.registry.http.retry import RetryPolicy
-from nixoci.registry.lookup import lacking_layers
+from nixoci.registry.lookup import Lookup
 from nixoci.registry.push import PushOptions, PushResult, push
 from nixoci.registry.push_result import MOUNTED, PRESENT, UNCHANGED, UPLOADED, WRITTEN
 
@@ -168,14 +168,17 @@ def test_no_head_of_manifests(plain_registry: Registry, known: KnownImage, code:
         first = push_through(proxy, known)
         assert proxy.count("GET", MANIFESTS) == 1
         again = push_through(proxy, known)
-        lacking = lacking_layers(
-            known.image,
-            [item.layer for item in known.image.layers],
-            [Reference.parse(f"{proxy.host}/acme/api:1")],
-            {},
-        )
+        lookup = Lookup({})
+        try:
+            lacking = lookup.lacking(
+                known.image,
+                [item.layer for item in known.image.layers],
+                [Reference.parse(f"{proxy.host}/acme/api:1")],
+            )
+        finally:
+            lookup.close()
     assert [tag.outcome for tag in (*first.tags, *again.tags)] == [WRITTEN, UNCHANGED]
-    assert lacking == ()
+    assert lacking.is_there and lacking.layers == ()
 
 
 @pytest.mark.parametrize("method", ("HEAD", "HEAD|GET"))
