@@ -208,59 +208,103 @@ def evaluate(
     :raises EvaluationError: or one of its children.
     :raises InvalidInputError: `attr` would be an option, or `source` is not below `root`.
     """
+    root = prepare(root)
+    directory = directory_of(root, source, attr)
     if attr.startswith("-"):
         raise InvalidInputError("attribute path", attr, "it starts with a dash")
+    with ExitStack() as stack:
+        where = list(surroundings(system, features))
+        if os.path.basename(source) == FLAKE:
+            # Nix 2.8 does not decode an absolute path, so the directory is where it runs.
+            where += [f"path:.#{quote(attr)}", "--apply", DESCRIBE]
+        else:
+            found = selected(os.path.join(root, source), attr, system)
+            where += pure_value(f"({DESCRIBE}) ({found})", root)
+            directory = pure_flake(stack)
+        derivation = _evaluate(nix, where, directory, root, source, attr)
+    return with_system(derivation, system)
+
+
+def prepare(root: str) -> str:
+    """Gives files below `root` the modes and times that evaluation has to see; returns its real path."""
     root = os.path.realpath(root)
     _set_modes(root)
     _reset_modification_times(root)
+    return root
+
+
+def directory_of(root: str, source: str, attr: str) -> str:
+    """Returns the real path of the directory that a Nix file is in.
+
+    :raises UndeclaredSourceError: there is no such file.
+    :raises InvalidInputError: it is not below the root.
+    """
     path = os.path.join(root, source)
     if not os.path.isfile(path):
         raise UndeclaredSourceError(source, attr, f"{source} does not exist", source)
     directory = os.path.realpath(os.path.dirname(path))
     if not (directory + os.sep).startswith(root.rstrip(os.sep) + os.sep):
         raise InvalidInputError("source", source, "it is not below the root")
-    where = [
-        *("--system", system),
-        *("--extra-experimental-features", " ".join(features)),
-    ]
-    with ExitStack() as stack:
-        if os.path.basename(source) == FLAKE:
-            # Nix 2.8 does not decode an absolute path, so the directory is where it runs.
-            where += [f"path:.#{quote(attr)}", "--apply", DESCRIBE]
-        else:
-            where += ["path:.#value", "--apply", f"_: ({DESCRIBE}) ({selected(path, attr, system)})"]
-            where += ["--impure", "--accept-flake-config", "--option", "eval-cache", "false"]
-            where += ["--option", "restrict-eval", "true", "-I", f"source={root}"]
-            where += ["--option", "allowed-uris", _ALLOWED_URIS]
-            directory = _write_flake(stack, _PURE)
-        derivation = _evaluate(nix, where, directory, root, source, attr)
+    return directory
+
+
+def surroundings(system: str, features: Sequence[str]) -> tuple[str, ...]:
+    """Returns what every evaluation says to Nix."""
+    return ("--system", system, "--extra-experimental-features", " ".join(features))
+
+
+def pure_value(expression: str, root: str) -> tuple[str, ...]:
+    """Returns the words by which Nix evaluates an expression, in the directory of a `pure_flake`.
+
+    :param root: what it can read.
+    """
+    return (
+        *("path:.#value", "--apply", f"_: {expression}"),
+        *("--impure", "--accept-flake-config", "--option", "eval-cache", "false"),
+        *("--option", "restrict-eval", "true", "-I", f"source={root}"),
+        *("--option", "allowed-uris", _ALLOWED_URIS),
+    )
+
+
+def with_system(derivation: Derivation, system: str) -> Derivation:
+    """Returns the derivation with the system that it is for, where it does not say so itself."""
     if derivation.system is None:
         return replace(derivation, system=system)
     return replace(derivation, system=None) if derivation.system == _ANY_SYSTEM else derivation
+
+
+#: The command, without what is evaluated.
+EVAL = ("eval", "--json", "--no-write-lock-file", "--no-update-lock-file")
+
+
+def evaluator(nix: Nix) -> Nix:
+    """Returns a Nix that evaluates: with no setting but the store, and without `<…>`."""
+    store = tuple(setting for setting in nix.settings if setting[0] == "store")
+    return replace(nix, environment={**nix.environment, "NIX_PATH": ""}, settings=store)
 
 
 def _evaluate(
     nix: Nix, where: Sequence[str], directory: str, root: str, source: str, attr: str
 ) -> Derivation:
     """Runs Nix in `directory` on what `where` says; the rest as for `evaluate`, for its errors."""
-    store = tuple(setting for setting in nix.settings if setting[0] == "store")
-    nix = replace(nix, environment={**nix.environment, "NIX_PATH": ""}, settings=store)
-    words = ("eval", "--json", "--no-write-lock-file", "--no-update-lock-file", *where)
+    nix = evaluator(nix)
 
     def run(*more: str) -> bytes:
-        return nix.command(*words, *more, directory=directory)
+        return nix.command(*EVAL, *where, *more, directory=directory)
 
     try:
         output = run()
     except NixFailedError as error:
         fetch = _unpinned_fetch(run, error.message, root)
         raise _explain(error.message, root, source, attr, fetch) from None
-    _require_output_paths(nix, output, source, attr)
-    return Derivation.from_json(output)
+    return read_derivation(nix, output, source, attr)
 
 
-def _require_output_paths(nix: Nix, output: bytes, source: str, attr: str) -> None:
-    """:raises UnknownOutputPathError: where `output` of Nix has output paths, it has what stands for them."""
+def read_derivation(nix: Nix, output: bytes, source: str, attr: str) -> Derivation:
+    """Reads what `DESCRIBE` came to.
+
+    :raises UnknownOutputPathError: where it has output paths, there is what stands for them.
+    """
     document = parse_object("derivation", output)
     drv_path = StorePath.parse(document.get("drvPath"))
     paths = get_field(document, "outputs", dict).values()
@@ -269,6 +313,7 @@ def _require_output_paths(nix: Nix, output: bytes, source: str, attr: str) -> No
         raise UnknownOutputPathError(
             source, attr, tuple(causes), any(causes.values()), drv_path not in causes
         )
+    return Derivation.from_json(output)
 
 
 def _unknown_outputs(nix: Nix, drv_path: StorePath) -> dict[str, bool]:
@@ -339,13 +384,16 @@ def _failure(run: Callable[..., bytes], *more: str) -> str:
     return ""
 
 
-def _write_flake(stack: ExitStack, text: str) -> str:
-    """Writes a flake into a directory that lasts as long as `stack`, and returns the directory."""
+def pure_flake(stack: ExitStack) -> str:
+    """Writes the flake that stands for files that are none into a directory that lasts as long as `stack`.
+
+    :returns: the directory.
+    """
     try:
         # Newer versions of Nix follow no links on the way.
         directory = os.path.realpath(stack.enter_context(TemporaryDirectory()))
         with open(os.path.join(directory, FLAKE), "w") as file:
-            file.write(text)
+            file.write(_PURE)
     except OSError as error:
         raise NixOciError(
             f"Evaluation needs a temporary directory, which cannot be made: {error.strerror or error}. "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Sequence
+
 from nixoci.errors import InvalidInputError
 
 #: Finds the value. Functions on the way are called as `nix-build` would: one that names its arguments gets
@@ -9,7 +11,6 @@ from nixoci.errors import InvalidInputError
 #: to be seen in its XML.
 _SELECT = """
 let
-  path = %(attr)s;
   all = { system = %(system)s; };
   looksLike = pattern: function:
     builtins.length (builtins.split pattern (builtins.toXML function)) > 1;
@@ -18,19 +19,19 @@ let
     else if !(builtins.isFunction value && looksLike "<attrspat" value) then value
     else if looksLike "<attrspat ellipsis=" value then value all
     else value (builtins.intersectAttrs (builtins.functionArgs value) all);
-  missing = name: throw "nixoci: attribute '${name}' in selection path '${path}' not found";
-  select = found: name:
+  find = path: builtins.foldl' (select path) (import %(file)s);
+  select = path: found: name:
     let
       value = call found;
       digits = builtins.match "0*(0|[1-9][0-9]{0,8})" name;
       index = builtins.fromJSON (builtins.head digits);
+      missing = throw "nixoci: attribute '${name}' in selection path '${path}' not found";
     in
-    if builtins.isAttrs value then value.${name} or (missing name)
+    if builtins.isAttrs value then value.${name} or missing
     else if builtins.isList value && digits != null
-    then if index < builtins.length value then builtins.elemAt value index else missing name
+    then if index < builtins.length value then builtins.elemAt value index else missing
     else throw "nixoci: attribute '${name}' in selection path '${path}' is asked of ${builtins.typeOf value}";
 in
-builtins.foldl' select (import %(file)s) [ %(names)s ]
 """
 
 #: Applied to the value that is found. A function is called as `nix-build` would, with the system if
@@ -58,6 +59,17 @@ else {
 """
 
 
+#: Writes one value after the other, as JSON with its number, to standard error, so that those before one
+#: that fails are known.
+_EACH = """
+let describe = %(describe)s;
+in builtins.foldl'
+  (_: item: builtins.trace (%(mark)s + builtins.toJSON item) null)
+  null
+  [ %(items)s ]
+"""
+
+
 def selected(file: str, attr: str, system: str) -> str:
     """Returns an expression of the value at an attribute path of a file.
 
@@ -67,16 +79,62 @@ def selected(file: str, attr: str, system: str) -> str:
     :param system: that functions on the way are called with.
     :raises InvalidInputError: `attr` is no attribute path.
     """
-    names = [] if attr == "." else _names(attr)
-    return _SELECT % {
-        "file": _quoted(file),
-        "attr": _quoted(attr),
-        "system": _quoted(system),
-        "names": " ".join(map(_quoted, names)),
+    return _find(file, system) + _found(attr)
+
+
+def described(file: str, attrs: Sequence[str], system: str, mark: str) -> str:
+    """Returns an expression that describes several values of a file.
+
+    Evaluating it writes a line to standard error for each, in this order: `trace: `, `mark`, and
+    `{"number": …, "value": …}`, the value as `DESCRIBE` has it. It ends at the first that fails.
+
+    :raises InvalidInputError: one of `attrs` is no attribute path.
+    """
+    items = [
+        f"{{ number = {number}; value = describe ({_found(attr)}); }}"
+        for number, attr in enumerate(attrs)
+    ]
+    return _find(file, system) + _EACH % {
+        "describe": f"({DESCRIBE})",
+        "mark": quoted(mark),
+        "items": " ".join(items),
     }
 
 
-def _names(attr: str) -> list[str]:
+def described_in(attrs: Sequence[str], mark: str) -> str:
+    """Returns a function that describes several values in a set, as `described` does.
+
+    What the set does not have has no `value`.
+
+    :raises InvalidInputError: one of `attrs` is no attribute path.
+    """
+    items = []
+    for number, attr in enumerate(attrs):
+        path = ".".join(map(quoted, attribute_names(attr)))
+        items.append(
+            f"({{ number = {number}; }} // "
+            f"(if set ? {path} then {{ value = describe set.{path}; }} else {{ }}))"
+        )
+    return "set: " + _EACH % {
+        "describe": f"({DESCRIBE})",
+        "mark": quoted(mark),
+        "items": " ".join(items),
+    }
+
+
+def _find(file: str, system: str) -> str:
+    return _SELECT % {"file": quoted(file), "system": quoted(system)}
+
+
+def _found(attr: str) -> str:
+    names = " ".join(map(quoted, attribute_names(attr)))
+    return f"find {quoted(attr)} [ {names} ]"
+
+
+def attribute_names(attr: str) -> list[str]:
+    """Returns the names in an attribute path, see `selected`."""
+    if attr == ".":
+        return []
     names, name, in_quotes = [], "", False
     for character in attr:
         if character == '"':
@@ -96,7 +154,7 @@ def _names(attr: str) -> list[str]:
     return names
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """Returns a string of Nix that is `text`."""
     text = text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$")
     return f'"{text}"'

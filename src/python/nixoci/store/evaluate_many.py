@@ -1,0 +1,169 @@
+"""Nix sources → derivations: evaluates many attributes of one file, starting Nix as seldom as that can be."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import tempfile
+from contextlib import ExitStack
+from typing import Callable, Iterable, Iterator, Mapping, Optional, Sequence, Union
+
+from nixoci.errors import InvalidInputError, NixOciError
+from nixoci.store.evaluate import (
+    EVAL,
+    FLAKE,
+    Derivation,
+    directory_of,
+    evaluate,
+    evaluator,
+    prepare,
+    pure_flake,
+    pure_value,
+    read_derivation,
+    surroundings,
+    with_system,
+)
+from nixoci.store.expression import attribute_names, described, described_in
+from nixoci.store.nix import Nix, NixFailedError
+
+#: So many attributes are evaluated by one evaluator, which keeps in memory what they need.
+_MOST_ATTRIBUTES = 100
+
+#: After so many starts in a row that gave nothing, each attribute is evaluated by itself.
+_MOST_IN_VAIN = 2
+
+#: Where `nix build` looks for the packages of a flake, before it looks in all of its outputs.
+_FLAKE_PACKAGES = ("packages", "legacyPackages")
+
+#: What an attribute comes to.
+Evaluated = Union[Derivation, NixOciError]
+
+
+def evaluate_many(
+    nix: Nix,
+    *,
+    root: str,
+    source: str,
+    attrs: Sequence[str],
+    system: str,
+    features: Sequence[str] = (),
+) -> Mapping[str, Evaluated]:
+    """Evaluates attributes of a Nix file, each to what `evaluate` returns, or to the error that it raises.
+
+    What all have in common is evaluated once. An attribute that fails costs two further starts of Nix, and no
+    other attribute fails with it.
+
+    :param root: and others, as for `evaluate`.
+    """
+    attrs = tuple(dict.fromkeys(attrs))
+    found: dict[str, Evaluated] = {}
+    if len(attrs) > 1:
+        try:
+            found.update(_together(nix, root, source, attrs, system, features))
+        except InvalidInputError:
+            # Which of them it is turns out when they are evaluated by themselves.
+            pass
+    for attr in attrs:
+        if attr not in found:
+            try:
+                found[attr] = evaluate(
+                    nix, root=root, source=source, attr=attr, system=system, features=features
+                )
+            except NixOciError as error:
+                found[attr] = error
+    return found
+
+
+def _together(
+    nix: Nix, root: str, source: str, attrs: Sequence[str], system: str, features: Sequence[str]
+) -> Iterator[tuple[str, Evaluated]]:
+    """Yields those attributes that several of can be evaluated at once, with what they come to."""
+    root = prepare(root)
+    directory = directory_of(root, source, "")
+    words = (*EVAL, *surroundings(system, features))
+
+    def describe(
+        where: Callable[[Sequence[str], str], Sequence[str]], attrs: Sequence[str]
+    ) -> Iterator[tuple[str, Evaluated]]:
+        for attr, value in _described(
+            lambda some, mark: _stderr(nix, (*words, *where(some, mark)), directory), attrs
+        ):
+            try:
+                output = json.dumps(value).encode()
+                derivation = read_derivation(nix, output, source, attr)
+            except NixOciError as error:
+                yield attr, error
+            else:
+                yield attr, with_system(derivation, system)
+
+    with ExitStack() as stack:
+        if os.path.basename(source) != FLAKE:
+            path = os.path.join(root, source)
+            directory = pure_flake(stack)
+            yield from describe(
+                lambda some, mark: pure_value(described(path, some, system, mark), root), attrs
+            )
+            return
+        # The default package is not looked for by a path.
+        left = [attr for attr in attrs if attribute_names(attr)]
+        for output in _FLAKE_PACKAGES:
+            known = dict(
+                describe(
+                    lambda some, mark, output=output: (  # type: ignore[misc]
+                        f"path:.#{output}.{system}",
+                        "--apply",
+                        described_in(some, mark),
+                    ),
+                    left,
+                )
+            )
+            yield from known.items()
+            left = [attr for attr in left if attr not in known]
+            if len(left) < 2:
+                return
+
+
+def _described(
+    run: Callable[[Sequence[str], str], tuple[bool, str]], attrs: Sequence[str]
+) -> Iterator[tuple[str, object]]:
+    """Yields the attributes that can be described, with what `DESCRIBE` says of them.
+
+    :param run: has Nix describe attributes, with a mark; returns whether that succeeded, and its standard error.
+    """
+    left, in_vain = list(attrs), 0
+    while left and in_vain < _MOST_IN_VAIN:
+        some, left = left[:_MOST_ATTRIBUTES], left[_MOST_ATTRIBUTES:]
+        # What is evaluated writes to standard error too, and does not know the mark.
+        mark = f"nixoci {secrets.token_hex(16)} "
+        succeeded, text = run(some, mark)
+        described = 0
+        for number, value in _values(text, mark):
+            described = number + 1
+            if value is not None:
+                yield some[number], value
+        if not succeeded:
+            # The next one is the one that fails.
+            left = some[described + 1 :] + left
+            in_vain = 0 if described else in_vain + 1
+
+
+def _values(text: str, mark: str) -> Iterator[tuple[int, Optional[object]]]:
+    """Yields the numbers and descriptions that are in what Nix wrote."""
+    for line in text.splitlines():
+        _, is_ours, document = line.partition(f"trace: {mark}")
+        if is_ours:
+            item = json.loads(document)
+            yield item["number"], item.get("value")
+
+
+def _stderr(nix: Nix, words: Iterable[str], directory: str) -> tuple[bool, str]:
+    """Runs Nix; returns whether it succeeded, and what it wrote to standard error."""
+    with tempfile.TemporaryFile() as file:
+        try:
+            evaluator(nix).command(*words, stderr=file.fileno(), directory=directory)
+            succeeded = True
+        except NixFailedError:
+            succeeded = False
+        file.seek(0)
+        return succeeded, file.read().decode(errors="replace")
