@@ -9,6 +9,11 @@ class NixOciError(Exception):
     `str(error)` is one or more sentences for the user; the facts are attributes of the subclass.
     """
 
+    def to_document(self) -> dict[str, object]:
+        """Returns what a program is told of it, for JSON: its name, its message, and the facts."""
+        facts = {name: value for name, value in vars(self).items() if _is_plain(value)}
+        return {"error": type(self).__name__, "message": str(self), **facts}
+
 
 class InvalidInputError(NixOciError):
     """Input from outside (JSON, a store path, a regular expression) that does not parse."""
@@ -18,3 +23,9 @@ class InvalidInputError(NixOciError):
         self.value = value
         self.why = why
         super().__init__(f"{what} {value!r} is not valid: {why}.")
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, (list, tuple)):
+        return all(isinstance(item, (str, int)) for item in value)
+    return isinstance(value, (str, int))

@@ -26,7 +26,7 @@ from pants_backend_nix.rules.assembly import (
     root,
     stack,
 )
-from pants_backend_nix.rules.core import place, run, session, step, tools, zipapp
+from pants_backend_nix.rules.core import answers, place, run, session, step, tools, zipapp
 from pants_backend_nix.rules.delivery import (
     foreground,
     lacking,
@@ -43,6 +43,7 @@ from pants_backend_nix.rules.flow import (
     compress,
     copied_tree,
     database,
+    derivation,
     digest,
     elf,
     evaluate,
@@ -101,8 +102,10 @@ def rules():
         session,
         tools,
         run,
+        answers,
         step,
         # A station of the flow each.
+        derivation,
         evaluate,
         closure,
         subtract,

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import nixoci
 import pytest
-from nixoci.cli.commands import elf, engines, images, layers, python, registries, sources
+from nixoci.cli.commands import elf, engines, images, layers, many, python, registries, sources
 from nixoci.cli.parser import make_parser
 
-_MODULES = (sources, layers, python, elf, images, registries, engines)
+_MODULES = (sources, many, layers, python, elf, images, registries, engines)
 _COMMANDS = [name for module in _MODULES for name in module.COMMANDS]
 
 

@@ -68,9 +68,7 @@ def _report(error: NixOciError, *, as_json: bool) -> int:
     if as_json:
         import json
 
-        facts = {name: value for name, value in vars(error).items() if _is_plain(value)}
-        document = {"error": type(error).__name__, "message": str(error), **facts}
-        print(json.dumps(document, sort_keys=True))
+        print(json.dumps(error.to_document(), sort_keys=True))
     else:
         print(f"nixoci: {error}", file=sys.stderr)
     names = {cls.__name__ for cls in type(error).__mro__}
@@ -81,9 +79,3 @@ def _report(error: NixOciError, *, as_json: bool) -> int:
     if "ImageUnknownError" in names:
         return EXIT_NO_IMAGE
     return 1
-
-
-def _is_plain(value: object) -> bool:
-    if isinstance(value, (list, tuple)):
-        return all(isinstance(item, (str, int)) for item in value)
-    return isinstance(value, (str, int))

@@ -63,6 +63,12 @@ def _sources() -> Commands:
     return COMMANDS
 
 
+def _many() -> Commands:
+    from nixoci.cli.commands.many import COMMANDS
+
+    return COMMANDS
+
+
 def _layers() -> Commands:
     from nixoci.cli.commands.layers import COMMANDS
 
@@ -107,6 +113,9 @@ _COMMANDS = {
     "database": ("Make the Nix database of a closed set of store paths.", _sources),
     "split": ("Split the paths of a closure graph over layers.", _sources),
     "certificates": ("Bundle the certificates of files and store paths.", _sources),
+    "evaluate-many": ("Evaluate many attributes of Nix sources at once.", _many),
+    "realise-many": ("Make the outputs of many derivations valid at once.", _many),
+    "closures": ("Query many closure graphs at once.", _many),
     "digest": ("Digest the layer that a recipe makes.", _layers),
     "copied-tree": ("List what a recipe copies to the root of the image, as JSON.", _layers),
     "idle-permissions": ("List the permissions of a recipe that change nothing.", _layers),

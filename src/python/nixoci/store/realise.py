@@ -23,6 +23,9 @@ _DRV_OUTPUT = re.compile(rb'\("([^"]+)","(/[^"]+)","[^"]*","[^"]*"\)')
 #: Lines of a failed build's output that the error repeats.
 _LOG_LINES = 30
 
+#: Lines of that output that are looked through for what belongs to one of several builds.
+_KEPT_LINES = 2000
+
 
 class BuildFailedError(NixOciError):
     """A derivation failed to build. `log` is the end of what the build printed."""
@@ -104,9 +107,9 @@ def realise_paths(
     if not missing:
         return
     if derivation.drv_path is None:
-        status, log = _realise(nix, missing, log_file)
+        status, log = run_realise(nix, missing, log_file)
         if status:
-            raise NotBuildableError(nix.invalid(missing), log)
+            raise NotBuildableError(nix.invalid(missing), end_of_log(log))
         return
     if derivation.drv_path in invalid and evaluate_again is not None:
         found = evaluate_again()
@@ -117,9 +120,9 @@ def realise_paths(
         made_by.update(_outputs_of_dependencies(nix, derivation.drv_path))
     # What no derivation makes is a source, which evaluation has added, or comes from elsewhere.
     wanted = [made_by.get(path, path) for path in missing]
-    status, log = _realise(nix, wanted, log_file)
+    status, log = run_realise(nix, wanted, log_file)
     if status:
-        raise BuildFailedError(wanted, log)
+        raise BuildFailedError(wanted, end_of_log(log))
 
 
 def _outputs_of_dependencies(nix: Nix, drv_path: StorePath) -> dict[StorePath, str]:
@@ -159,16 +162,28 @@ def without_missing_build_group(nix: Nix) -> tuple[str, ...]:
     return ()
 
 
-def _realise(nix: Nix, wanted: Sequence[str], log_file: Optional[str]) -> tuple[int, str]:
-    """Runs `nix-store --realise`, passing its log on; returns exit status and the log's end."""
-    tail: deque[bytes] = deque(maxlen=_LOG_LINES)
+def run_realise(
+    nix: Nix, wanted: Sequence[str], log_file: Optional[str], more: Sequence[str] = ()
+) -> tuple[int, Sequence[str]]:
+    """Runs `nix-store --realise`, passing its log on.
+
+    :param wanted: store paths, and outputs of derivations: `DRV!OUTPUT`.
+    :param more: options of Nix.
+    :returns: its exit status, and the last lines of its log.
+    """
+    tail: deque[bytes] = deque(maxlen=_KEPT_LINES)
     with ExitStack() as stack:
         outputs = [sys.stderr.buffer]
         if log_file is not None:
             outputs.append(stack.enter_context(_open_log(log_file)))
         process = stack.enter_context(
             subprocess.Popen(
-                nix.words(("nix-store", "--realise", *wanted, *without_missing_build_group(nix))),
+                nix.words(
+                    (
+                        *("nix-store", "--realise", *wanted, *more),
+                        *without_missing_build_group(nix),
+                    )
+                ),
                 env=dict(nix.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -181,7 +196,12 @@ def _realise(nix: Nix, wanted: Sequence[str], log_file: Optional[str]) -> tuple[
             for output in outputs:
                 output.write(line)
                 output.flush()
-    return process.returncode, b"".join(tail).decode(errors="replace").rstrip()
+    return process.returncode, [line.decode(errors="replace").rstrip("\n") for line in tail]
+
+
+def end_of_log(log: Sequence[str]) -> str:
+    """Returns what an error repeats of a log."""
+    return "\n".join(log[-_LOG_LINES:]).rstrip()
 
 
 def _open_log(path: str) -> BinaryIO:

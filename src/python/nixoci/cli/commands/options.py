@@ -29,6 +29,22 @@ def find_nix(options: argparse.Namespace) -> Any:
     return read_tools(options.tools)
 
 
+def add_source(command: argparse.ArgumentParser, *, required: bool) -> None:
+    """Adds what says where an attribute is."""
+    command.add_argument("--root", default=".", help="directory of all the sources")
+    command.add_argument("--source", required=required, help="Nix file, relative to the root")
+    command.add_argument("--attr", default="", help="attribute path")
+    command.add_argument("--system", default="x86_64-linux", help="Nix system to build for")
+    command.add_argument(
+        "--experimental-feature",
+        dest="features",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="experimental feature of Nix that the sources need",
+    )
+
+
 def add_kept_layers(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--kept-layers", metavar="DIRECTORY", help="files that `digest --keep` wrote"

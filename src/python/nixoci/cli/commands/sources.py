@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from nixoci.cli.commands.files import read_input, write_output
-from nixoci.cli.commands.options import add_output, find_nix
+from nixoci.cli.commands.options import add_output, add_source, find_nix
 from nixoci.errors import InvalidInputError
 
 # As in `nixoci.cli.main`.
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def evaluate_options(command: argparse.ArgumentParser) -> None:
-    _add_source(command, required=True)
+    add_source(command, required=True)
     add_output(command)
 
 
@@ -25,7 +25,7 @@ def evaluate(options: argparse.Namespace) -> None:
 
 
 def realise_options(command: argparse.ArgumentParser) -> None:
-    _add_source(command, required=False)
+    add_source(command, required=False)
     command.add_argument("--derivation", required=True, help="JSON file made by `evaluate`")
     command.add_argument("--log", help="file that gets the build log, while it is written")
     command.add_argument("outputs", nargs="*", help="names of outputs (default: the default one)")
@@ -52,21 +52,6 @@ def _evaluate_sources(options: argparse.Namespace) -> Any:
         attr=options.attr,
         system=options.system,
         features=options.features,
-    )
-
-
-def _add_source(command: argparse.ArgumentParser, *, required: bool) -> None:
-    command.add_argument("--root", default=".", help="directory of all the sources")
-    command.add_argument("--source", required=required, help="Nix file, relative to the root")
-    command.add_argument("--attr", default="", help="attribute path")
-    command.add_argument("--system", default="x86_64-linux", help="Nix system to build for")
-    command.add_argument(
-        "--experimental-feature",
-        dest="features",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="experimental feature of Nix that the sources need",
     )
 
 

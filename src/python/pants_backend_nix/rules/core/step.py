@@ -6,16 +6,23 @@ packages are realised then, each once in a session, and the step runs again unde
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass, replace
+from typing import Any, Hashable
 
 from nixoci.cli.exit_status import EXIT_NOT_VALID
+from nixoci.json_input import parse_object
+from nixoci.json_output import canonical_json
 from pants.base.build_environment import get_buildroot
 from pants.engine.addresses import Address
 from pants.engine.fs import EMPTY_DIGEST, Digest, FileContent
+from pants.engine.process import Process, ProcessCacheScope
 from pants.engine.rules import collect_rules
 from pants.option.global_options import GlobalOptions
 from pants.util.dirutil import fast_relpath_optional
+from pants.util.frozendict import FrozenDict
+from pants.util.logging import LogLevel
 
 from pants_backend_nix.engine import (
     THIS_MACHINE,
@@ -25,17 +32,30 @@ from pants_backend_nix.engine import (
     implicitly,
     merge,
     rule,
+    run_fallible,
+)
+from pants_backend_nix.engine import (
+    prefix as prefixed_tree,
 )
 from pants_backend_nix.errors import explain_package_error, explain_step_error
-from pants_backend_nix.rules.core.place import PlaceRequest, find_place
+from pants_backend_nix.rules.core.batches import BATCHES, named
+from pants_backend_nix.rules.core.place import Place, PlaceRequest, find_place
 from pants_backend_nix.rules.core.run import CoreResult, CoreRun, run_core
-from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
-from pants_backend_nix.targets.evaluated import NixPackage
+from pants_backend_nix.rules.core.session import (
+    CurrentSessionRequest,
+    current_session,
+    session_environment,
+)
+from pants_backend_nix.targets.evaluated import SOURCE_ROOT, NixPackage
 
 
 def build_log(address: Address, global_options: GlobalOptions) -> str:
     """Returns the file that gets the log when the package at `address` is built."""
-    return os.path.join(global_options.pants_workdir, "nix", f"{address.path_safe_spec}.log")
+    return _log(address.path_safe_spec, global_options)
+
+
+def _log(name: str, global_options: GlobalOptions) -> str:
+    return os.path.join(global_options.pants_workdir, "nix", f"{name}.log")
 
 
 @dataclass(frozen=True)
@@ -58,42 +78,157 @@ class Realised:
     """Says that they are."""
 
 
-@rule(desc="Build Nix package")
-async def realise_package(
-    request: RealiseRequest, global_options: GlobalOptions
-) -> Realised:
-    package = request.package
+@dataclass(frozen=True)
+class RealiseBatchRequest:
+    """Asks for packages to be valid, by one call of Nix.
+
+    :param number: of the batch of this session and environment.
+    """
+
+    session: int
+    environment: EnvironmentNameRequest
+    number: int
+
+
+@dataclass(frozen=True)
+class RealisedBatch:
+    """:param failures: the errors of the core, by key.
+    :param log: the file that has what Nix said, for an error.
+    """
+
+    failures: FrozenDict[str, FrozenDict[str, Any]]
+    stderr: str
+    log: str
+
+
+#: A process that does nothing takes some ten milliseconds. So long, at the least, others have to get into a batch of
+#: builds, and while others come; but no longer than for so many.
+_MOST_PAUSES = 20
+
+
+async def _wait_for_others(request: RealiseBatchRequest, place: Place) -> None:
+    """Returns when nobody has got into the batch for a moment."""
+    size = 0
+    for pause in range(_MOST_PAUSES):
+        now = BATCHES.size(request.session, _group(request), request.number)
+        if now == size:
+            return
+        size = now
+        await run_fallible(
+            Process(
+                ("/bin/sh", "-c", ":", f"{request.number}.{pause}"),
+                description="Wait for other Nix packages",
+                level=LogLevel.DEBUG,
+                env=session_environment(request.session),
+                cache_scope=ProcessCacheScope.PER_RESTART_SUCCESSFUL,
+            ),
+            place.environment,
+        )
+
+
+def _group(request: RealiseBatchRequest) -> Hashable:
+    return ("realise", request.environment)
+
+
+def _document(key: str, package: NixPackage, root: str) -> dict[str, object]:
+    """Returns how the core is told of a package."""
+    document: dict[str, object] = {
+        "key": key,
+        "derivation": package.derivation.to_json().decode(),
+        "outputs": package.outputs,
+    }
+    evaluation = package.evaluation
+    if evaluation is not None:
+        document.update(
+            root=f"{root}/{SOURCE_ROOT}",
+            source=evaluation.source,
+            attr=evaluation.attr,
+            system=evaluation.system,
+            features=evaluation.features,
+        )
+    return document
+
+
+@rule(desc="Build Nix packages")
+async def realise_batch(
+    request: RealiseBatchRequest, global_options: GlobalOptions
+) -> RealisedBatch:
     place = await find_place(PlaceRequest(request.environment), **implicitly())
-    arguments = ["realise", "--derivation=derivation.json"]
-    description = f"Build {package.address}"
+    await _wait_for_others(request, place)
+    packages: dict[str, NixPackage] = BATCHES.close(
+        request.session, _group(request), request.number
+    )
+    # Nix names a source tree after its directory, so each has its own above that.
+    trees = list(
+        dict.fromkeys(
+            p.evaluation.sources for p in packages.values() if p.evaluation is not None
+        )
+    )
+    documents = [
+        _document(
+            key,
+            package,
+            str(trees.index(package.evaluation.sources)) if package.evaluation else "",
+        )
+        for key, package in packages.items()
+    ]
+    arguments = ["realise-many", "--output=failures.json"]
+    addresses = sorted(package.address.spec for package in packages.values())
+    description = named("Build", addresses)
     shown_log = ""
     if not place.elsewhere:
-        log = build_log(package.address, global_options)
+        first = min(package.address for package in packages.values())
+        more = len(packages) - 1
+        log = _log(first.path_safe_spec + (f"+{more}" if more else ""), global_options)
         shown_log = fast_relpath_optional(log, get_buildroot()) or log
         arguments.append(f"--log={log}")
         description += f" (log: {shown_log})"
-    digest = await create([FileContent("derivation.json", package.derivation.to_json())])
-    if package.evaluation is not None:
-        arguments.extend(package.evaluation.arguments)
-        digest = await merge((digest, package.evaluation.sources))
+    content = canonical_json("request", {"packages": documents})
+    prefixed = await concurrently(
+        prefixed_tree(tree, str(number)) for number, tree in enumerate(trees)
+    )
     result = await run_core(
         CoreRun(
-            (*arguments, *package.outputs),
+            (*arguments, "request.json"),
             description=description,
-            input_digest=digest,
+            input_digest=await merge(
+                (await create([FileContent("request.json", content)]), *prefixed)
+            ),
+            output="failures.json",
             session=request.session,
             environment=request.environment,
         ),
         **implicitly(),
     )
-    if result.exit_code:
+    if result.output is None:
+        failures = {key: result.error for key in packages}
+    else:
+        failures = {
+            key: FrozenDict({k: tuple(v) if isinstance(v, list) else v for k, v in error.items()})
+            for key, error in parse_object("failures", result.output).items()
+        }
+    return RealisedBatch(FrozenDict(failures), result.stderr, shown_log)
+
+
+@rule
+async def realise_package(request: RealiseRequest) -> Realised:
+    package = request.package
+    key = hashlib.sha256(
+        canonical_json(
+            "package", [package.derivation.to_json().decode(), package.outputs, package.address.spec]
+        )
+    ).hexdigest()
+    batch = RealiseBatchRequest(request.session, request.environment, 0)
+    number = BATCHES.join(request.session, _group(batch), key, package)
+    done = await realise_batch(replace(batch, number=number), **implicitly())
+    if key in done.failures:
         source, attr = (
             (package.evaluation.source, package.evaluation.attr)
             if package.evaluation
             else (package.path(), "")
         )
         raise explain_package_error(
-            result.error, result.stderr, package.address, source, attr, shown_log
+            done.failures[key], done.stderr, package.address, source, attr, done.log
         )
     return Realised()
 

@@ -1,15 +1,28 @@
-"""Derivation → closure graph of its outputs."""
+"""Derivation → closure graph of its outputs: looked up for each package, queried for all that are missing."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from nixoci.json_input import get_list, parse_object
+from nixoci.json_output import canonical_json
 from nixoci.store.closure import ClosureGraph
+from pants.engine.fs import FileContent
 from pants.engine.rules import collect_rules
 
-from pants_backend_nix.engine import implicitly, rule
-from pants_backend_nix.rules.core.run import CoreRun
-from pants_backend_nix.rules.core.step import StoreStep, run_store_step
+from pants_backend_nix.engine import create, implicitly, rule
+from pants_backend_nix.errors import explain_step_error
+from pants_backend_nix.rules.core.answers import Answer, Question, look_up
+from pants_backend_nix.rules.core.batches import BATCHES, named
+from pants_backend_nix.rules.core.place import PlaceRequest, find_place
+from pants_backend_nix.rules.core.run import CoreRun, run_core
+from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
+from pants_backend_nix.rules.core.step import (
+    RealiseRequest,
+    StoreStep,
+    realise_package,
+    run_store_step,
+)
 from pants_backend_nix.rules.core.view import StoreView
 from pants_backend_nix.targets.evaluated import NixPackage
 
@@ -29,8 +42,55 @@ class Closure:
     graph: ClosureGraph
 
 
-@rule(desc="Query closure of Nix package")
-async def query_closure(request: ClosureRequest) -> Closure:
+@dataclass(frozen=True)
+class ClosureBatchRequest:
+    """Asks for closures to be queried.
+
+    :param attempt: told apart from an earlier one, after which packages were built.
+    :param number: of the batch of this session.
+    """
+
+    session: int
+    attempt: int
+    number: int
+
+
+@dataclass(frozen=True)
+class ClosureBatch:
+    """:param invalid: keys of answers that there are none to, as a store path is not valid."""
+
+    invalid: frozenset[str]
+
+
+@rule(desc="Query closures of Nix packages")
+async def query_batch(request: ClosureBatchRequest) -> ClosureBatch:
+    members: dict[str, NixPackage] = BATCHES.close(
+        request.session, ("closure", request.attempt), request.number
+    )
+    paths = {key: sorted(package.paths) for key, package in members.items()}
+    addresses = [package.address for package in members.values()]
+    what = named("Query closure of", [address.spec for address in addresses])
+    result = await run_core(
+        CoreRun(
+            ("closures", "--output=invalid.json", "request.json"),
+            description=what,
+            input_digest=await create(
+                [FileContent("request.json", canonical_json("request", paths))]
+            ),
+            output="invalid.json",
+            session=request.session,
+            attempt=request.attempt,
+        ),
+        **implicitly(),
+    )
+    if result.output is None:
+        raise explain_step_error(result.error, result.stderr, what, addresses)
+    document = parse_object("invalid paths", result.output)
+    return ClosureBatch(frozenset(key for key in document if get_list(document, key, str)))
+
+
+async def _query_at_once(request: ClosureRequest) -> Closure:
+    """By a process of this package alone: workers keep no answers, and neither does what has to be asked anew."""
     package = request.package
     step = await run_store_step(
         StoreStep(
@@ -46,6 +106,44 @@ async def query_closure(request: ClosureRequest) -> Closure:
         **implicitly(),
     )
     return Closure(ClosureGraph.from_json(step.output))
+
+
+@rule(desc="Query closure of Nix package")
+async def query_closure(request: ClosureRequest) -> Closure:
+    package, view = request.package, request.view
+    environment = view.place(package.environment)
+    place = await find_place(PlaceRequest(environment), **implicitly())
+    if view.session is not None or place.elsewhere:
+        return await _query_at_once(request)
+    question = Question(
+        "closure", tuple(sorted(package.paths)), f"Look up the closure of {package.address}"
+    )
+    answer: Answer = await look_up(question, **implicitly())
+    if answer.content is None:
+        session = await current_session(CurrentSessionRequest(), **implicitly())
+        for attempt in (0, 1):
+            number = BATCHES.join(session.id, ("closure", attempt), answer.key, package)
+            is_valid = True
+            # As for evaluations, see `find_derivation`.
+            for earlier in range(number + 1):
+                batch = await query_batch(
+                    ClosureBatchRequest(session.id, attempt, earlier), **implicitly()
+                )
+                is_valid = is_valid and answer.key not in batch.invalid
+            if is_valid:
+                break
+            await realise_package(
+                RealiseRequest(package, session.id, environment), **implicitly()
+            )
+        answer = await look_up(replace(question, attempt=1), **implicitly())
+    if answer.content is None:
+        raise explain_step_error(
+            {"error": "InvalidPathError", "paths": package.paths},
+            "",
+            f"Query closure of {package.address}",
+            [package.address],
+        )
+    return Closure(ClosureGraph.from_json(answer.content))
 
 
 def rules():

@@ -26,9 +26,9 @@ from pants_backend_nix.engine import (
     targets_of,
     transitive_targets_of,
 )
-from pants_backend_nix.errors import NixImageError, explain_package_error
+from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.options.nix import NixSubsystem
-from pants_backend_nix.rules.core.run import CoreRun, run_core
+from pants_backend_nix.rules.flow.derivation import DerivationRequest, find_derivation
 from pants_backend_nix.targets.evaluated import SOURCE_ROOT, Evaluation, NixPackage
 from pants_backend_nix.targets.fields.reproducible import NixReproducibleField
 from pants_backend_nix.targets.package import (
@@ -105,21 +105,10 @@ async def evaluate_package(request: NixPackageRequest, nix: NixSubsystem) -> Nix
         target[NixSystemField].value or nix.default_system,
         tuple(sorted(set(nix.extra_experimental_features))),
     )
-    result = await run_core(
-        CoreRun(
-            ("evaluate", *evaluation.arguments, "--output=derivation.json"),
-            description=f"Evaluate {address}",
-            input_digest=evaluation.sources,
-            output="derivation.json",
-            environment=environment,
-        ),
-        **implicitly(),
+    found = await find_derivation(
+        DerivationRequest(evaluation, address, environment), **implicitly()
     )
-    if result.output is None:
-        raise explain_package_error(
-            result.error, result.stderr, address, evaluation.source, evaluation.attr
-        )
-    derivation = Derivation.from_json(result.output)
+    derivation = found.derivation
     outputs = target[NixOutputsField].value or (derivation.default_output,)
     known = dict(derivation.outputs)
     for output in outputs:

@@ -1,0 +1,54 @@
+"""Answers that one process leaves for others: what several questions share is worked out once.
+
+A cache has a result for each question, so that nobody's result depends on what else was asked. To start Nix for
+each would cost more than most answers do. So one process answers many, and writes each into a directory, from where
+the cached process of each question takes it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import time
+
+from nixoci.errors import InvalidInputError, NixOciError
+
+#: Name of the directory, in that of the tools (`nixoci.store.tools`).
+ANSWERS = "answers"
+
+#: A digest of all that an answer depends on.
+_KEY = re.compile(r"[0-9a-f]{64}")
+
+#: Seconds after which an answer is thrown away. It is taken at once, into a cache that keeps it as long as it likes.
+_LIFETIME = 7 * 24 * 3600
+
+
+def write_answer(directory: str, key: str, content: bytes) -> None:
+    """Writes an answer for whoever asks for `key`; all of it is there, or nothing.
+
+    :raises InvalidInputError: `key` is no digest.
+    :raises NixOciError: the operating system refused.
+    """
+    if not _KEY.fullmatch(key):
+        raise InvalidInputError("key of an answer", key, "64 hexadecimal digits are expected")
+    try:
+        os.makedirs(directory, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=directory)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        os.replace(temporary, os.path.join(directory, key))
+    except OSError as error:
+        raise NixOciError(f"Cannot write to {directory}: {error.strerror}.") from None
+
+
+def remove_old_answers(directory: str) -> None:
+    """Removes what was written long ago, and what is half-written for as long."""
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.stat(follow_symlinks=False).st_mtime < time.time() - _LIFETIME:
+                    os.unlink(entry.path)
+    except OSError:
+        # Others do so at the same time.
+        pass

@@ -1,0 +1,164 @@
+"""Makes the outputs of many packages valid by one call of Nix, which knows best in which order."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Optional, Sequence
+
+from nixoci.errors import NixOciError
+from nixoci.store.evaluate import Derivation
+from nixoci.store.evaluate_many import evaluate_many
+from nixoci.store.nix import Nix, NixFailedError
+from nixoci.store.path import StorePath
+from nixoci.store.realise import (
+    BuildFailedError,
+    NotBuildableError,
+    OutputChangedError,
+    end_of_log,
+    run_realise,
+)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What a package is evaluated from, as for `nixoci.store.evaluate.evaluate`."""
+
+    root: str
+    source: str
+    system: str
+    features: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A package that shall be valid.
+
+    :param outputs: their names.
+    :param sources: and `attr`, from which it is evaluated again where the store has no derivation of it.
+    """
+
+    derivation: Derivation
+    outputs: tuple[str, ...]
+    sources: Optional[Sources] = None
+    attr: str = ""
+
+    @property
+    def paths(self) -> tuple[StorePath, ...]:
+        """:raises KeyError: there is no such output."""
+        by_name = dict(self.derivation.outputs)
+        return tuple(by_name[name] for name in self.outputs)
+
+
+def realise_many(
+    nix: Nix, packages: Sequence[Wanted], log_file: Optional[str] = None
+) -> tuple[Optional[NixOciError], ...]:
+    """Makes all outputs of `packages` valid that can be.
+
+    What fails is no reason not to build the others.
+
+    :param log_file: gets all that Nix says, while it says it.
+    :returns: for each package None, or the error that `nixoci.store.realise.realise` raises for it.
+    """
+    drv_paths = [p.derivation.drv_path for p in packages if p.derivation.drv_path is not None]
+    invalid = set(nix.invalid([path for p in packages for path in p.paths] + drv_paths))
+    missing = {
+        package: tuple(path for path in package.paths if path in invalid) for package in packages
+    }
+    errors = _evaluate_again(
+        nix, [p for p in packages if missing[p] and p.derivation.drv_path in invalid]
+    )
+    built = {p: _words(p, missing[p]) for p in packages if missing[p] and p not in errors}
+    # Nix gives up at once where it cannot know how a path is made.
+    for some in (
+        {p: words for p, words in built.items() if p.derivation.drv_path is None},
+        {p: words for p, words in built.items() if p.derivation.drv_path is not None},
+    ):
+        words = tuple(dict.fromkeys(word for words in some.values() for word in words))
+        if not words:
+            continue
+        more = ("--keep-going",) if len(some) > 1 else ()
+        status, log = run_realise(nix, words, log_file, more)
+        if status:
+            left = set(nix.invalid([path for package in some for path in missing[package]]))
+            for package in some:
+                paths = [path for path in missing[package] if path in left]
+                if paths:
+                    errors[package] = _failure(nix, package, paths, some[package], log, len(some) > 1)
+    return tuple(errors.get(package) for package in packages)
+
+
+def _evaluate_again(nix: Nix, packages: Sequence[Wanted]) -> dict[Wanted, NixOciError]:
+    """Makes derivations valid, and returns the errors of those where that did not succeed."""
+    by_sources: dict[Sources, list[Wanted]] = {}
+    for package in packages:
+        if package.sources is not None:
+            by_sources.setdefault(package.sources, []).append(package)
+    errors: dict[Wanted, NixOciError] = {}
+    for sources, some in by_sources.items():
+        found = evaluate_many(
+            nix,
+            root=sources.root,
+            source=sources.source,
+            attrs=[package.attr for package in some],
+            system=sources.system,
+            features=sources.features,
+        )
+        for package in some:
+            recorded, value = package.derivation, found[package.attr]
+            if isinstance(value, NixOciError):
+                errors[package] = value
+            elif (value.drv_path, value.outputs) != (recorded.drv_path, recorded.outputs):
+                errors[package] = OutputChangedError(recorded, value)
+    return errors
+
+
+def _words(package: Wanted, missing: Sequence[StorePath]) -> tuple[str, ...]:
+    """Returns what Nix is asked to realise."""
+    if package.derivation.drv_path is None:
+        return tuple(missing)
+    names = {path: name for name, path in package.derivation.outputs}
+    return tuple(f"{package.derivation.drv_path}!{names[path]}" for path in missing)
+
+
+def _failure(
+    nix: Nix,
+    package: Wanted,
+    paths: Sequence[StorePath],
+    words: Sequence[str],
+    log: Sequence[str],
+    has_others: bool,
+) -> NixOciError:
+    """:param has_others: the log is that of other packages as well."""
+    drv_path = package.derivation.drv_path
+    if drv_path is None:
+        return NotBuildableError(paths, end_of_log(log))
+    if has_others:
+        log = _about(nix, drv_path, log) or log
+    return BuildFailedError(words, end_of_log(log))
+
+
+#: How Nix says that a builder failed, or did not make what it should.
+_FAILED = re.compile(r"error: builder for '([^']+\.drv)'")
+
+
+def _about(nix: Nix, drv_path: StorePath, log: Sequence[str]) -> Sequence[str]:
+    """Returns what concerns one derivation, and what it needs, of a log; empty if that is not to be told."""
+    failures = {match[1]: line for line in log for match in [_FAILED.search(line)] if match}
+    if drv_path not in failures:
+        try:
+            needs = nix.run(("nix-store", "--query", "--requisites", drv_path)).decode().split()
+        except NixFailedError:
+            return ()
+        failures = {path: failures[path] for path in needs if path in failures}
+    else:
+        failures = {drv_path: failures[drv_path]}
+    lines = []
+    for path, line in failures.items():
+        try:
+            lines += nix.run(("nix-store", "--read-log", path)).decode(errors="replace").split("\n")
+        except NixFailedError:
+            # Nix keeps no logs here.
+            pass
+        lines.append(line)
+    return lines

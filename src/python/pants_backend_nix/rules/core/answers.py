@@ -1,0 +1,90 @@
+"""Questions about packages: each has a cached result of its own, and many are worked out by one process.
+
+A question is a process that starts no Python and no Nix: it takes the answer from an append-only cache, where a
+process that answered several questions has left it (`nixoci.store.answers`). That one is in no cache. The
+question is, under a key that says what this answer depends on, and nothing of what else was asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any, Optional
+
+from nixoci.cli.exit_status import EXIT_NOT_VALID
+from nixoci.json_output import canonical_json
+from nixoci.store.answers import ANSWERS
+from nixoci.store.tools import PYTHON_LINK
+from pants.engine.process import Process, ProcessCacheScope
+from pants.engine.rules import collect_rules
+from pants.util.logging import LogLevel
+
+from pants_backend_nix.engine import contents as contents_of
+from pants_backend_nix.engine import implicitly, rule, run_fallible
+from pants_backend_nix.rules.core.place import PlaceRequest, find_place
+from pants_backend_nix.rules.core.run import SPECULATION_DELAY
+from pants_backend_nix.rules.core.start import TOOLS_CACHE
+from pants_backend_nix.rules.core.tools import ToolsRequest, describe_tools
+from pants_backend_nix.rules.core.zipapp import pack_zipapp
+
+_OUTPUT = "answer.json"
+
+#: Shells that have no PATH may not find `cat`; Python is beside the answers.
+_LOOK_UP = f"""\
+answer={TOOLS_CACHE}/{ANSWERS}/$1
+[ -r "$answer" ] || exit {EXIT_NOT_VALID}
+if command -v cat >/dev/null; then exec cat "$answer" >{_OUTPUT}; fi
+exec {TOOLS_CACHE}/{PYTHON_LINK} -I -S -c \\
+  'import sys; sys.stdout.write(open(sys.argv[1]).read())' "$answer" >{_OUTPUT}
+"""
+
+
+@dataclass(frozen=True)
+class Question:
+    """:param kind: and `facts`, all that the answer depends on, apart from the program; JSON.
+    :param attempt: told apart in memory, but not in caches, as in `CoreRun`.
+    """
+
+    kind: str
+    facts: tuple[Any, ...]
+    description: str = field(compare=False)
+    attempt: int = 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """:param key: under which whoever works it out leaves it.
+    :param content: None if nobody has.
+    """
+
+    key: str
+    content: Optional[bytes]
+
+
+@rule
+async def look_up(question: Question) -> Answer:
+    zipapp = await pack_zipapp(**implicitly())
+    tools = await describe_tools(ToolsRequest(), **implicitly())
+    place = await find_place(PlaceRequest(), **implicitly())
+    facts = canonical_json("question", [zipapp.digest.fingerprint, question.kind, question.facts])
+    key = hashlib.sha256(facts).hexdigest()
+    result = await run_fallible(
+        Process(
+            ("/bin/sh", "-c", _LOOK_UP, "nixoci", key),
+            description=question.description,
+            level=LogLevel.DEBUG,
+            output_files=(_OUTPUT,),
+            append_only_caches={tools.cache: TOOLS_CACHE},
+            cache_scope=ProcessCacheScope.SUCCESSFUL,
+            remote_cache_speculation_delay_millis=SPECULATION_DELAY + question.attempt,
+        ),
+        place.environment,
+    )
+    if result.exit_code:
+        return Answer(key, None)
+    (file,) = await contents_of(result.output_digest)
+    return Answer(key, file.content)
+
+
+def rules():
+    return collect_rules()

@@ -1,0 +1,163 @@
+"""Evaluation → derivation: looked up for each attribute, evaluated for all of one file that are missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Optional
+
+from nixoci.json_input import parse_object
+from nixoci.json_output import canonical_json
+from nixoci.store.evaluate import Derivation
+from pants.engine.addresses import Address
+from pants.engine.fs import FileContent
+from pants.engine.rules import collect_rules
+from pants.util.frozendict import FrozenDict
+
+from pants_backend_nix.engine import EnvironmentNameRequest, create, implicitly, merge, rule
+from pants_backend_nix.errors import NixImageError, explain_package_error
+from pants_backend_nix.rules.core.answers import Question, look_up
+from pants_backend_nix.rules.core.batches import BATCHES, named
+from pants_backend_nix.rules.core.place import PlaceRequest, find_place
+from pants_backend_nix.rules.core.run import CoreRun, run_core
+from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
+from pants_backend_nix.targets.evaluated import Evaluation
+
+
+@dataclass(frozen=True)
+class DerivationRequest:
+    """Asks what an attribute evaluates to.
+
+    :param address: of the package, for a description or an error.
+    :param environment: in which it is evaluated.
+    """
+
+    evaluation: Evaluation
+    address: Address = field(compare=False)
+    environment: EnvironmentNameRequest
+
+
+@dataclass(frozen=True)
+class EvaluatedDerivation:
+    """What an attribute evaluates to; there are no others than the package's."""
+
+    derivation: Derivation
+
+
+@dataclass(frozen=True)
+class EvaluationBatchRequest:
+    """Asks for attributes of one file to be evaluated.
+
+    :param file: one of the evaluations; the attribute is left out.
+    :param number: of the batch of this session that has the others.
+    """
+
+    file: Evaluation
+    session: int
+    number: int
+
+
+@dataclass(frozen=True)
+class EvaluatedBatch:
+    """:param failures: the errors of the core, by key of the answer."""
+
+    failures: FrozenDict[str, FrozenDict[str, Any]]
+    stderr: str = ""
+
+
+@rule(desc="Evaluate Nix packages")
+async def evaluate_batch(request: EvaluationBatchRequest) -> EvaluatedBatch:
+    members: dict[str, tuple[str, Address]] = BATCHES.close(
+        request.session, request.file, request.number
+    )
+    keys = {attr: key for key, (attr, _) in members.items()}
+    digest = await create([FileContent("request.json", canonical_json("request", keys))])
+    result = await run_core(
+        CoreRun(
+            (
+                *("evaluate-many", *request.file.arguments),
+                *("--output=failures.json", "request.json"),
+            ),
+            description=named("Evaluate", [address.spec for _, address in members.values()]),
+            input_digest=await merge((request.file.sources, digest)),
+            output="failures.json",
+            session=request.session,
+        ),
+        **implicitly(),
+    )
+    if result.output is None:
+        return EvaluatedBatch(FrozenDict({key: result.error for key in members}), result.stderr)
+    failures = parse_object("failures", result.output)
+    return EvaluatedBatch(
+        FrozenDict({key: FrozenDict(_hashable(error)) for key, error in failures.items()})
+    )
+
+
+def _hashable(error: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(v) if isinstance(v, list) else v for key, v in error.items()}
+
+
+async def _evaluate_elsewhere(request: DerivationRequest) -> EvaluatedDerivation:
+    """Workers keep no answers, so each attribute is evaluated by a process of its own."""
+    evaluation = request.evaluation
+    result = await run_core(
+        CoreRun(
+            ("evaluate", *evaluation.arguments, "--output=derivation.json"),
+            description=f"Evaluate {request.address}",
+            input_digest=evaluation.sources,
+            output="derivation.json",
+            environment=request.environment,
+        ),
+        **implicitly(),
+    )
+    if result.output is None:
+        raise explain_package_error(
+            result.error, result.stderr, request.address, evaluation.source, evaluation.attr
+        )
+    return EvaluatedDerivation(Derivation.from_json(result.output))
+
+
+@rule
+async def find_derivation(request: DerivationRequest) -> EvaluatedDerivation:
+    place = await find_place(PlaceRequest(request.environment), **implicitly())
+    if place.elsewhere:
+        return await _evaluate_elsewhere(request)
+    evaluation = request.evaluation
+    question = Question(
+        "evaluation",
+        (
+            *(evaluation.sources.fingerprint, evaluation.sources.serialized_bytes_length),
+            *evaluation.arguments,
+        ),
+        f"Look up the evaluation of {request.address}",
+    )
+    answer = await look_up(question, **implicitly())
+    if answer.content is None:
+        failure: Optional[EvaluatedBatch] = None
+        session = await current_session(CurrentSessionRequest(), **implicitly())
+        file = replace(evaluation, attr="")
+        number = BATCHES.join(session.id, file, answer.key, (evaluation.attr, request.address))
+        # While one evaluator is at work, those who come get into the next batch.
+        for earlier in range(number + 1):
+            batch = await evaluate_batch(
+                EvaluationBatchRequest(file, session.id, earlier), **implicitly()
+            )
+            failure = batch if answer.key in batch.failures else failure
+        if failure is not None:
+            raise explain_package_error(
+                failure.failures[answer.key],
+                failure.stderr,
+                request.address,
+                evaluation.source,
+                evaluation.attr,
+            )
+        answer = await look_up(replace(question, attempt=1), **implicitly())
+    if answer.content is None:
+        raise NixImageError(
+            f"{request.address}: what it evaluates to was worked out, and is gone before it was read. Is the "
+            "directory `[GLOBAL].named_caches_dir` being emptied at the same time?"
+        )
+    return EvaluatedDerivation(Derivation.from_json(answer.content))
+
+
+def rules():
+    return collect_rules()
