@@ -15,6 +15,7 @@ from nixoci.registry.errors import PermissionDeniedError, UnexpectedAnswerError
 from nixoci.registry.http.retry import RetryPolicy
 from nixoci.registry.lookup import Lookup
 from nixoci.registry.push import PushOptions, PushResult, push
+from nixoci.registry.push_blobs import MountHints
 from nixoci.registry.push_result import MOUNTED, PRESENT, UNCHANGED, UPLOADED, WRITTEN
 
 from tests.integration.support.faulty_registry import (
@@ -283,10 +284,10 @@ def test_a_mount_with_another_good_answer(plain_registry: Registry, known: Known
         push_through(proxy, known, "acme/one:1")
         for code in (200, 204):
             proxy.faults[:] = [always(with_status(code), "POST", "mount=")]
-            options = replace(_FAST, mount_from=(f"{proxy.host}/acme/one",))
+            options = replace(_FAST, hints=MountHints((f"{proxy.host}/acme/one",)))
             result = push_through(proxy, known, f"acme/mounted{code}:1", options=options)
             assert outcomes(result) == {MOUNTED}
-            options = replace(_FAST, mount_from=(f"{proxy.host}/acme/nothing",))
+            options = replace(_FAST, hints=MountHints((f"{proxy.host}/acme/nothing",)))
             result = push_through(proxy, known, f"acme/uploaded{code}:1", options=options)
             assert outcomes(result) == {UPLOADED}
 
@@ -296,7 +297,7 @@ def test_no_mounts(plain_registry: Registry, known: KnownImage, code: int) -> No
     """Where a registry does not mount, blobs are uploaded, and mounting is not tried again."""
     with faulty_registry(plain_registry.host) as proxy:
         proxy.faults.append(always(status(code), "POST", "mount="))
-        options = replace(_FAST, mount_from=(f"{proxy.host}/acme/one",))
+        options = replace(_FAST, hints=MountHints((f"{proxy.host}/acme/one",)))
         result = push_through(proxy, known, options=options)
         assert proxy.count("POST", "mount=") == 3
     assert outcomes(result) == {UPLOADED}
