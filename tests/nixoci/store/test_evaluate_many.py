@@ -92,6 +92,28 @@ def test_all_by_one_evaluator(tmp_path: Path, write) -> None:  # type: ignore[no
         assert found[name] == _one(tmp_path / "home", root, name)
 
 
+def test_what_they_have_in_common_is_evaluated_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A file that is a function is called once. Each call would print a line."""
+    common = 'builtins.trace "common" 1'
+    text = f"{{ system }}: let common = {common}; in builtins.seq common {{ {_attributes(*NAMES)} }}"
+    root = write_tree(tmp_path / "source", {"default.nix": text})
+    lines = []
+
+    class Listening(Nix):
+        def _run_once(self, arguments, stderr, directory):  # type: ignore[no-untyped-def]
+            output = super()._run_once(arguments, stderr, directory)
+            if isinstance(stderr, int) and stderr > 0:
+                lines.extend(open(f"/proc/self/fd/{stderr}").read().splitlines())
+            return output
+
+    found = nix(tmp_path)
+    listening = Listening(found.directory, found.environment, found.settings, found.known_store)
+    evaluate_many(listening, root=str(root), source="default.nix", attrs=NAMES, system=SYSTEM)
+    assert [line for line in lines if "common" in line] == ["trace: common"]
+
+
 @pytest.mark.parametrize("write", (_file, _flake))
 @pytest.mark.parametrize("broken", BROKEN)
 def test_one_that_fails_fails_alone(tmp_path: Path, write, broken: str) -> None:  # type: ignore[no-untyped-def]

@@ -19,7 +19,10 @@ let
     else if !(builtins.isFunction value && looksLike "<attrspat" value) then value
     else if looksLike "<attrspat ellipsis=" value then value all
     else value (builtins.intersectAttrs (builtins.functionArgs value) all);
-  find = path: builtins.foldl' (select path) (import %(file)s);
+  # Called once, however many attributes are looked for.
+  found = call (import %(file)s);
+  find = path: names:
+    if names == [ ] then import %(file)s else builtins.foldl' (select path) found names;
   select = path: found: name:
     let
       value = call found;
