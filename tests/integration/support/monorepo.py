@@ -31,11 +31,23 @@ root_patterns = ["/"]
 """
 
 
+#: A process that does something for several packages, of which up to four are named.
+_FOR_PACKAGES = re.compile(r"(Evaluate|Query closure of|Build) (\S+(?:, \S+)+)( \(log: .*)?")
+
+
+def _of_each_package(description: str) -> list[str]:
+    match = _FOR_PACKAGES.fullmatch(description)
+    if match is None:
+        return [description]
+    return [f"{match[1]} {address}{match[3] or ''}" for address in match[2].split(", ")]
+
+
 @dataclass(frozen=True)
 class PantsRun:
     """What a run of Pants did.
 
-    :param started: descriptions of the processes that were started, in order.
+    :param started: descriptions of the processes that were started, in order; one that does something for a few
+        packages is there for each of them.
     :param counters: of `--stats-log`, those that are not zero.
     """
 
@@ -46,7 +58,11 @@ class PantsRun:
     @classmethod
     def of(cls, result: CompletedProcess[str]) -> PantsRun:
         """Reads what a process of Pants, or one that has run it, wrote to standard error."""
-        started = re.findall(r"\[INFO\] Starting: (.*)", result.stderr)
+        started = [
+            step
+            for text in re.findall(r"\[INFO\] Starting: (.*)", result.stderr)
+            for step in _of_each_package(text)
+        ]
         counters = re.findall(r"^  (\w+): (\d+)", result.stderr, re.MULTILINE)
         return cls(
             result, tuple(started), {name: int(number) for name, number in counters if number != "0"}
