@@ -5,12 +5,19 @@ from __future__ import annotations
 import re
 from typing import Any, Mapping, Sequence
 
+from nixoci.errors import printable_lines
 from pants.engine.addresses import Address
 from pants.util.docutil import bin_name
 
 
 class NixImageError(ValueError):
-    """A failure that the user can fix; its message is all that is to be said."""
+    """A failure that the user can fix; its message is all that is to be said.
+
+    Whatever the message quotes, nothing in it is left that a terminal acts upon.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable_lines(message))
 
 
 def explain_package_error(

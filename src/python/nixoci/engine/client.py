@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from typing import Mapping, Optional, Sequence
 
 from nixoci.engine.errors import EngineFailedError, EngineNotFoundError, EngineNotRunningError
-from nixoci.errors import InvalidInputError
-from nixoci.registry.errors import printable
+from nixoci.errors import InvalidInputError, printable
 
 #: In the order of preference: podman needs no daemon.
 ENGINE_NAMES = ("podman", "docker")

@@ -35,7 +35,7 @@ class WorkerProcessError(NixOciError):
         self.status = status
         self.detail = detail
         how = "failed" if detail else describe_status(status)
-        super().__init__(f"The process that {task} {how}.\n{detail}".rstrip())
+        super().__init__(f"The process that {task} {how}.", detail.rstrip())
 
 
 class WorkerProcesses:

@@ -44,7 +44,8 @@ class InterpreterFailedError(NixOciError):
 
     def __init__(self, interpreter: str, message: str) -> None:
         self.interpreter = interpreter
-        super().__init__(f"{interpreter} failed: {message.strip()}")
+        first, _, rest = message.strip().partition("\n")
+        super().__init__(f"{interpreter} failed: {first}", rest)
 
 
 class InterpreterMissingError(NixOciError):

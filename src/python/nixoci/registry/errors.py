@@ -9,19 +9,8 @@ from __future__ import annotations
 from typing import Optional, Sequence
 
 from nixoci.errors import NixOciError
+from nixoci.errors import printable as printable
 from nixoci.image.reference import Reference
-
-_LONGEST_QUOTE = 300
-
-
-def printable(text: object, longest: int = _LONGEST_QUOTE) -> str:
-    """Returns text from outside so that it can be shown: one line, no control characters, short.
-
-    :param longest: characters.
-    """
-    cut = str(text)[: longest + 1]
-    clean = "".join(character if character.isprintable() else " " for character in cut)
-    return clean if len(clean) <= longest else clean[:longest] + "…"
 
 
 class RegistryError(NixOciError):

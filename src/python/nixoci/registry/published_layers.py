@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nixoci.errors import InvalidInputError, NixOciError
+from nixoci.errors import InvalidInputError, NixOciError, printable
 from nixoci.image.image import parse_layer_annotations
 from nixoci.image.manifest_format import (
     DOCKER,
@@ -14,7 +14,6 @@ from nixoci.image.reference import Reference
 from nixoci.image.store_path_annotation import annotated_store_paths
 from nixoci.json_input import parse_object
 from nixoci.json_output import readable_json
-from nixoci.registry.errors import printable
 
 _INDEXES = (MEDIA_TYPE_INDEX, MEDIA_TYPE_DOCKER_MANIFEST_LIST)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Optional, Sequence
 
+from nixoci.errors import printable
 from nixoci.report.diff import ImageDiff, Kind, PathChange
 from nixoci.report.report import ImageReport
 
@@ -48,7 +49,7 @@ def layer_table(report: ImageReport, diff: Optional[ImageDiff] = None) -> str:
     ]
     if diff:
         lines.extend(("", *_diff_lines(diff)))
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(printable, lines)) + "\n"
 
 
 def format_bytes(size: float) -> str:

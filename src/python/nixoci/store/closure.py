@@ -24,9 +24,9 @@ class NotClosedError(NixOciError):
     def __init__(self, chain: tuple[StorePath, ...]) -> None:
         self.chain = chain
         self.missing = chain[-1]
-        arrows = "\n  -> ".join(chain)
-        why = f"it is referenced:\n  {arrows}" if len(chain) > 1 else "it is asked for itself."
-        super().__init__(f"{self.missing} is left out, but {why}")
+        why = "it is referenced:" if len(chain) > 1 else "it is asked for itself."
+        arrows = "  " + "\n  -> ".join(chain) if len(chain) > 1 else ""
+        super().__init__(f"{self.missing} is left out, but {why}", arrows)
 
 
 class ContradictionError(NixOciError):

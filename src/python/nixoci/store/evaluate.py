@@ -74,11 +74,13 @@ _NOT_A_DERIVATION = "error: nixoci: not a derivation"
 class EvaluationError(NixOciError):
     """Nix could not evaluate the sources. `message` is Nix's own."""
 
-    def __init__(self, source: str, attr: str, message: str) -> None:
+    def __init__(self, source: str, attr: str, message: str, sentences: str = "") -> None:
         self.source = source
         self.attr = attr
         self.message = message
-        super().__init__(f"Nix could not evaluate {attr or 'the value'} of {source}:\n{message}")
+        super().__init__(
+            sentences or f"Nix could not evaluate {attr or 'the value'} of {source}:", message
+        )
 
 
 class NoSuchAttributeError(EvaluationError):
@@ -101,17 +103,16 @@ class UnpinnedFetchError(EvaluationError):
     """
 
     def __init__(self, source: str, attr: str, message: str, fetch: UnpinnedFetch) -> None:
-        super().__init__(source, attr, message)
         self.function = fetch.function
         self.url = fetch.url
         self.place = fetch.place
         self.pin = fetch.pin
-
-    def __str__(self) -> str:
-        fetch = UnpinnedFetch(self.function, self.url, self.place)
-        return (
-            f"{self.attr or 'The value'} of {self.source} fetches without a hash: {fetch}. What is fetched can "
-            f"be something else tomorrow. {self.pin} Nix says:\n{self.message}"
+        super().__init__(
+            source,
+            attr,
+            message,
+            f"{attr or 'The value'} of {source} fetches without a hash: {fetch}. What is fetched can be "
+            f"something else tomorrow. {fetch.pin} Nix says:",
         )
 
 
@@ -129,14 +130,14 @@ class UnknownOutputPathError(EvaluationError):
         self.causes = tuple(causes)
         self.impure = impure
         self.is_dependency = is_dependency
-        super().__init__(source, attr, "")
-
-    def __str__(self) -> str:
-        causes = f" ({', '.join(self.causes)})" if self.causes else ""
-        return (
-            f"{self.attr or 'The value'} of {self.source} has no output path before something is built: "
-            f"there is a derivation that is content-addressed without a hash, impure or dynamic{causes}. "
-            "Make it an input-addressed or a fixed-output derivation."
+        named = f" ({', '.join(causes)})" if causes else ""
+        super().__init__(
+            source,
+            attr,
+            "",
+            f"{attr or 'The value'} of {source} has no output path before something is built: there is a "
+            f"derivation that is content-addressed without a hash, impure or dynamic{named}. Make it an "
+            "input-addressed or a fixed-output derivation.",
         )
 
 

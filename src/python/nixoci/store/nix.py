@@ -91,7 +91,7 @@ class NixFailedError(NixOciError):
         self.command = tuple(command)
         self.status = status
         self.message = message
-        super().__init__(f"`{' '.join(command[:2])}` failed (exit status {status}):\n{message}")
+        super().__init__(f"`{' '.join(command[:2])}` failed (exit status {status}):", message)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class BuildFailedError(NixOciError):
     def __init__(self, wanted: Sequence[str], log: str) -> None:
         self.wanted = tuple(wanted)
         self.log = log
-        super().__init__(f"Nix could not build {', '.join(wanted)}:\n{log}")
+        super().__init__(f"Nix could not build {', '.join(wanted)}:", log)
 
 
 class NotBuildableError(NixOciError):
@@ -43,7 +43,7 @@ class NotBuildableError(NixOciError):
         self.paths = tuple(paths)
         self.log = log
         super().__init__(
-            f"{', '.join(paths)}: not valid in this Nix store, and no substituter has it.\n{log}"
+            f"{', '.join(paths)}: not valid in this Nix store, and no substituter has it.", log
         )
 
 

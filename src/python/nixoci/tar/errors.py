@@ -23,7 +23,7 @@ class StoreReadError(NixOciError):
         self.file = file
         self.why = why
         place = f"{path}/{file}" if file else path
-        super().__init__(f"{_printable(place)} {why}")
+        super().__init__(f"{place} {why}")
 
 
 class StorePathMissingError(StoreReadError):
@@ -34,7 +34,7 @@ class StorePathMissingError(StoreReadError):
 
     def __init__(self, path: StorePath, location: str) -> None:
         self.location = location
-        where = "" if location == path else f" (looked for at {_printable(location)})"
+        where = "" if location == path else f" (looked for at {location})"
         super().__init__(path, "", f"is not in the store{where}; build or substitute it first.")
 
 
@@ -159,12 +159,7 @@ class DuplicateDestinationError(NixOciError):
         self.destination = destination
         self.paths = paths
         super().__init__(
-            f"{_printable(destination)} would come from both {paths[0]} and {paths[1]}, "
+            f"{destination} would come from both {paths[0]} and {paths[1]}, "
             "which differ there; "
             "leave one of them out or do not copy both to the root of the image."
         )
-
-
-def _printable(text: str) -> str:
-    """`text` with what a terminal must not get (control characters, stray bytes) escaped."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

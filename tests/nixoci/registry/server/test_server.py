@@ -349,7 +349,7 @@ def test_log_is_one_clean_line_a_request(served: Served) -> None:
     """No client can write more than its line, or to a terminal that shows it."""
     before = len(served.log)
     served.send(b"GET /\x1b[31mred HTTP/1.0\r\n\r\n")
-    assert ["GET / [31mred 404"] == [line.rpartition(" ")[0] for line in served.log[before:]]
+    assert ["GET /\\x1b[31mred 404"] == [line.rpartition(" ")[0] for line in served.log[before:]]
 
 
 def test_names() -> None:
