@@ -112,7 +112,7 @@ def test_documents(tmp_path: Path, command: list[str], document: bytes) -> None:
         ["tools", "empty/{name}"],
         ["closure", "{name}"],
         ["nosuch{name}"],
-        ["closure", "x", "--nosuch{name}"],
+        ["closure", "x", "--nosuch\x1b]0;title\x07\u202e"],
     ],
 )
 def test_names_of_files_and_options(tmp_path: Path, arguments: list[str]) -> None:

@@ -1,4 +1,8 @@
-"""Writing files and directories so that they are there whole or not at all."""
+"""Writing files and directories so that they are there whole or not at all.
+
+A symbolic link is followed: what it leads to is replaced, and the link stays. Pipes, terminals and other devices of
+characters are written into; block devices, sockets and directories in the place of a file are refused.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,18 @@ import errno
 import fcntl
 import os
 import re
-import secrets
-import shutil
 import signal
+import stat
 import threading
 from contextlib import contextmanager
-from types import FrameType
-from typing import Iterator, Optional, Union
 
 from nixoci.errors import NixOciError
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Iterator, Optional, Union
 
 #: What is being written has such a name beside its destination until it is complete. Only a killed
 #: program leaves one behind; the next write in the same directory removes it.
@@ -34,7 +41,7 @@ class OutputError(NixOciError):
     def __init__(self, path: str, reason: str) -> None:
         self.path = path
         self.reason = reason
-        super().__init__(f"{path} cannot be written: {reason}.")
+        super().__init__(f"{path or 'An output'} cannot be written: {reason}.")
 
 
 @contextmanager
@@ -73,24 +80,53 @@ class OutputFile:
 
 
 @contextmanager
-def replace_file(path: str) -> Iterator[OutputFile]:
+def replace_file(
+    path: str, *, durable: bool = True, private: bool = False
+) -> Iterator[OutputFile]:
     """Lets its body write a file that takes the place of `path` when the body ends.
 
     After an exception in the body, an interrupt or SIGTERM, `path` is what it was before and
-    nothing else is left. After SIGKILL or loss of power, `path` is either what it was or complete.
+    nothing else is left. After SIGKILL or loss of power, `path` is either what it was or complete. Permissions
+    stay. What is no regular file (see above) gets what the body writes, at once.
+
+    :param durable: False takes less time, and makes no promise for loss of power.
+    :param private: only its owner may read the new file, whoever might read the old one.
+    :raises OutputError: the operating system refused, or something else is at `path`.
+    """
+    with unwinding_signals():
+        with output_errors(path):
+            target, mode = _resolve(path)
+        if mode and not stat.S_ISREG(mode):
+            with _opened(path, mode) as descriptor:
+                yield OutputFile(descriptor, path)
+            return
+        with _partial(path, target, 0o600 if private else 0o666) as (partial, descriptor):
+            file = OutputFile(descriptor, path)
+            if mode and not private:
+                with output_errors(path):
+                    os.fchmod(descriptor, mode & 0o777)
+            yield file
+            if durable:
+                file.sync()
+            with output_errors(path):
+                os.replace(partial, target)
+                if durable:
+                    sync_directory(_parent(target))
+
+
+def replace_link(path: str, target: str) -> None:
+    """Makes `path` a symbolic link to `target`, in the place of a file or another link.
 
     :raises OutputError: the operating system refused.
     """
-    with unwinding_signals(), _partial(path, directory=False) as (partial, descriptor):
-        with output_errors(path):
-            if os.path.isdir(path):
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        file = OutputFile(descriptor, path)
-        yield file
-        file.sync()
-        with output_errors(path):
+    with output_errors(path):
+        partial = _new_partial_path(_parent(path))
+        os.symlink(target, partial)
+        try:
             os.replace(partial, path)
-            sync_directory(_parent(path))
+        except BaseException:
+            _remove(partial)
+            raise
 
 
 @contextmanager
@@ -103,8 +139,9 @@ def replace_directory(path: str) -> Iterator[str]:
 
     :raises OutputError: the operating system refused.
     """
+    require_name(path)
     path = path.rstrip("/") or "/"
-    with unwinding_signals(), _partial(path, directory=True) as (partial, _):
+    with unwinding_signals(), _partial(path, path, None) as (partial, _):
         yield partial
         with output_errors(path):
             sync_directory(partial)
@@ -124,30 +161,68 @@ def sync_directory(path: str) -> None:
         os.close(descriptor)
 
 
+def require_name(path: str) -> None:
+    """:raises OutputError: `path` is empty, which many functions take for the working directory."""
+    if not path:
+        raise OutputError(path, "its name is empty")
+
+
+def _resolve(path: str) -> tuple[str, int]:
+    """Returns the path that symbolic links lead to, and type and permissions of what is there, 0 for nothing."""
+    require_name(path)
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        mode = 0
+    target = os.path.realpath(path) if os.path.islink(path) else path
+    if mode and not os.path.lexists(target):
+        # What a link in /proc leads to may have no name: a pipe, or a file that was deleted.
+        return path, stat.S_IFCHR if stat.S_ISREG(mode) else mode
+    return target, mode
+
+
+@contextmanager
+def _opened(path: str, mode: int) -> Iterator[int]:
+    """Opens what can be written into but not replaced."""
+    with output_errors(path):
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not (stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)):
+            raise OutputError(path, "it is a block device or a socket")
+        descriptor = os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
 def _parent(path: str) -> str:
     return os.path.dirname(path) or "."
 
 
 def _new_partial_path(parent: str) -> str:
-    return os.path.join(parent, f".nixoci-partial-{secrets.token_hex(8)}")
+    return os.path.join(parent, f".nixoci-partial-{os.urandom(8).hex()}")
 
 
 @contextmanager
-def _partial(path: str, *, directory: bool) -> Iterator[tuple[str, int]]:
+def _partial(output: str, path: str, mode: Optional[int]) -> Iterator[tuple[str, int]]:
     """Makes a file or directory beside `path`, locks it, and removes it in the end if it is there.
 
     The lock tells the writes that come later that somebody is still at work on it.
+
+    :param output: for errors.
+    :param mode: of a file; None for a directory.
     """
-    with output_errors(path):
+    with output_errors(output):
         _remove_abandoned(_parent(path))
     partial = ""
     descriptor = -1
     try:
-        with output_errors(path):
+        with output_errors(output):
             while descriptor < 0:
                 # A new name each time: who took the last one for abandoned may still be removing it.
                 partial = _new_partial_path(_parent(path))
-                descriptor = _create_locked(partial, directory=directory)
+                descriptor = _create_locked(partial, mode)
         yield partial, descriptor
     finally:
         _remove(partial)
@@ -155,12 +230,12 @@ def _partial(path: str, *, directory: bool) -> Iterator[tuple[str, int]]:
             os.close(descriptor)
 
 
-def _create_locked(partial: str, *, directory: bool) -> int:
-    """Makes a file or directory, opens and locks it.
+def _create_locked(partial: str, mode: Optional[int]) -> int:
+    """Makes a file or directory (for which `mode` is None), opens and locks it.
 
     :returns: the descriptor; -1 when another write took it for abandoned before it was locked.
     """
-    if directory:
+    if mode is None:
         os.mkdir(partial)
         try:
             descriptor = os.open(partial, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -168,7 +243,7 @@ def _create_locked(partial: str, *, directory: bool) -> int:
             return -1
     else:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        descriptor = os.open(partial, flags, 0o666)
+        descriptor = os.open(partial, flags, mode)
     _lock(descriptor, wait=True)
     if os.path.lexists(partial):
         return descriptor
@@ -209,6 +284,8 @@ def _remove(path: str) -> None:
     try:
         os.unlink(path)
     except OSError:
+        import shutil
+
         shutil.rmtree(path, ignore_errors=True)
 
 

@@ -47,7 +47,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def is_core(path: Path) -> bool:
         return path.parts[0] == "nixoci" and path.suffix == ".py"
 
-    zipapp.create_archive(sources, target, main="nixoci.cli.main:console", filter=is_core)
+    zipapp.create_archive(sources, target, main="nixoci.__main__:console", filter=is_core)
     return target
 
 
@@ -257,7 +257,7 @@ def test_files_that_cannot_be_read_or_written(command: Command, tmp_path: Path) 
     found = command.error(1, "realise", "--derivation", str(tmp_path))
     assert f"Cannot read {tmp_path}: Is a directory." == found["message"]
     found = command.error(1, "closure", *_add(tmp_path, "file"), "--output", "no/such")
-    assert "Cannot write no/such: No such file or directory." == found["message"]
+    assert "no/such cannot be written: No such file or directory." == found["message"]
 
 
 @pytest.mark.parametrize(

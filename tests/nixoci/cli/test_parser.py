@@ -59,18 +59,18 @@ def test_no_command_imports_nothing(words: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("name", _COMMANDS)
-def test_each_command_has_its_options(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_command_has_its_options(name: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         make_parser().parse_args([name, "--help"])
     assert not caught.value.code
-    assert f"usage: nixoci {name} [" in capsys.readouterr().out
+    assert f"usage: nixoci {name} [" in capfd.readouterr().out
 
 
-def test_unknown_command_is_told_all(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_command_is_told_all(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         make_parser().parse_args(["bogus"])
     assert 2 == caught.value.code
-    told = capsys.readouterr().err.partition("choose from ")[2].strip().rstrip(")")
+    told = capfd.readouterr().err.partition("choose from ")[2].strip().rstrip(")")
     assert _COMMANDS == [name.strip("'") for name in told.split(", ")]
 
 

@@ -1,18 +1,27 @@
 """The command line of the core: `nixoci COMMAND`, one command for each step of the flow.
 
 Pants runs these commands in sandboxes; they work as well outside of Pants. Exit status 0 is success,
-`EXIT_NOT_VALID`, `EXIT_NO_IMAGE` and `EXIT_NO_NIX` are conditions that a caller can fix, 1 is any
-other error and 2 wrong usage.
+`EXIT_NOT_VALID`, `EXIT_NO_IMAGE` and `EXIT_NO_NIX` are conditions that a caller can fix, `EXIT_UNTOLD` is a
+success that could not be written down, 1 is any other error and 2 wrong usage.
 """
 
 from __future__ import annotations
 
 import gc
+import os
 import sys
 
-from nixoci.cli.exit_status import EXIT_NO_IMAGE, EXIT_NO_NIX, EXIT_NOT_VALID
+from nixoci.atomic import OutputError, unwinding_signals
+from nixoci.cli.commands.files import print_line
+from nixoci.cli.exit_status import (
+    EXIT_INTERRUPTED,
+    EXIT_NO_IMAGE,
+    EXIT_NO_NIX,
+    EXIT_NOT_VALID,
+    EXIT_UNTOLD,
+)
 from nixoci.cli.parser import make_parser
-from nixoci.errors import NixOciError
+from nixoci.errors import NixOciError, printable
 
 # Every command is a process of its own, and a digest takes little longer than its imports. So no
 # module on its way imports `typing`, which only annotations need.
@@ -23,27 +32,51 @@ if TYPE_CHECKING:
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Runs one command and returns its exit status."""
-    words, after = _split_arguments(sys.argv[1:] if arguments is None else arguments)
-    options = make_parser().parse_args(words)
-    options.arguments = after
+    as_json = False
     try:
-        status: Optional[int] = options.run(options)
+        words, after = _split_arguments(sys.argv[1:] if arguments is None else arguments)
+        options = make_parser().parse_args(words)
+        options.arguments = after
+        as_json = options.json_errors
+        with unwinding_signals():
+            status: Optional[int] = options.run(options)
     except NixOciError as error:
-        return _report(error, as_json=options.json_errors)
-    except BrokenPipeError:
-        return 1
-    except KeyboardInterrupt:
-        return 130
+        return _report(error, as_json=as_json)
+    except OSError as error:
+        # One that nobody has seen coming, of the disk or of standard error.
+        return _report(NixOciError(f"{error}."), as_json=as_json)
     # Only a command that runs another program has a status of its own.
     return status or 0
 
 
 def console() -> None:
-    """Entry point of the zipapp, and of the command `nixoci` that the wheel installs."""
-    status = main()
+    """Runs the command of the command line, and ends the process."""
+    _replace_closed_streams()
+    try:
+        status = main()
+    except KeyboardInterrupt:
+        _tell("interrupted")
+        status = EXIT_INTERRUPTED
     # The process ends here, so what is left in memory need not be looked through for cycles.
     gc.freeze()
     sys.exit(status)
+
+
+def _replace_closed_streams() -> None:
+    """Puts something in the place of standard streams that are closed.
+
+    Else, files that are opened later take their numbers, and get what is printed. What is written to
+    standard output, or read from standard input, fails as before.
+    """
+    for number, flags in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, flags)
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)
 
 
 def _split_arguments(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
@@ -68,9 +101,12 @@ def _report(error: NixOciError, *, as_json: bool) -> int:
     if as_json:
         import json
 
-        print(json.dumps(error.to_document(), sort_keys=True))
+        try:
+            print_line(json.dumps(error.to_document(), sort_keys=True))
+        except OutputError:
+            _tell(str(error))
     else:
-        print(f"nixoci: {error}", file=sys.stderr)
+        _tell(str(error))
     names = {cls.__name__ for cls in type(error).__mro__}
     if names & {"InvalidPathError", "StorePathMissingError"}:
         return EXIT_NOT_VALID
@@ -78,4 +114,12 @@ def _report(error: NixOciError, *, as_json: bool) -> int:
         return EXIT_NO_NIX
     if "ImageUnknownError" in names:
         return EXIT_NO_IMAGE
-    return 1
+    return EXIT_UNTOLD if "UntoldResultError" in names else 1
+
+
+def _tell(text: str) -> None:
+    try:
+        print(f"nixoci: {text}", file=sys.stderr, flush=True)
+    except OSError:
+        # Whoever runs us has the status.
+        return

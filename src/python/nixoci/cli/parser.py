@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import argparse
 
+from nixoci.cli.commands.files import print_bytes
+from nixoci.errors import printable
+
 # As in `nixoci.cli.main`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
 def make_parser() -> argparse.ArgumentParser:
     """Returns the parser of `nixoci`; an option `run` of what it parses is the command."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="nixoci",
         description="Builds OCI images from Nix store closures without layer archives.",
         allow_abbrev=False,
@@ -42,7 +45,19 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-class _CommandParser(argparse.ArgumentParser):
+class _Parser(argparse.ArgumentParser):
+    """A parser that prints as all of the program does."""
+
+    def print_help(self, file: Any = None) -> None:
+        """Prints a help text."""
+        print_bytes(self.format_help().encode())
+
+    def error(self, message: str) -> Any:
+        """Prints an error and ends with status 2."""
+        super().error(printable(message))
+
+
+class _CommandParser(_Parser):
     """The parser of one command, which gets its options when it is asked to parse any."""
 
     name: str

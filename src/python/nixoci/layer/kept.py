@@ -54,7 +54,7 @@ def keep_layer(
     hasher = sha256()
     # Little is gained by trying harder, and all of it is read again soon.
     compressor = zlib.compressobj(level=1, wbits=_GZIP)
-    with replace_file(os.path.abspath(path)) as file:
+    with replace_file(path) as file:
 
         def write(part: memoryview) -> None:
             hasher.update(part)

@@ -23,6 +23,7 @@ import sys
 from dataclasses import replace
 from typing import Mapping, Optional, Sequence
 
+from nixoci.atomic import OutputError, output_errors, replace_file, replace_link
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.store.configuration import configuration_digest
 from nixoci.store.nix import ENVIRONMENT_NAMES, Nix, NixNotFoundError
@@ -52,6 +53,7 @@ def write_tools(
     :raises NixNotFoundError: no Nix in `PATH`.
     :raises NixTooOldError: it is too old.
     :raises StoreNotHereError: its store has no files on this machine.
+    :raises OutputError: the operating system refused.
     """
     try:
         nix: Optional[Nix] = Nix.find(environ)
@@ -92,21 +94,15 @@ def write_packages(directory: str, python: str, packages: Sequence[str]) -> None
 def _write(
     directory: str, name: str, document: Mapping[str, object], link: str, python: str
 ) -> None:
-    os.makedirs(directory, exist_ok=True)
-    temporary = _write_file(directory, name, document)
-    os.symlink(os.path.realpath(python), f"{temporary}.link")
-    os.replace(f"{temporary}.link", os.path.join(directory, link))
+    with output_errors(directory):
+        os.makedirs(directory, exist_ok=True)
+    _write_file(directory, name, document)
+    replace_link(os.path.join(directory, link), os.path.realpath(python))
 
 
-def _write_file(directory: str, name: str, document: Mapping[str, object]) -> str:
-    """Writes a file at once, and returns a name in the directory that nobody has."""
-    import tempfile
-
-    descriptor, temporary = tempfile.mkstemp(dir=directory)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(document, file, sort_keys=True)
-    os.replace(temporary, os.path.join(directory, name))
-    return temporary
+def _write_file(directory: str, name: str, document: Mapping[str, object]) -> None:
+    with replace_file(os.path.join(directory, name), durable=False, private=True) as file:
+        file.write(json.dumps(document, sort_keys=True).encode())
 
 
 def read_packages(path: str) -> list[str]:
@@ -152,7 +148,11 @@ def read_tools(path: str) -> Nix:
         nix = replace(nix, known_store=get_field(document, "store", str))
     else:
         document.update(_description(nix, files or nix.configuration_files()))
-        _write_file(os.path.dirname(path), TOOLS_FILE, document)
+        try:
+            _write_file(os.path.dirname(path), TOOLS_FILE, document)
+        except OutputError:
+            # The next step asks again.
+            pass
     # Raises what is wrong with it.
     nix.store_directory
     return nix

@@ -5,7 +5,12 @@ from __future__ import annotations
 import os
 import sys
 
-from nixoci.cli.commands.files import read_input
+from nixoci.cli.commands.files import (
+    once_done,
+    print_line,
+    read_input,
+    require_standard_output,
+)
 from nixoci.cli.commands.options import (
     add_log_requests,
     add_origins,
@@ -28,7 +33,10 @@ def load_options(command: argparse.ArgumentParser) -> None:
 
 
 def load(options: argparse.Namespace) -> None:
-    print(_load_image(options)[1])
+    require_standard_output()
+    identifier = _load_image(options)[1]
+    with once_done("The image was loaded"):
+        print_line(identifier)
 
 
 def run_options(command: argparse.ArgumentParser) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from nixoci.cli.commands.files import read_input, write_output
+from nixoci.cli.commands.files import output_path, read_input, write_output
 from nixoci.cli.commands.options import (
     add_kept_layers,
     add_origins,
@@ -45,7 +45,7 @@ def write_image(options: argparse.Namespace) -> None:
     from nixoci.image.reference import Reference
 
     descriptor = Descriptor.from_json(read_input(options.descriptor))
-    output = os.path.abspath(options.output)
+    output = output_path(options.output)
     with output_errors(output):
         os.makedirs(os.path.dirname(output), exist_ok=True)
     writers = {

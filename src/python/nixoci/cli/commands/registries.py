@@ -5,7 +5,13 @@ from __future__ import annotations
 import os
 import sys
 
-from nixoci.cli.commands.files import read_input, write_output
+from nixoci.cli.commands.files import (
+    once_done,
+    open_output,
+    print_line,
+    read_input,
+    require_standard_output,
+)
 from nixoci.cli.commands.options import (
     add_log_requests,
     add_origins,
@@ -67,6 +73,8 @@ def push_options(command: argparse.ArgumentParser) -> None:
 
 
 def push(options: argparse.Namespace) -> None:
+    from contextlib import ExitStack
+
     from nixoci.image.descriptor import Descriptor
     from nixoci.image.reference import Reference
     from nixoci.registry.blob_homes import BlobHomes, read_blob_homes, write_blob_homes
@@ -77,21 +85,26 @@ def push(options: argparse.Namespace) -> None:
     descriptor = Descriptor.from_json(read_input(options.descriptor))
     known = BlobHomes() if options.known_blobs is None else read_blob_homes(options.known_blobs)
     hints = MountHints(tuple(options.mount_from), known, _likely(options.likely))
-    result = push(
-        descriptor.image,
-        descriptor.recipes,
-        [Reference.parse(text) for text in options.references] or descriptor.references,
-        layer_source(options).write_layer,
-        os.environ,
-        PushOptions(registries(options), hints, options.jobs),
-        progress_for(sys.stderr, options.log_blobs),
-    )
-    if options.known_blobs is not None:
-        write_blob_homes(options.known_blobs, result.homes)
-    if options.result is not None:
-        write_output(options.result, result.to_json())
-    if options.result != "-":
-        print(result.summary(options.label))
+    require_standard_output()
+    with ExitStack() as stack:
+        write = stack.enter_context(open_output(options.result)) if options.result is not None else None
+        result = push(
+            descriptor.image,
+            descriptor.recipes,
+            [Reference.parse(text) for text in options.references] or descriptor.references,
+            layer_source(options).write_layer,
+            os.environ,
+            PushOptions(registries(options), hints, options.jobs),
+            progress_for(sys.stderr, options.log_blobs),
+        )
+        if options.known_blobs is not None:
+            write_blob_homes(options.known_blobs, result.homes)
+        with once_done("The image was pushed, and its tags were written"):
+            if options.result != "-":
+                print_line(result.summary(options.label))
+            if write is not None:
+                write(result.to_json())
+                stack.close()
 
 
 def _likely(path: Optional[str]) -> dict[str, list[str]]:
@@ -141,7 +154,7 @@ def serve(options: argparse.Namespace) -> None:
             for descriptor, references in images
             for reference in references
         }
-        print("\n".join(lines), flush=True)
+        print_line("\n".join(lines))
         stop.wait()
 
 

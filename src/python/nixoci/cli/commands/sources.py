@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import os
 
-from nixoci.cli.commands.files import read_input, write_output
+from nixoci.cli.commands.files import (
+    once_done,
+    output_path,
+    print_line,
+    read_input,
+    require_standard_output,
+    write_output,
+)
 from nixoci.cli.commands.options import add_output, add_source, find_nix
 from nixoci.errors import InvalidInputError
 
@@ -38,8 +45,10 @@ def realise(options: argparse.Namespace) -> None:
     derivation = Derivation.from_json(read_input(options.derivation))
     outputs = options.outputs or [derivation.default_output]
     again = (lambda: _evaluate_sources(options)) if options.source else None
-    for path in realise(find_nix(options), derivation, outputs, again, options.log):
-        print(path)
+    require_standard_output()
+    paths = realise(find_nix(options), derivation, outputs, again, options.log)
+    with once_done("The outputs are valid"):
+        print_line("\n".join(paths))
 
 
 def _evaluate_sources(options: argparse.Namespace) -> Any:
@@ -78,7 +87,7 @@ def database(options: argparse.Namespace) -> None:
     from nixoci.store.registration import registrations_of
 
     graph = ClosureGraph.from_json(read_input(options.graph))
-    write_database(registrations_of(graph), os.path.abspath(options.output))
+    write_database(registrations_of(graph), output_path(options.output))
 
 
 def split_options(command: argparse.ArgumentParser) -> None:

@@ -37,20 +37,19 @@ def zipapp_bytes() -> bytes:
     It is stored, not compressed, as the bytes of a compressed one depend on the version of zlib.
     """
     root = os.path.dirname(nixoci.__file__)
+    paths = [("__main__.py", os.path.join(root, "__main__.py"))]
+    for directory, directories, files in os.walk(root):
+        directories.sort()
+        for name in sorted(files):
+            path = os.path.join(directory, name)
+            place = os.path.relpath(path, root)
+            if name.endswith(".py") and not place.startswith(LEFT_OUT):
+                paths.append((os.path.join("nixoci", place), path))
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-
-        def add(name: str, content: bytes) -> None:
-            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
-
-        add("__main__.py", b"from nixoci.cli.main import console\n\nconsole()\n")
-        for directory, directories, files in os.walk(root):
-            directories.sort()
-            for name in sorted(files):
-                path = os.path.join(directory, name)
-                if name.endswith(".py") and not os.path.relpath(path, root).startswith(LEFT_OUT):
-                    with open(path, "rb") as file:
-                        add(os.path.join("nixoci", os.path.relpath(path, root)), file.read())
+        for name, path in paths:
+            with open(path, "rb") as file:
+                archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), file.read())
     return buffer.getvalue()
 
 
