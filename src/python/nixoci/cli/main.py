@@ -21,7 +21,7 @@ from nixoci.cli.exit_status import (
     EXIT_UNTOLD,
 )
 from nixoci.cli.parser import make_parser
-from nixoci.errors import NixOciError, printable
+from nixoci.errors import NixOciError
 
 # Every command is a process of its own, and a digest takes little longer than its imports. So no
 # module on its way imports `typing`, which only annotations need.

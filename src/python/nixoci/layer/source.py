@@ -41,12 +41,14 @@ class Origin:
     :param evaluation: the arguments `root`, `source`, `attr` and `system` of
         `nixoci.store.evaluate.evaluate`; None where there are no sources.
     :param log: file that gets the log of builds; None for standard error alone.
+    :param root_is_copy: as for `evaluate`, of the root in the evaluation.
     """
 
     derivation: Derivation
     paths: frozenset[StorePath]
     evaluation: Optional[tuple[tuple[str, str], ...]] = None
     log: Optional[str] = None
+    root_is_copy: bool = False
 
     def to_document(self) -> dict[str, Any]:
         """Returns the JSON form."""
@@ -55,6 +57,7 @@ class Origin:
             "paths": sorted(self.paths),
             "evaluation": None if self.evaluation is None else dict(self.evaluation),
             "log": self.log,
+            "rootIsCopy": self.root_is_copy,
         }
 
 
@@ -85,6 +88,7 @@ def _origin(document: dict[str, Any], directory: str) -> Origin:
         frozenset(map(StorePath.parse, get_list(document, "paths", str))),
         evaluation,
         get_field(document, "log", str, default=None),
+        get_field(document, "rootIsCopy", bool, default=False),
     )
 
 
@@ -172,4 +176,5 @@ class LayerSource:
             source=where["source"],
             attr=where["attr"],
             system=where["system"],
+            root_is_copy=origin.root_is_copy,
         )

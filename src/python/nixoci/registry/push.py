@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Mapping, Optional, Sequence
 
+from nixoci.children import end_children
 from nixoci.errors import InvalidInputError
 from nixoci.image.image import Image
 from nixoci.image.layout import WriteLayer, image_blobs
@@ -109,7 +110,7 @@ class _Push:
         self._progress = progress
         self._credentials = CredentialSearch.of_environment(environment)
         self._connections = Connections(environment, silence_time_limit=options.silence_time_limit)
-        self._threads = PushThreads(self._connections.abort)
+        self._threads = PushThreads(self._abort)
         self._retry = replace(options.retry, wait=self._threads.sleep)
         blobs = [
             replace(blob, stream=self._threads.stoppable(blob.stream))
@@ -161,6 +162,10 @@ class _Push:
         return PushResult(
             self._image.digest, tuple(tags), tuple(blobs), tuple(self._sender.homes())
         )
+
+    def _abort(self) -> None:
+        self._connections.abort()
+        end_children()
 
     def _repository(self, registry: str, name: str) -> Repository:
         return Repository(

@@ -14,6 +14,9 @@ PARALLEL_QUESTIONS = 8
 #: Seconds that uploads get to end in good order after another one failed.
 _GRACE = 5.0
 
+#: Seconds after which what threads wait for is ended once more.
+_AGAIN = 0.5
+
 _Item = TypeVar("_Item")
 _Found = TypeVar("_Found")
 
@@ -21,7 +24,7 @@ _Found = TypeVar("_Found")
 class PushThreads:
     """All threads of one push.
 
-    :param abort: ends what threads wait for, for example on a connection.
+    :param abort: ends what threads wait for, for example on a connection; it may be called several times.
     """
 
     def __init__(self, abort: Callable[[], object]) -> None:
@@ -50,6 +53,9 @@ class PushThreads:
             if isinstance(error, Exception):
                 wait(futures, timeout=_GRACE)
             self._abort()
+            # What was just about to begin is not ended by that.
+            while wait(futures, timeout=_AGAIN).not_done:
+                self._abort()
             raise
         finally:
             executor.shutdown()

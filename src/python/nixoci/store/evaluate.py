@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import stat
 from collections import deque
 from contextlib import ExitStack
@@ -192,27 +191,29 @@ def evaluate(
     attr: str,
     system: str,
     features: Sequence[str] = (),
+    root_is_copy: bool = False,
 ) -> Derivation:
     """Evaluates `attr` of a Nix file and instantiates the derivation in the store.
 
-    Two machines with the same files below `root` get the same result: a flake is evaluated in pure
+    Two machines with copies of the same files below `root` get the same result: a flake is evaluated in pure
     mode, another file in a mode that is both restricted and pure: only `root` can be read, the environment
     is empty, the current system is `system`, and what is fetched has its hash in the sources.
 
-    :param root: directory of the sources; modification times in it are set to 1, since Nix would
-        pass them on to the expressions of a flake. Modes are set as `EXECUTABLES` beside it says.
+    :param root: directory of the sources.
+    :param root_is_copy: it was made for this. Modification times in it are set to 1, since Nix would pass
+        them on to the expressions of a flake, and modes as `EXECUTABLES` beside it says. Otherwise
+        nothing in it is touched, and a flake sees the times that its files have.
     :param source: path of the Nix file below `root`. A file named `flake.nix` is a flake, and sees
         what is in its own directory and below.
     :param attr: attribute path; of a flake, it is looked for as by `nix build` (`packages.SYSTEM.…`,
         `legacyPackages.SYSTEM.…`). Empty: the value itself, of a flake the default package.
     :param features: experimental features of Nix that the sources need.
     :raises EvaluationError: or one of its children.
-    :raises InvalidInputError: `attr` would be an option, or `source` is not below `root`.
+    :raises InvalidInputError: `attr` would be an option, `source` is not below `root`, or `root` can be no copy.
     """
-    root = prepare(root)
-    directory = directory_of(root, source, attr)
     if attr.startswith("-"):
         raise InvalidInputError("attribute path", attr, "it starts with a dash")
+    root, directory = prepare(root, source, attr, root_is_copy)
     with ExitStack() as stack:
         where = list(surroundings(system, features))
         if os.path.basename(source) == FLAKE:
@@ -226,27 +227,26 @@ def evaluate(
     return with_system(derivation, system)
 
 
-def prepare(root: str) -> str:
-    """Gives files below `root` the modes and times that evaluation has to see; returns its real path."""
-    root = os.path.realpath(root)
-    _set_modes(root)
-    _reset_modification_times(root)
-    return root
+def prepare(root: str, source: str, attr: str, root_is_copy: bool) -> tuple[str, str]:
+    """Gives files below `root`, if it is a copy, the modes and times that evaluation has to see.
 
-
-def directory_of(root: str, source: str, attr: str) -> str:
-    """Returns the real path of the directory that a Nix file is in.
-
+    :returns: the real paths of the root, and of the directory that the Nix file `source` is in.
     :raises UndeclaredSourceError: there is no such file.
-    :raises InvalidInputError: it is not below the root.
+    :raises InvalidInputError: it is not below the root, or the root can be no copy.
     """
+    root = os.path.realpath(root)
+    if root_is_copy and root in (os.sep, os.path.expanduser("~")):
+        raise InvalidInputError("root", root, "it is no copy of sources")
     path = os.path.join(root, source)
     if not os.path.isfile(path):
         raise UndeclaredSourceError(source, attr, f"{source} does not exist", source)
     directory = os.path.realpath(os.path.dirname(path))
     if not (directory + os.sep).startswith(root.rstrip(os.sep) + os.sep):
         raise InvalidInputError("source", source, "it is not below the root")
-    return directory
+    if root_is_copy:
+        _set_modes(root)
+        _reset_modification_times(root)
+    return root, directory
 
 
 def surroundings(system: str, features: Sequence[str]) -> tuple[str, ...]:
@@ -448,9 +448,11 @@ def _set_modes(root: str) -> None:
                 if stat.S_ISLNK(status.st_mode):
                     continue
                 if status.st_nlink > 1:
-                    copy = f"{path}.nixoci-copy"
-                    shutil.copyfile(path, copy)
-                    os.replace(copy, path)
+                    with open(path, "rb") as file:
+                        content = file.read()
+                    os.unlink(path)
+                    with open(path, "xb") as file:
+                        file.write(content)
                 os.chmod(path, 0o755 if path in executables else 0o644)
     except OSError as error:
         raise NixOciError(

@@ -14,7 +14,7 @@ from nixoci.store.evaluate import (
     EVAL,
     FLAKE,
     Derivation,
-    directory_of,
+    UndeclaredSourceError,
     evaluate,
     evaluator,
     prepare,
@@ -48,6 +48,7 @@ def evaluate_many(
     attrs: Sequence[str],
     system: str,
     features: Sequence[str] = (),
+    root_is_copy: bool = False,
 ) -> Mapping[str, Evaluated]:
     """Evaluates attributes of a Nix file, each to what `evaluate` returns, or to the error that it raises.
 
@@ -60,15 +61,22 @@ def evaluate_many(
     found: dict[str, Evaluated] = {}
     if len(attrs) > 1:
         try:
-            found.update(_together(nix, root, source, attrs, system, features))
-        except InvalidInputError:
+            where = prepare(root, source, "", root_is_copy)
+            found.update(_together(nix, where, source, attrs, system, features))
+        except (InvalidInputError, UndeclaredSourceError):
             # Which of them it is turns out when they are evaluated by themselves.
             pass
     for attr in attrs:
         if attr not in found:
             try:
                 found[attr] = evaluate(
-                    nix, root=root, source=source, attr=attr, system=system, features=features
+                    nix,
+                    root=root,
+                    source=source,
+                    attr=attr,
+                    system=system,
+                    features=features,
+                    root_is_copy=root_is_copy,
                 )
             except NixOciError as error:
                 found[attr] = error
@@ -76,9 +84,17 @@ def evaluate_many(
 
 
 def _together(
-    nix: Nix, root: str, source: str, attrs: Sequence[str], system: str, features: Sequence[str]
+    nix: Nix,
+    where: tuple[str, str],
+    source: str,
+    attrs: Sequence[str],
+    system: str,
+    features: Sequence[str],
 ) -> Iterator[tuple[str, Evaluated]]:
-    """Yields those attributes that several of can be evaluated at once, with what they come to."""
+    """Yields those attributes that can be evaluated at once, with what they come to.
+
+    :param where: what `prepare` returned.
+    """
     root = prepare(root)
     directory = directory_of(root, source, "")
     words = (*EVAL, *surroundings(system, features))

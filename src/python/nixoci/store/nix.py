@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from nixoci.children import child
 from nixoci.errors import InvalidInputError, NixOciError
 from nixoci.store.case_hack import CASE_HACK, true_names
 from nixoci.store.location import root_of, store_directory
@@ -280,21 +281,21 @@ class Nix:
         self, arguments: Sequence[str], stderr: Optional[int], directory: Optional[str]
     ) -> bytes:
         try:
-            result = subprocess.run(
+            with child(
                 self.words(arguments),
                 env=dict(self.environment),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 cwd=directory,
-                check=False,
-            )
+            ) as process:
+                output, errors = process.communicate()
         except OSError:
             raise NixNotFoundError(self.directory) from None
-        if result.returncode:
-            message = (result.stderr or b"").decode(errors="replace").strip()
-            raise NixFailedError(arguments, result.returncode, message)
-        return result.stdout
+        if process.returncode:
+            message = (errors or b"").decode(errors="replace").strip()
+            raise NixFailedError(arguments, process.returncode, message)
+        return output
 
     def command(
         self,

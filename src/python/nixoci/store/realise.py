@@ -8,8 +8,10 @@ import subprocess
 import sys
 from collections import deque
 from contextlib import ExitStack
-from typing import BinaryIO, Callable, Optional, Sequence
+from typing import IO, Callable, Optional, Sequence
 
+from nixoci.atomic import output_errors
+from nixoci.children import child
 from nixoci.errors import InvalidInputError, NixOciError
 from nixoci.store.evaluate import Derivation
 from nixoci.store.nix import Nix
@@ -173,11 +175,11 @@ def run_realise(
     """
     tail: deque[bytes] = deque(maxlen=_KEPT_LINES)
     with ExitStack() as stack:
-        outputs = [sys.stderr.buffer]
+        outputs = {"standard error": sys.stderr.buffer}
         if log_file is not None:
-            outputs.append(stack.enter_context(_open_log(log_file)))
+            outputs[log_file] = stack.enter_context(_open_log(log_file))
         process = stack.enter_context(
-            subprocess.Popen(
+            child(
                 nix.words(
                     (
                         *("nix-store", "--realise", *wanted, *more),
@@ -193,9 +195,10 @@ def run_realise(
         assert process.stderr is not None
         for line in process.stderr:
             tail.append(line)
-            for output in outputs:
-                output.write(line)
-                output.flush()
+            for name, output in outputs.items():
+                with output_errors(name):
+                    output.write(line)
+                    output.flush()
     return process.returncode, [line.decode(errors="replace").rstrip("\n") for line in tail]
 
 
@@ -204,9 +207,8 @@ def end_of_log(log: Sequence[str]) -> str:
     return "\n".join(log[-_LOG_LINES:]).rstrip()
 
 
-def _open_log(path: str) -> BinaryIO:
-    try:
+def _open_log(path: str) -> IO[bytes]:
+    with output_errors(path):
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        return open(path, "wb")
-    except OSError as error:
-        raise NixOciError(f"Cannot write the log {path}: {error.strerror}.") from None
+        # Unbuffered, so that closing it does not fail again.
+        return open(path, "wb", buffering=0)

@@ -28,6 +28,7 @@ class Sources:
     source: str
     system: str
     features: tuple[str, ...] = ()
+    root_is_copy: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ def _evaluate_again(nix: Nix, packages: Sequence[Wanted]) -> dict[Wanted, NixOci
             attrs=[package.attr for package in some],
             system=sources.system,
             features=sources.features,
+            root_is_copy=sources.root_is_copy,
         )
         for package in some:
             recorded, value = package.derivation, found[package.attr]

@@ -40,6 +40,7 @@ class Evaluation:
         """Options of `nixoci evaluate` and `nixoci realise`."""
         return (
             f"--root={SOURCE_ROOT}",
+            "--root-is-copy",
             f"--source={self.source}",
             f"--attr={self.attr}",
             f"--system={self.system}",

@@ -42,6 +42,7 @@ def evaluate_many(options: argparse.Namespace) -> None:
         attrs=list(keys),
         system=options.system,
         features=options.features,
+        root_is_copy=options.root_is_copy,
     )
     directory = _answers(options)
     failures = {}
@@ -85,7 +86,7 @@ def realise_many_options(command: argparse.ArgumentParser) -> None:
     _add_request(
         command,
         "`packages`, each with the fields `key`, `derivation` (made by `evaluate`), `outputs`, and, if there "
-        "are sources, `root`, `source`, `attr`, `system` and `features`",
+        "are sources, `root`, `source`, `attr`, `system`, `features` and `rootIsCopy`",
     )
     command.add_argument("--log", help="file that gets the build log, while it is written")
     add_output(command)
@@ -104,7 +105,9 @@ def realise_many(options: argparse.Namespace) -> None:
         if document.get("root") is not None:
             names = ("root", "source", "system")
             where = [get_field(document, name, str) for name in names]
-            sources = Sources(*where, tuple(get_list(document, "features", str)))
+            features = tuple(get_list(document, "features", str))
+            is_copy = get_field(document, "rootIsCopy", bool, default=False)
+            sources = Sources(*where, features, is_copy)
         packages[get_field(document, "key", str)] = Wanted(
             Derivation.from_json(get_field(document, "derivation", str).encode()),
             tuple(get_list(document, "outputs", str)),

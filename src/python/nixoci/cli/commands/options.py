@@ -32,6 +32,12 @@ def find_nix(options: argparse.Namespace) -> Any:
 def add_source(command: argparse.ArgumentParser, *, required: bool) -> None:
     """Adds what says where an attribute is."""
     command.add_argument("--root", default=".", help="directory of all the sources")
+    command.add_argument(
+        "--root-is-copy",
+        action="store_true",
+        help="the root was made for this: set modification times in it to 1, which flakes see, and "
+        "modes as NAME.executables.json beside it says",
+    )
     command.add_argument("--source", required=required, help="Nix file, relative to the root")
     command.add_argument("--attr", default="", help="attribute path")
     command.add_argument("--system", default="x86_64-linux", help="Nix system to build for")

@@ -61,6 +61,7 @@ def _evaluate_sources(options: argparse.Namespace) -> Any:
         attr=options.attr,
         system=options.system,
         features=options.features,
+        root_is_copy=options.root_is_copy,
     )
 
 

@@ -145,6 +145,7 @@ def _document(key: str, package: NixPackage, root: str) -> dict[str, object]:
             attr=evaluation.attr,
             system=evaluation.system,
             features=evaluation.features,
+            rootIsCopy=True,
         )
     return document
 

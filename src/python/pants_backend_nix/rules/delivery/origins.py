@@ -61,6 +61,7 @@ async def collect_origins(
                     ("system", evaluation.system),
                 ),
                 build_log(package.address, global_options),
+                root_is_copy=True,
             )
         )
     file = await create([FileContent(ORIGINS_FILE, origins_to_json(origins))])
