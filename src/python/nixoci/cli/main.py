@@ -12,7 +12,7 @@ import os
 import sys
 
 from nixoci.atomic import OutputError, unwinding_signals
-from nixoci.cli.commands.files import print_line
+from nixoci.cli.commands.files import print_error, print_line
 from nixoci.cli.exit_status import (
     EXIT_INTERRUPTED,
     EXIT_NO_IMAGE,
@@ -55,7 +55,7 @@ def console() -> None:
     try:
         status = main()
     except KeyboardInterrupt:
-        _tell("interrupted")
+        print_error("nixoci: interrupted")
         status = EXIT_INTERRUPTED
     # The process ends here, so what is left in memory need not be looked through for cycles.
     gc.freeze()
@@ -104,9 +104,9 @@ def _report(error: NixOciError, *, as_json: bool) -> int:
         try:
             print_line(json.dumps(error.to_document(), sort_keys=True))
         except OutputError:
-            _tell(str(error))
+            print_error(f"nixoci: {error}")
     else:
-        _tell(str(error))
+        print_error(f"nixoci: {error}")
     names = {cls.__name__ for cls in type(error).__mro__}
     if names & {"InvalidPathError", "StorePathMissingError"}:
         return EXIT_NOT_VALID
@@ -115,11 +115,3 @@ def _report(error: NixOciError, *, as_json: bool) -> int:
     if "ImageUnknownError" in names:
         return EXIT_NO_IMAGE
     return EXIT_UNTOLD if "UntoldResultError" in names else 1
-
-
-def _tell(text: str) -> None:
-    try:
-        print(f"nixoci: {text}", file=sys.stderr, flush=True)
-    except OSError:
-        # Whoever runs us has the status.
-        return

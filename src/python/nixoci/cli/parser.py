@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from nixoci.cli.commands.files import print_bytes
+from nixoci.cli.commands.files import print_bytes, print_error
 from nixoci.errors import printable
 
 # As in `nixoci.cli.main`.
@@ -54,7 +54,8 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> Any:
         """Prints an error and ends with status 2."""
-        super().error(printable(message))
+        print_error(f"{self.format_usage()}{self.prog}: error: {printable(message)}")
+        self.exit(2)
 
 
 class _CommandParser(_Parser):

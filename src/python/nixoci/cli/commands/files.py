@@ -90,6 +90,14 @@ def print_line(text: str) -> None:
     print_bytes(text.encode(errors="backslashreplace") + b"\n")
 
 
+def print_error(text: str) -> None:
+    """Writes a line to standard error, if that is possible: else, the exit status has to do."""
+    try:
+        OutputFile(2, "standard error").write(text.encode(errors="backslashreplace") + b"\n")
+    except OutputError:
+        return
+
+
 def print_bytes(data: bytes) -> None:
     """Writes to standard output, at once.
 
