@@ -32,6 +32,7 @@ EVALUATION = (("root", "/r"), ("source", "default.nix"), ("attr", "x"), ("system
 ORIGINS = (
     Origin(DERIVATION, frozenset([store_path("a"), store_path("b")]), EVALUATION, "/tmp/log"),
     Origin(Derivation(None, DERIVATION.outputs, "out"), frozenset()),
+    Origin(DERIVATION, frozenset(), EVALUATION, root_is_copy=True),
 )
 
 
@@ -75,6 +76,7 @@ def test_sources_are_relative_to_a_directory() -> None:
         {"evaluation": []},
         {"evaluation": {"root": "/"}},
         {"log": 1},
+        {"rootIsCopy": "no"},
     ],
     ids=json.dumps,
 )
@@ -122,6 +124,15 @@ def test_a_derivation_that_is_gone_is_evaluated_again(tmp_path: Path) -> None:
     (path,) = origin.paths
     LayerSource(lambda: nix(tmp_path), [origin]).realise([path])
     assert nix(tmp_path).invalid([path]) == ()
+    assert (tmp_path / "s" / "default.nix").stat().st_mtime != 1
+
+
+def test_sources_that_are_a_copy_are_evaluated_as_one(tmp_path: Path) -> None:
+    """Their times are those of a copy, if the origin says so."""
+    origin = replace(_origin(tmp_path), root_is_copy=True)
+    nix(tmp_path).run(("nix-store", "--delete", str(origin.derivation.drv_path)))
+    LayerSource(lambda: nix(tmp_path), [origin]).realise(list(origin.paths))
+    assert (tmp_path / "s" / "default.nix").stat().st_mtime == 1
 
 
 def test_what_has_no_origin_must_be_there(tmp_path: Path) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import nixoci
 import pytest
 from nixoci.errors import InvalidInputError
 from nixoci.store.evaluate import (
@@ -30,8 +33,12 @@ SEVERAL = shell_derivation(
 )
 
 
-def _evaluate(home: Path, root: Path, attr: str = "", source: str = "default.nix") -> Derivation:
-    return evaluate(nix(home), root=str(root), source=source, attr=attr, system=SYSTEM)
+def _evaluate(
+    home: Path, root: Path, attr: str = "", source: str = "default.nix", **options: Any
+) -> Derivation:
+    return evaluate(
+        nix(home), root=str(root), source=source, attr=attr, system=SYSTEM, **options
+    )
 
 
 def _expression(root: Path, attributes: str, **files: str) -> Path:
@@ -271,7 +278,7 @@ def test_a_source_outside_the_root_is_refused(tmp_path: Path, source: str) -> No
 
 @pytest.mark.parametrize("source", ["default.nix", "flake.nix"])
 def test_the_same_files_give_the_same_derivation(tmp_path: Path, source: str) -> None:
-    """Neither the place of the root nor the times of its files get into the derivation."""
+    """Neither the place of a copy nor the times of its files get into the derivation."""
     # All that a flake is told of itself, and the whole directory as an input.
     told = "${./.} ${toString (self.lastModified or 0)}" if source == "flake.nix" else "${./.}"
     attributes = f"a = {shell_derivation('a', told)};"
@@ -279,7 +286,7 @@ def test_the_same_files_give_the_same_derivation(tmp_path: Path, source: str) ->
     roots = [make(tmp_path / name / "s", attributes) for name in ("one", "other/deeper")]
     os.utime(roots[1] / source, (1_600_000_000, 1_600_000_000))
     os.utime(roots[1], (1_700_000_000, 1_700_000_000))
-    one, other = (_evaluate(tmp_path, root, "a", source) for root in roots)
+    one, other = (_evaluate(tmp_path, root, "a", source, root_is_copy=True) for root in roots)
     assert one == other
 
 
@@ -502,10 +509,98 @@ def test_modes_of_sources_are_those_that_are_listed(tmp_path: Path) -> None:
         else:
             (root / "file").write_text("a large file")
         Path(f"{root}{EXECUTABLES}").write_text(json.dumps({"executables": listed}))
-        found.append(_evaluate(tmp_path, root, "one"))
+        found.append(_evaluate(tmp_path, root, "one", root_is_copy=True))
     assert found[0] == found[1] != found[2]
     after = cached.stat()
     assert (before.st_mode, before.st_mtime_ns) == (after.st_mode, after.st_mtime_ns)
+
+
+def _state(root: Path) -> dict[str, tuple[int, ...]]:
+    """Returns what Nix and others see of each file and directory."""
+    found = {}
+    for path in (root, *root.rglob("*")):
+        status = path.lstat()
+        found[str(path)] = (status.st_ino, status.st_mode, status.st_mtime_ns, status.st_ctime_ns)
+    return found
+
+
+def _sources(directory: Path) -> Path:
+    """Returns sources of somebody, with all that a copy of them may be changed in."""
+    root = directory / "s"
+    _flake(_expression(root, f"one = {ONE};"), f"one = {ONE};")
+    (root / "deeper").mkdir()
+    (root / "deeper" / "file").write_text("")
+    (root / "deeper" / "link").symlink_to("file")
+    os.link(root / "deeper" / "file", directory / "cached")
+    Path(f"{root}{EXECUTABLES}").write_text(json.dumps({"executables": ["deeper/file"]}))
+    return root
+
+
+@pytest.mark.parametrize("source", ["default.nix", "flake.nix"])
+def test_sources_of_others_are_not_touched(tmp_path: Path, source: str) -> None:
+    """Only where it is said that the root is a copy, times and modes in it are set."""
+    root = _sources(tmp_path)
+    before = _state(root)
+    found = _evaluate(tmp_path, root, "one", source)
+    assert _state(root) == before
+    assert found == _evaluate(tmp_path, root, "one", source, root_is_copy=True)
+    after = _state(root)
+    assert {mtime for _, _, mtime, _ in after.values()} == {1_000_000_000}
+    assert (root / "deeper" / "file").stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize(
+    "attr, source",
+    [
+        ("one", "nosuch.nix"),
+        ("--option", "default.nix"),
+        ("one", "../outside/default.nix"),
+        ("one", "deeper"),
+    ],
+)
+def test_nothing_is_touched_before_the_arguments_are_right(
+    tmp_path: Path, attr: str, source: str
+) -> None:
+    """Not even a copy."""
+    root = _sources(tmp_path)
+    _expression(tmp_path / "outside", "")
+    before = _state(root)
+    with pytest.raises((InvalidInputError, UndeclaredSourceError)):
+        _evaluate(tmp_path, root, attr, source, root_is_copy=True)
+    assert _state(root) == before
+
+
+def test_a_home_is_no_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever says so is mistaken."""
+    root = _sources(tmp_path)
+    (tmp_path / "link").symlink_to(root)
+    monkeypatch.setenv("HOME", str(root))
+    before = _state(root)
+    for path in (root, tmp_path / "link", root / "deeper" / ".."):
+        with pytest.raises(InvalidInputError, match="it is no copy of sources"):
+            _evaluate(tmp_path, path, "one", root_is_copy=True)
+    assert _state(root) == before
+
+
+@pytest.mark.parametrize("options", [[], ["--root-is-copy"]])
+def test_the_root_of_the_machine_is_not_touched(tmp_path: Path, options: list[str]) -> None:
+    """The machine is mounted without a way to write to it, and nobody tries to."""
+    (tmp_path / "link").symlink_to("/")
+    for root in ("/", str(tmp_path / "link")):
+        result = subprocess.run(
+            [
+                *("bwrap", "--ro-bind", "/", "/", "--dev", "/dev"),
+                *(sys.executable, "-B", "-m", "nixoci", "evaluate", "--root", root, *options),
+                *("--source", "etc/nosuch.nix"),
+            ],
+            env={**environment(tmp_path), "PYTHONPATH": str(Path(nixoci.__file__).parents[1])},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == 1 and "Cannot set" not in result.stderr, result.stderr
+        why = "is no copy of sources" if options else "etc/nosuch.nix does not exist"
+        assert why in result.stderr
 
 
 def test_features_of_nix_are_an_input(tmp_path: Path) -> None:

@@ -1,0 +1,218 @@
+"""Tests of `nixoci.children`: what a command runs ends with it, whoever ends the command."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Callable, Iterator
+
+import nixoci
+import pytest
+from nixoci import children
+from nixoci.children import child, end_children
+from nixoci.image.config import ImageConfig
+from nixoci.image.descriptor import descriptor_json
+from nixoci.image.image import LayerInImage, assemble
+from nixoci.layer.layer import Layer
+from nixoci.layer.source import Origin, origins_to_json
+from nixoci.recipe.layer import LayerRecipe, RecipeEntry
+from nixoci.store.evaluate import Derivation, evaluate
+
+from tests.nixoci.store.nix_support import (
+    SYSTEM,
+    environment,
+    nix,
+    shell_derivation,
+    unique_word,
+    write_tree,
+)
+
+DIGEST = f"sha256:{'0' * 64}"
+
+
+def running(word: str) -> list[str]:
+    """Returns the command lines of processes that have a word in theirs."""
+    found = []
+    for number in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            line = Path("/proc", number, "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if word in line:
+            found.append(line)
+    return found
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Fails only where it never comes to be."""
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+class LongBuild:
+    """An image with a layer whose store path takes hours to build.
+
+    :ivar word: in the command lines of all that builds it.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.word = unique_word()
+        # The shell stays: it has something to do when `sleep` is over.
+        script = f": {self.word}; until [ -e {directory}/go ]; do /usr/bin/env sleep 0.1; done"
+        expression = shell_derivation(self.word, f"{script}; echo > $out")
+        root = write_tree(directory / "s", {"default.nix": f"{{ system }}: {expression}"})
+        self.derivation: Derivation = evaluate(
+            nix(directory), root=str(root), source="default.nix", attr="", system=SYSTEM
+        )
+        (path,) = (path for _, path in self.derivation.outputs)
+        recipe = LayerRecipe((RecipeEntry(path, "sha256-test", path),))
+        layer = Layer(DIGEST, 1024, DIGEST)
+        image = assemble(ImageConfig(architecture="amd64"), [LayerInImage(layer)])
+        (directory / "image.json").write_bytes(descriptor_json(image, [recipe]))
+        origin = Origin(self.derivation, frozenset([path]))
+        (directory / "origins.json").write_bytes(origins_to_json([origin]))
+        (directory / "derivation.json").write_bytes(self.derivation.to_json())
+
+    @contextmanager
+    def command(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Runs a command; its session is another one, so that signals reach it alone."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "nixoci", *arguments],
+            cwd=self.directory,
+            env={
+                **environment(self.directory),
+                "PYTHONPATH": str(Path(nixoci.__file__).parents[1]),
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            # If a test fails, the build ends.
+            (self.directory / "go").touch()
+            process.kill()
+            process.communicate()
+
+    def is_building(self) -> bool:
+        return any("nix-store" in line for line in running(self.word)) and any(
+            f": {self.word}" in line for line in running(self.word)
+        )
+
+
+@pytest.fixture
+def build(tmp_path: Path) -> LongBuild:
+    return LongBuild(tmp_path)
+
+
+_WRITE = ("image.json", "--origins=origins.json", "--output=out")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("realise", "--derivation=derivation.json"),
+        ("write", *_WRITE, "--format=oci-archive"),
+        ("write", *_WRITE, "--format=oci-layout"),
+    ],
+    ids=" ".join,
+)
+def test_a_build_ends_with_the_command(
+    build: LongBuild, words: tuple[str, ...], number: signal.Signals
+) -> None:
+    """Also if its signal did not reach the build; and nothing is left of the output."""
+    with build.command(*words) as process:
+        wait_until(build.is_building)
+        before = set(os.listdir(build.directory))
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 128 + number
+        assert b"Traceback" not in said
+        if number == signal.SIGINT:
+            assert said.endswith(b"nixoci: interrupted\n")
+        wait_until(lambda: not running(build.word))
+        left = set(os.listdir(build.directory))
+        assert "out" not in left and not [name for name in left if "partial" in name]
+        assert left <= before
+
+
+def test_a_server_takes_its_builds_along(build: LongBuild) -> None:
+    """They run in threads that nobody waits for."""
+    with build.command("serve", "image.json", "--origins=origins.json") as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().decode().split("/")[0]
+        (name,) = re.findall(r'"([^"]+)"', _get(f"http://{address}/v2/_catalog").partition("[")[2])
+
+        def ask() -> None:
+            with pytest.raises(OSError):
+                _get(f"http://{address}/v2/{name}/blobs/{DIGEST}")
+
+        client = threading.Thread(target=ask)
+        client.start()
+        wait_until(build.is_building)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+        client.join()
+        assert process.returncode == 0
+        wait_until(lambda: not running(build.word))
+
+
+def _get(url: str) -> str:
+    with urllib.request.urlopen(url) as answer:
+        return str(answer.read().decode())
+
+
+def test_an_exception_ends_a_program() -> None:
+    """Whatever it is; the program has ended when the exception goes on."""
+    for error in (KeyboardInterrupt, SystemExit, ZeroDivisionError):
+        with pytest.raises(error), child(["sleep", "1000"]) as process:
+            raise error
+        assert process.returncode == -signal.SIGTERM
+
+
+def test_a_program_that_does_not_want_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has some seconds, and is killed then."""
+    monkeypatch.setattr(children, "_GRACE", 0.2)
+    words = ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"]
+    with pytest.raises(ZeroDivisionError), child(words, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+        raise ZeroDivisionError
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_programs_of_other_threads_are_ended() -> None:
+    """Their threads learn it from the exit status."""
+    found: list[int] = []
+    started = threading.Semaphore(0)
+
+    def run() -> None:
+        with child(["sleep", "1000"]) as process:
+            started.release()
+            process.wait()
+        found.append(process.returncode)
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for _ in threads:
+        started.acquire()
+    end_children()
+    for thread in threads:
+        thread.join()
+    assert found == [-signal.SIGTERM] * 3
+    # None is left that could be ended by mistake.
+    end_children()
