@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import signal
+import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Iterator
 
 import nixoci
 import pytest
@@ -21,8 +27,13 @@ from tests.integration.support.closures import materialize_tiny_closure
 from tests.integration.support.faulty_registry import Fault, TokenGate, faulty_registry, swallow
 from tests.integration.support.nix import Nix
 from tests.integration.support.registry import PASSWORD, USER, Registry
+from tests.nixoci.layer.long_build_support import LongBuild, running, wait_until
 
 _SOURCES = Path(nixoci.__file__).parent.parent
+_PROGRAM = (sys.executable, "-m", "nixoci")
+
+#: Tags are written, and what was pushed could not be said.
+UNTOLD = 74
 
 
 class Command:
@@ -38,7 +49,7 @@ class Command:
         self, *arguments: str | Path, **environment: str
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "nixoci", *map(str, arguments)],
+            [*_PROGRAM, *map(str, arguments)],
             env={**self.environment, **environment},
             cwd=self.directory,
             stdin=subprocess.DEVNULL,
@@ -148,6 +159,154 @@ def test_secrets_are_shown_nowhere(
     encoded = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
     for secret in (PASSWORD, encoded, "secret-token"):
         assert not [output for output in outputs if secret in output]
+
+
+@pytest.fixture()
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system in which there can be more files, and nothing in them."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "nixoci", path], check=True)
+    try:
+        (path / "large").write_bytes(bytes(4096))
+        yield path
+    finally:
+        subprocess.run(["umount", path], check=True)
+
+
+def _redirected(command: Command, redirect: str, *arguments: str | Path) -> CompletedProcess[str]:
+    """Runs a command with what a shell makes of its standard streams."""
+    return subprocess.run(
+        [*("sh", "-c", f'"$@" {redirect}', "sh"), *_PROGRAM, *map(str, arguments)],
+        env=command.environment,
+        cwd=command.directory,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+_RESULTS = [(), ("--result", "result.json"), ("--result", "-")]
+
+
+@pytest.mark.parametrize("redirect", [">&-", "1< /dev/null", "> /dev/full"])
+@pytest.mark.parametrize("result", _RESULTS)
+def test_a_standard_output_that_is_closed_is_found_first(
+    command: Command,
+    machine_nix: Nix,
+    plain_registry: Registry,
+    redirect: str,
+    result: tuple[str, ...],
+) -> None:
+    """No registry hears of the push."""
+    image = write_descriptor(command, tiny_paths(machine_nix, command.directory))
+    name = f"{plain_registry.host}/acme/api:1"
+    found = _redirected(command, redirect, "push", image, name, *result)
+    reason = "No space left on device" if "full" in redirect else "Bad file descriptor"
+    assert found.stderr == f"nixoci: standard output cannot be written: {reason}.\n"
+    assert found.returncode == 1 and not plain_registry.requests()
+    assert not (command.directory / "result.json").exists()
+
+
+@pytest.mark.parametrize("result", _RESULTS)
+def test_a_standard_output_that_gets_no_room_at_the_end(
+    command: Command,
+    machine_nix: Nix,
+    plain_registry: Registry,
+    full_disk: Path,
+    result: tuple[str, ...],
+) -> None:
+    """The status says that the tags are written, and a result in a file is there."""
+    image = write_descriptor(command, tiny_paths(machine_nix, command.directory))
+    name = f"{plain_registry.host}/acme/api:1"
+    found = _redirected(command, f"> {full_disk}/out", "push", image, name, *result)
+    assert found.returncode == UNTOLD
+    assert found.stderr == (
+        "nixoci: The image was pushed, and its tags were written, but standard output cannot be "
+        "written: No space left on device.\n"
+    )
+    assert plain_registry.requests("PUT", "/manifests/1")
+    if "result.json" in result:
+        document = json.loads((command.directory / "result.json").read_bytes())
+        assert document["tags"][0]["outcome"] == "written"
+
+
+@pytest.mark.parametrize("result", ["no/such", "directory", "socket", ""])
+def test_a_result_that_cannot_be_written_is_found_first(
+    command: Command, machine_nix: Nix, plain_registry: Registry, result: str
+) -> None:
+    """No registry hears of the push."""
+    image = write_descriptor(command, tiny_paths(machine_nix, command.directory))
+    (command.directory / "directory").mkdir()
+    os.mknod(command.directory / "socket", stat.S_IFSOCK | 0o600)
+    found = command("push", image, f"{plain_registry.host}/acme/api:1", "--result", result)
+    assert found.returncode == 1 and " cannot be written: " in found.stderr
+    assert found.stdout == "" and not plain_registry.requests()
+
+
+def test_a_result_that_gets_no_room_at_the_end(
+    command: Command, machine_nix: Nix, plain_registry: Registry, full_disk: Path
+) -> None:
+    """The status says that the tags are written, and the summary is printed all the same."""
+    image = write_descriptor(command, tiny_paths(machine_nix, command.directory))
+    name = f"{plain_registry.host}/acme/api:1"
+    found = command("push", image, name, "--result", "disk/result.json")
+    assert found.returncode == UNTOLD and " written: " in found.stdout
+    assert "written, but disk/result.json cannot be written: No space left" in found.stderr
+    assert os.listdir(full_disk) == ["large"]
+    assert plain_registry.requests("PUT", "/manifests/1")
+
+
+def test_a_result_in_a_pipe(
+    command: Command, machine_nix: Nix, plain_registry: Registry
+) -> None:
+    """It stays one, and its reader gets the result; a link is followed."""
+    image = write_descriptor(command, tiny_paths(machine_nix, command.directory))
+    os.mkfifo(command.directory / "pipe")
+    (command.directory / "link").symlink_to("pipe")
+    read: list[bytes] = []
+    path = command.directory / "pipe"
+    reader = threading.Thread(target=lambda: read.append(path.read_bytes()))
+    reader.start()
+    found = command("push", image, f"{plain_registry.host}/acme/api:1", "--result", "link")
+    reader.join()
+    assert found.returncode == 0, found.stderr
+    assert json.loads(read[0])["tags"][0]["outcome"] == "written"
+    assert stat.S_ISFIFO(path.stat().st_mode) and (command.directory / "link").is_symlink()
+
+
+def test_a_push_that_fails_leaves_the_old_result(
+    command: Command, machine_nix: Nix, plain_registry: Registry
+) -> None:
+    """And nothing beside it."""
+    image = write_descriptor(command, tiny_paths(machine_nix, command.directory))
+    (command.directory / "result.json").write_text("old")
+    (command.store_root / "nix" / "store").rename(command.directory / "gone")
+    before = sorted(os.listdir(command.directory))
+    name = f"{plain_registry.host}/acme/api:1"
+    found = command("push", image, name, "--result", "result.json")
+    assert found.returncode != 0
+    assert (command.directory / "result.json").read_text() == "old"
+    assert sorted(os.listdir(command.directory)) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_push_ends_its_builds(
+    tmp_path: Path, plain_registry: Registry, number: signal.Signals
+) -> None:
+    """Although they run in threads, and the signal reached the command alone."""
+    build = LongBuild(tmp_path)
+    words = ("push", "image.json", f"{plain_registry.host}/acme/api:1", "--origins=origins.json")
+    with build.command(*words, "--result=result.json") as process:
+        wait_until(build.is_building)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 128 + number and b"Traceback" not in said
+        wait_until(lambda: not running(build.word))
+        left = os.listdir(tmp_path)
+        assert not [name for name in left if "result" in name or "partial" in name]
+    assert not plain_registry.requests("PUT", "/manifests/")
 
 
 _PEAK_PROGRAM = """

@@ -100,11 +100,13 @@ def push(options: argparse.Namespace) -> None:
         if options.known_blobs is not None:
             write_blob_homes(options.known_blobs, result.homes)
         with once_done("The image was pushed, and its tags were written"):
-            if options.result != "-":
-                print_line(result.summary(options.label))
-            if write is not None:
-                write(result.to_json())
-                stack.close()
+            try:
+                if write is not None:
+                    write(result.to_json())
+                    stack.close()
+            finally:
+                if options.result != "-":
+                    print_line(result.summary(options.label))
 
 
 def _likely(path: Optional[str]) -> dict[str, list[str]]:
