@@ -244,6 +244,32 @@ def test_what_is_no_annotated_image(plain_registry: Registry, tmp_path: Path) ->
     assert platforms.returncode == 1 and "index of images" in platforms.stderr
 
 
+def test_the_output(plain_registry: Registry, tmp_path: Path) -> None:
+    """It is replaced whole, links are followed, devices written into, and what cannot be written is one sentence."""
+    push_image(annotated_image(b"a"), plain_registry)
+    name = f"{plain_registry.host}/acme/api:1"
+    expected = nixoci("previous", name).stdout
+    (tmp_path / "link").symlink_to("previous.json")
+    (tmp_path / "null").symlink_to("/dev/null")
+    (tmp_path / "previous.json").write_text("old")
+    with open(tmp_path / "previous.json") as old:
+        assert nixoci("previous", name, "--output", tmp_path / "link").returncode == 0
+        assert old.read() == "old" and (tmp_path / "previous.json").read_text() == expected
+    assert nixoci("previous", name, "--output", tmp_path / "null").returncode == 0
+    assert os.readlink(tmp_path / "null") == "/dev/null" and (tmp_path / "link").is_symlink()
+    assert nixoci("previous", name, "--output", "/dev/stdout").stdout == expected
+    for output, reason in (
+        (tmp_path, "Is a directory"),
+        ("", "its name is empty"),
+        ("/dev/full", "No space left on device"),
+        (tmp_path / "no" / "such", "No such file or directory"),
+    ):
+        failed = nixoci("previous", name, "--output", output)
+        assert failed.returncode == 1 and len(failed.stderr.splitlines()) == 1
+        assert f" cannot be written: {reason}." in failed.stderr
+    assert sorted(os.listdir(tmp_path)) == ["link", "null", "previous.json", "registry"]
+
+
 def test_what_is_asked(plain_registry: Registry, tmp_path: Path) -> None:
     """One GET, for a token that allows to pull and no more; a registry that is busy is asked again."""
     known = annotated_image(b"a")

@@ -148,20 +148,23 @@ with replace_file(sys.argv[1]) as file:
 
 @pytest.mark.parametrize("kind", ["pipe", "file", "deleted"])
 def test_standard_output_by_its_name(tmp_path: Path, kind: str) -> None:
-    """`/dev/stdout` is a chain of links; what is at its end may have no name."""
+    """As `/dev/stdout` it is a link into `/proc`; what that leads to may have no name."""
+    link = tmp_path / "stdout"
+    link.symlink_to("/proc/self/fd/1")
     path = tmp_path / "out"
     read, write = os.pipe() if kind == "pipe" else (-1, os.open(path, os.O_RDWR | os.O_CREAT))
     if kind == "deleted":
         path.unlink()
     subprocess.run(
-        [sys.executable, "-c", _PROGRAM, "/dev/stdout"],
+        [sys.executable, "-c", _PROGRAM, str(link)],
         env={"PYTHONPATH": str(Path(nixoci.__file__).parents[1])},
         stdout=write,
         check=True,
     )
     if kind == "file":
-        assert path.read_bytes() == b"new" and os.listdir(tmp_path) == ["out"]
+        assert path.read_bytes() == b"new" and sorted(os.listdir(tmp_path)) == ["out", "stdout"]
     else:
         assert os.read(read if kind == "pipe" else write, 10) == b"new"
-        assert os.listdir(tmp_path) == []
+        assert os.listdir(tmp_path) == ["stdout"]
+    assert link.is_symlink()
     os.close(write)
