@@ -9,7 +9,6 @@ import signal
 import stat
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Iterator
@@ -265,15 +264,13 @@ def test_a_result_in_a_pipe(
     image = write_descriptor(command, tiny_paths(machine_nix, command.directory))
     os.mkfifo(command.directory / "pipe")
     (command.directory / "link").symlink_to("pipe")
-    read: list[bytes] = []
     path = command.directory / "pipe"
-    reader = threading.Thread(target=lambda: read.append(path.read_bytes()))
-    reader.start()
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     found = command("push", image, f"{plain_registry.host}/acme/api:1", "--result", "link")
-    reader.join()
     assert found.returncode == 0, found.stderr
-    assert json.loads(read[0])["tags"][0]["outcome"] == "written"
+    assert json.loads(os.read(reader, 1 << 16))["tags"][0]["outcome"] == "written"
     assert stat.S_ISFIFO(path.stat().st_mode) and (command.directory / "link").is_symlink()
+    os.close(reader)
 
 
 def test_a_push_that_fails_leaves_the_old_result(
