@@ -29,10 +29,10 @@ def evaluate_many_options(command: argparse.ArgumentParser) -> None:
 
 def evaluate_many(options: argparse.Namespace) -> None:
     """Leaves derivations as answers; writes the errors of the others, by key."""
+    from nixoci.batch.answers import remove_old_answers, write_answer
+    from nixoci.batch.evaluate_many import evaluate_many
     from nixoci.json_input import get_field, parse_object
-    from nixoci.store.answers import remove_old_answers, write_answer
     from nixoci.store.evaluate import Derivation
-    from nixoci.store.evaluate_many import evaluate_many
 
     keys = parse_object("request", read_input(options.request))
     found = evaluate_many(
@@ -64,9 +64,9 @@ def closures_options(command: argparse.ArgumentParser) -> None:
 
 def closures(options: argparse.Namespace) -> None:
     """Leaves closures as answers; writes the paths that are not valid, by key."""
+    from nixoci.batch.answers import write_answer
     from nixoci.json_input import get_list, parse_object
     from nixoci.json_output import canonical_json
-    from nixoci.store.answers import write_answer
     from nixoci.store.path import StorePath
 
     request = parse_object("request", read_input(options.request))
@@ -94,9 +94,9 @@ def realise_many_options(command: argparse.ArgumentParser) -> None:
 
 def realise_many(options: argparse.Namespace) -> None:
     """Makes packages valid; writes the errors of those that cannot be, by key."""
+    from nixoci.batch.realise_many import Sources, Wanted, realise_many
     from nixoci.json_input import get_field, get_list, parse_object
     from nixoci.store.evaluate import Derivation
-    from nixoci.store.realise_many import Sources, Wanted, realise_many
 
     request = parse_object("request", read_input(options.request))
     packages = {}
@@ -141,8 +141,8 @@ def _add_answers(command: argparse.ArgumentParser) -> None:
 
 
 def _answers(options: argparse.Namespace) -> str:
+    from nixoci.batch.answers import ANSWERS
     from nixoci.errors import NixOciError
-    from nixoci.store.answers import ANSWERS
 
     if options.answers is not None:
         return str(options.answers)

@@ -1,7 +1,7 @@
 """Questions about packages: each has a cached result of its own, and many are worked out by one process.
 
 A question is a process that starts no Python and no Nix: it takes the answer from an append-only cache, where a
-process that answered several questions has left it (`nixoci.store.answers`). That one is in no cache. The
+process that answered several questions has left it (`nixoci.batch.answers`). That one is in no cache. The
 question is, under a key that says what this answer depends on, and nothing of what else was asked.
 """
 
@@ -13,7 +13,7 @@ from typing import Any, Optional
 
 from nixoci.cli.exit_status import EXIT_NOT_VALID
 from nixoci.json_output import canonical_json
-from nixoci.store.answers import ANSWERS
+from nixoci.batch.answers import ANSWERS
 from nixoci.store.tools import PYTHON_LINK
 from pants.engine.process import Process, ProcessCacheScope
 from pants.engine.rules import collect_rules

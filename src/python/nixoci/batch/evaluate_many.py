@@ -95,18 +95,17 @@ def _together(
 
     :param where: what `prepare` returned.
     """
-    root = prepare(root)
-    directory = directory_of(root, source, "")
+    root, directory = where
     words = (*EVAL, *surroundings(system, features))
 
     def describe(
-        where: Callable[[Sequence[str], str], Sequence[str]], attrs: Sequence[str]
+        value: Callable[[Sequence[str], str], Sequence[str]], attrs: Sequence[str]
     ) -> Iterator[tuple[str, Evaluated]]:
-        for attr, value in _described(
-            lambda some, mark: _stderr(nix, (*words, *where(some, mark)), directory), attrs
+        for attr, description in _described(
+            lambda some, mark: _stderr(nix, (*words, *value(some, mark)), directory), attrs
         ):
             try:
-                output = json.dumps(value).encode()
+                output = json.dumps(description).encode()
                 derivation = read_derivation(nix, output, source, attr)
             except NixOciError as error:
                 yield attr, error

@@ -1,4 +1,4 @@
-"""Tests of `nixoci.store.evaluate_many`, with the Nix of this machine."""
+"""Tests of `nixoci.batch.evaluate_many`, with the Nix of this machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nixoci.store.evaluate import (
     UnpinnedFetchError,
     evaluate,
 )
-from nixoci.store.evaluate_many import evaluate_many
+from nixoci.batch.evaluate_many import evaluate_many
 from nixoci.store.nix import Nix
 
 from tests.nixoci.store.nix_support import SYSTEM, nix, shell_derivation, write_tree

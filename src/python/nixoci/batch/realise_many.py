@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Optional, Sequence
 
+from nixoci.batch.evaluate_many import evaluate_many
 from nixoci.errors import NixOciError
 from nixoci.store.evaluate import Derivation
-from nixoci.store.evaluate_many import evaluate_many
 from nixoci.store.nix import Nix, NixFailedError
 from nixoci.store.path import StorePath
 from nixoci.store.realise import (

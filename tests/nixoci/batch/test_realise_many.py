@@ -1,4 +1,4 @@
-"""Tests of `nixoci.store.realise_many`, with the Nix of this machine."""
+"""Tests of `nixoci.batch.realise_many`, with the Nix of this machine."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Sequence
 
 import pytest
 from nixoci.store.evaluate import Derivation
-from nixoci.store.evaluate_many import evaluate_many
+from nixoci.batch.evaluate_many import evaluate_many
 from nixoci.store.realise import BuildFailedError, NotBuildableError, OutputChangedError
-from nixoci.store.realise_many import Sources, Wanted, realise_many
+from nixoci.batch.realise_many import Sources, Wanted, realise_many
 
 from tests.nixoci.store.closure_support import store_path
 from tests.nixoci.store.nix_support import SYSTEM, nix, shell_derivation, unique_word, write_tree
