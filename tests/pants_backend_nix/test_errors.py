@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -425,3 +426,69 @@ def test_bad_layering(errors: Packager, fields: str, plan: str, expected: str) -
     text = errors.error(_image('source="default.nix", attr="good"', fields) + plan)
     assert expected in text
     assert "DIR:image" in text or "DIR:plan" in text
+
+
+_FUNCTION = """
+{ system, word ? "default", deep ? { } }: {
+  p = derivation {
+    name = "p-${word}-${deep.er or "none"}"; inherit system; builder = "/bin/sh";
+    args = [ "-c" "echo ${word} > $out" ];
+  };
+  imported = import (derivation {
+    name = "made"; inherit system; builder = "/bin/sh"; args = [ "-c" "echo 1 > $out" ];
+  });
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def function() -> Packager:
+    return Packager(machine_nix(), {"function.nix": _FUNCTION, "flake.nix": "{ outputs = _: { }; }"})
+
+
+def _names(descriptor: dict[str, Any]) -> list[str]:
+    entries = [e for layer in descriptor["layers"] for e in layer["recipe"]["entries"]]
+    return sorted(entry["path"].partition("-")[2] for entry in entries)
+
+
+def test_arguments_of_a_package(function: Packager) -> None:
+    """Also parametrized: each set of arguments is a package of its own."""
+    build = """
+        nix_package(
+            name="p", source="function.nix", attr="p",
+            arguments=parametrize(one={"word": "one"}, two={"word": "two", "deep": {"er": "d"}}, none=None),
+        )
+        nix_image(name="image", packages=[":p@arguments=one", ":p@arguments=two", ":p@arguments=none"])
+    """
+    assert _names(function.descriptor(build)) == ["p-default-none", "p-one-none", "p-two-d"]
+
+
+@pytest.mark.parametrize(
+    "package, words",
+    (
+        ('source="function.nix", attr="p", arguments={"typo": 1}', ("`arguments`", "'typo'")),
+        ('source="flake.nix", arguments={"word": "a"}', ("a flake takes no arguments",)),
+        ('store_path="/nix/store/" + "0" * 32 + "-x", arguments={"word": "a"}', ("not with `store_path`",)),
+        ('source="function.nix", attr="p", arguments={"word": 1}', ("Nix says", "cannot coerce an integer")),
+        ('source="function.nix", attr="imported"', ("allow_import_from_derivation=True", "DIR:p")),
+    ),
+)
+def test_arguments_that_are_wrong(function: Packager, package: str, words: tuple[str, ...]) -> None:
+    error = function.error(_image(package))
+    for word in words:
+        assert word in error
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    (
+        ('{"system": "x"}', "Set the field `system` instead"),
+        ("{1: 2}", "a dictionary such as"),
+        ('["a"]', "a dictionary such as"),
+        ('{"a": float("nan")}', "not valid"),
+    ),
+)
+def test_values_that_are_no_arguments(function: Packager, arguments: str, words: str) -> None:
+    build = f'nix_package(name="p", source="function.nix", attr="p", arguments={arguments})\n'
+    with pytest.raises(Exception, match=words):
+        function.descriptor(build + 'nix_image(name="image", packages=[":p"])\n')

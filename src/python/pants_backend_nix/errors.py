@@ -64,6 +64,17 @@ def explain_package_error(
             "known at evaluation: an input-addressed one (without `__contentAddressed` and `__impure`; in "
             "nixpkgs, without `config.contentAddressedByDefault`) or a fixed-output one (with `outputHash`)."
         )
+    if kind == "ImportFromDerivationError":
+        return NixImageError(
+            f"{address}: evaluating {source} (field `attr`: {attr}) has to build something to go on (import "
+            "from derivation). Set `allow_import_from_derivation=True` if that is meant, or put what is built "
+            f"into the repository. Nix says:\n\n{message}"
+        )
+    if kind == "EvaluationError" and "nixoci: the file takes no argument" in message:
+        return NixImageError(
+            f"{address}: {source} is called with an argument that it does not take. Correct the field "
+            f"`arguments`, or let the function in {source} take it. Nix says:\n\n{message}"
+        )
     if kind == "EvaluationError":
         return NixImageError(
             f"{address}: Nix could not evaluate {source} (field `attr`: {attr}). "

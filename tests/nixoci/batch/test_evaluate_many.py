@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from nixoci.errors import InvalidInputError
 from nixoci.store.evaluate import (
+    Attribute,
     Derivation,
     EvaluationError,
+    ImportFromDerivationError,
     NoSuchAttributeError,
     UndeclaredSourceError,
     UnpinnedFetchError,
@@ -18,7 +21,7 @@ from nixoci.store.evaluate import (
 from nixoci.batch.evaluate_many import evaluate_many
 from nixoci.store.nix import Nix
 
-from tests.nixoci.store.nix_support import SYSTEM, nix, shell_derivation, write_tree
+from tests.nixoci.store.nix_support import SYSTEM, nix, shell_derivation, unique_word, write_tree
 
 NAMES = tuple(f"p{number}" for number in range(12))
 
@@ -73,7 +76,7 @@ def _many(home: Path, root: Path, *attrs: str) -> tuple[dict[str, object], int]:
     starts.write_text("")
     counted = _Counted(found.directory, found.environment, found.settings, found.known_store)
     source = "flake.nix" if (root / "flake.nix").exists() else "default.nix"
-    result = evaluate_many(counted, root=str(root), source=source, attrs=attrs, system=SYSTEM)
+    result = evaluate_many(counted, Attribute(str(root), source, "", SYSTEM), attrs)
     return dict(result), len(starts.read_text())
 
 
@@ -110,7 +113,7 @@ def test_what_they_have_in_common_is_evaluated_once(
 
     found = nix(tmp_path)
     listening = Listening(found.directory, found.environment, found.settings, found.known_store)
-    evaluate_many(listening, root=str(root), source="default.nix", attrs=NAMES, system=SYSTEM)
+    evaluate_many(listening, Attribute(str(root), "default.nix", "", SYSTEM), NAMES)
     assert [line for line in lines if "common" in line] == ["trace: common"]
 
 
@@ -213,4 +216,80 @@ def test_one_more_time(tmp_path: Path) -> None:
     root = _file(tmp_path / "source", _attributes("a", "b"))
     found, starts = _many(tmp_path / "home", root, "a", "b", "a")
     assert list(found) == ["a", "b"] and starts == 1
-    assert evaluate_many(replace(nix(tmp_path)), root=str(root), source="default.nix", attrs=(), system=SYSTEM) == {}
+    assert evaluate_many(nix(tmp_path), Attribute(str(root), "default.nix", "", SYSTEM), ()) == {}
+
+
+@pytest.mark.parametrize("count", (1, 3))
+@pytest.mark.parametrize(
+    "value", ("text", True, False, 7, 1.5, None, ["a", {"b": 1}], {"x": {"y": "${z} \\ \"q\""}}), ids=repr
+)
+def test_arguments(tmp_path: Path, value: object, count: int) -> None:
+    """A file that is a function gets them, as what they are, and with them it is something else."""
+    text = f"""{{ system, given, more ? "none" }}: builtins.listToAttrs (map (name: {{
+      inherit name;
+      value = derivation {{
+        inherit name system; builder = "/bin/sh"; text = builtins.toJSON given; inherit more;
+      }};
+    }}) [ "a" "b" "c" ])"""
+    root = write_tree(tmp_path / "source", {"default.nix": text})
+    file = Attribute(str(root), "default.nix", "", SYSTEM, arguments=json.dumps({"given": value}))
+    found = evaluate_many(nix(tmp_path), file, ("a", "b", "c")[:count])
+    other = evaluate_many(nix(tmp_path), replace(file, arguments='{"given": "other"}'), ("a",))
+    derivation = found["a"]
+    assert isinstance(derivation, Derivation) and derivation != other["a"]
+    query = ("nix-store", "--query", "--binding", "text", str(derivation.drv_path))
+    assert json.loads(nix(tmp_path).run(query)) == value
+
+
+@pytest.mark.parametrize("count", (1, 3))
+@pytest.mark.parametrize(
+    "text",
+    (
+        f"{{ system }}: {{ {_attributes('a', 'b', 'c')} }}",
+        f"let system = 1; in {{ {_attributes('a', 'b', 'c')} }}",
+        f"system: {{ {_attributes('a', 'b', 'c')} }}",
+    ),
+)
+def test_arguments_that_the_file_does_not_take(tmp_path: Path, text: str, count: int) -> None:
+    root = write_tree(tmp_path / "source", {"default.nix": text})
+    file = Attribute(str(root), "default.nix", "", SYSTEM, arguments='{"typo": 1}')
+    for value in evaluate_many(nix(tmp_path), file, ("a", "b", "c")[:count]).values():
+        assert isinstance(value, EvaluationError) and "takes no argument 'typo'" in str(value)
+
+
+def test_a_file_that_takes_anything(tmp_path: Path) -> None:
+    text = f"{{ system, ... }}@all: {{ {_attributes('a', 'b')} c = derivation ({{ name = ''c-${{all.word}}''; builder = ''/bin/sh''; inherit system; }}); }}"
+    root = write_tree(tmp_path / "source", {"default.nix": text})
+    file = Attribute(str(root), "default.nix", "", SYSTEM, arguments='{"word": "given"}')
+    value = evaluate_many(nix(tmp_path), file, ("a", "c"))["c"]
+    assert isinstance(value, Derivation) and str(value.outputs[0][1]).endswith("-c-given")
+
+
+@pytest.mark.parametrize("arguments", ("[]", "{", "1", '{"a": NaN}'))
+def test_arguments_that_are_none(tmp_path: Path, arguments: str) -> None:
+    root = _file(tmp_path / "source", _attributes("a"))
+    file = Attribute(str(root), "default.nix", "", SYSTEM, arguments=arguments)
+    assert isinstance(evaluate_many(nix(tmp_path), file, ("a",))["a"], InvalidInputError)
+    flake = _flake(tmp_path / "flake", _attributes("a"))
+    file = Attribute(str(flake), "flake.nix", "", SYSTEM, arguments='{"a": 1}')
+    assert isinstance(evaluate_many(nix(tmp_path), file, ("a",))["a"], InvalidInputError)
+
+
+@pytest.mark.parametrize("count", (1, 3))
+@pytest.mark.parametrize(
+    "use", ("import made", "builtins.readFile made", "builtins.readDir made", "builtins.pathExists (made + ''/x'')")
+)
+def test_import_from_derivation(tmp_path: Path, use: str, count: int) -> None:
+    """Refused, unless it is allowed; then it is built."""
+    made = "/bin/mkdir -p $out; " if "readDir" in use else "echo 1 > $out; "
+    attributes = f"""
+      a = let made = {shell_derivation("made", f"{made}: {unique_word()}")}; in
+        derivation {{ name = "a"; inherit system; builder = "/bin/sh"; args = [ (builtins.toJSON ({use})) ]; }};
+    """
+    root = _file(tmp_path / "source", attributes + _attributes("b", "c"))
+    file = Attribute(str(root), "default.nix", "", SYSTEM)
+    found = evaluate_many(nix(tmp_path), file, ("a", "b", "c")[:count])
+    assert isinstance(found["a"], ImportFromDerivationError)
+    assert all(isinstance(found[name], Derivation) for name in ("b", "c")[: count - 1])
+    allowed = evaluate_many(nix(tmp_path), replace(file, import_from_derivation=True), ("a", "b", "c")[:count])
+    assert all(isinstance(value, Derivation) for value in allowed.values())

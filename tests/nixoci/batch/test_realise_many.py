@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Sequence
 
 import pytest
-from nixoci.store.evaluate import Derivation
+from nixoci.store.evaluate import Attribute, Derivation
 from nixoci.batch.evaluate_many import evaluate_many
 from nixoci.store.realise import BuildFailedError, NotBuildableError, OutputChangedError
-from nixoci.batch.realise_many import Sources, Wanted, realise_many
+from nixoci.batch.realise_many import Wanted, realise_many
 
 from tests.nixoci.store.closure_support import store_path
 from tests.nixoci.store.nix_support import SYSTEM, nix, shell_derivation, unique_word, write_tree
@@ -23,14 +24,12 @@ def _packages(tmp_path: Path, commands: dict[str, str], names: Sequence[str] = (
         for name, command in commands.items()
     )
     root = str(write_tree(tmp_path / "s", {"default.nix": f"{{ system }}: rec {{ {attributes} }}"}))
-    sources = Sources(root, "default.nix", SYSTEM)
-    found = evaluate_many(
-        nix(tmp_path), root=root, source="default.nix", attrs=list(commands), system=SYSTEM
-    )
+    file = Attribute(root, "default.nix", "", SYSTEM)
+    found = evaluate_many(nix(tmp_path), file, list(commands))
     packages = {}
     for name, derivation in found.items():
         assert isinstance(derivation, Derivation)
-        packages[name] = Wanted(derivation, ("out",), sources, name)
+        packages[name] = Wanted(derivation, ("out",), replace(file, attr=name))
     return packages
 
 
@@ -75,9 +74,7 @@ def test_what_needs_one_that_fails(tmp_path: Path) -> None:
     }}"""
     root = str(write_tree(tmp_path / "s", {"default.nix": text}))
     names = ("needs", "other")
-    found = evaluate_many(
-        nix(tmp_path), root=root, source="default.nix", attrs=names, system=SYSTEM
-    )
+    found = evaluate_many(nix(tmp_path), Attribute(root, "default.nix", "", SYSTEM), names)
     packages = [Wanted(found[name], ("out",)) for name in names]  # type: ignore[arg-type]
     needs, other = realise_many(nix(tmp_path), packages)
     assert other is None and isinstance(needs, BuildFailedError)
@@ -118,7 +115,7 @@ def test_outputs(tmp_path: Path, outputs: tuple[str, ...]) -> None:
         "several", f"for o in $dev $out $doc; do echo {word} > $o; done", 'outputs = [ "dev" "out" "doc" ];'
     )
     root = str(write_tree(tmp_path / "s", {"default.nix": f"{{ system }}: {{ a = {text}; }}"}))
-    found = evaluate_many(nix(tmp_path), root=root, source="default.nix", attrs=("a",), system=SYSTEM)
+    found = evaluate_many(nix(tmp_path), Attribute(root, "default.nix", "", SYSTEM), ("a",))
     package = Wanted(found["a"], outputs)  # type: ignore[arg-type]
     assert realise_many(nix(tmp_path), (package,)) == (None,)
     assert _valid(tmp_path, package)

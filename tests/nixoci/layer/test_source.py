@@ -18,7 +18,7 @@ from nixoci.layer.source import LayerSource, Origin, origins_from_json, origins_
 from nixoci.recipe.database import DatabaseRecipe
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.store.closure import InvalidPathError
-from nixoci.store.evaluate import Derivation, evaluate
+from nixoci.store.evaluate import Attribute, Derivation
 from nixoci.store.nar import nar_hash
 from nixoci.store.nix import Nix
 from nixoci.store.path import StorePath
@@ -28,11 +28,11 @@ from tests.nixoci.store.nix_support import SYSTEM, nix, shell_derivation, unique
 from tests.nixoci.store.registration_support import many
 
 DERIVATION = Derivation(store_path("a.drv"), (("out", store_path("a")),), "out")
-EVALUATION = (("root", "/r"), ("source", "default.nix"), ("attr", "x"), ("system", SYSTEM))
+EVALUATION = Attribute("/r", "default.nix", "x", SYSTEM)
 ORIGINS = (
     Origin(DERIVATION, frozenset([store_path("a"), store_path("b")]), EVALUATION, "/tmp/log"),
     Origin(Derivation(None, DERIVATION.outputs, "out"), frozenset()),
-    Origin(DERIVATION, frozenset(), EVALUATION, root_is_copy=True),
+    Origin(DERIVATION, frozenset(), Attribute("/r", "x.nix", "", SYSTEM, ("f",), True, "{}", True)),
 )
 
 
@@ -44,10 +44,10 @@ def _origin(tmp_path: Path, log: str | None = None) -> Origin:
     """Sources of a derivation that is evaluated and not built."""
     expression = shell_derivation("built", f"echo {unique_word()} > $out")
     root = write_tree(tmp_path / "s", {"default.nix": f"{{ system }}: {expression}"})
-    where = {"root": str(root), "source": "default.nix", "attr": "", "system": SYSTEM}
-    derivation = evaluate(nix(tmp_path), **where)
+    attribute = Attribute(str(root), "default.nix", "", SYSTEM)
+    derivation = attribute.evaluate(nix(tmp_path))
     paths = frozenset(path for _, path in derivation.outputs)
-    return Origin(derivation, paths, tuple(where.items()), log)
+    return Origin(derivation, paths, attribute, log)
 
 
 def test_json_round_trip() -> None:
@@ -60,9 +60,9 @@ def test_json_round_trip() -> None:
 
 def test_sources_are_relative_to_a_directory() -> None:
     """So that a file with origins can lie beside them, wherever both are brought."""
-    text = origins_to_json([replace(ORIGINS[0], evaluation=(("root", "s"), *EVALUATION[1:]))])
+    text = origins_to_json([replace(ORIGINS[0], evaluation=replace(EVALUATION, root="s"))])
     (origin,) = origins_from_json(text, "/elsewhere")
-    assert origin.evaluation == (("root", "/elsewhere/s"), *EVALUATION[1:])
+    assert origin.evaluation == replace(EVALUATION, root="/elsewhere/s")
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,9 @@ def test_sources_are_relative_to_a_directory() -> None:
         {"evaluation": []},
         {"evaluation": {"root": "/"}},
         {"log": 1},
-        {"rootIsCopy": "no"},
+        {"evaluation": {**EVALUATION.to_document(), "rootIsCopy": "no"}},
+        {"evaluation": {**EVALUATION.to_document(), "arguments": {}}},
+        {"evaluation": {**EVALUATION.to_document(), "features": [1]}},
     ],
     ids=json.dumps,
 )
@@ -129,7 +131,9 @@ def test_a_derivation_that_is_gone_is_evaluated_again(tmp_path: Path) -> None:
 
 def test_sources_that_are_a_copy_are_evaluated_as_one(tmp_path: Path) -> None:
     """Their times are those of a copy, if the origin says so."""
-    origin = replace(_origin(tmp_path), root_is_copy=True)
+    origin = _origin(tmp_path)
+    assert origin.evaluation is not None
+    origin = replace(origin, evaluation=replace(origin.evaluation, root_is_copy=True))
     nix(tmp_path).run(("nix-store", "--delete", str(origin.derivation.drv_path)))
     LayerSource(lambda: nix(tmp_path), [origin]).realise(list(origin.paths))
     assert (tmp_path / "s" / "default.nix").stat().st_mtime == 1

@@ -7,15 +7,17 @@ import os
 import secrets
 import tempfile
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Callable, Iterable, Iterator, Mapping, Optional, Sequence, Union
 
 from nixoci.errors import InvalidInputError, NixOciError
 from nixoci.store.evaluate import (
     EVAL,
     FLAKE,
+    Attribute,
     Derivation,
     UndeclaredSourceError,
-    evaluate,
+    checked_arguments,
     evaluator,
     prepare,
     pure_flake,
@@ -40,63 +42,40 @@ _FLAKE_PACKAGES = ("packages", "legacyPackages")
 Evaluated = Union[Derivation, NixOciError]
 
 
-def evaluate_many(
-    nix: Nix,
-    *,
-    root: str,
-    source: str,
-    attrs: Sequence[str],
-    system: str,
-    features: Sequence[str] = (),
-    root_is_copy: bool = False,
-) -> Mapping[str, Evaluated]:
+def evaluate_many(nix: Nix, file: Attribute, attrs: Sequence[str]) -> Mapping[str, Evaluated]:
     """Evaluates attributes of a Nix file, each to what `evaluate` returns, or to the error that it raises.
 
     What all have in common is evaluated once. An attribute that fails costs two further starts of Nix, and no
     other attribute fails with it.
 
-    :param root: and others, as for `evaluate`.
+    :param file: one of the attributes; which, is of no account.
     """
     attrs = tuple(dict.fromkeys(attrs))
     found: dict[str, Evaluated] = {}
     if len(attrs) > 1:
         try:
-            where = prepare(root, source, "", root_is_copy)
-            found.update(_together(nix, where, source, attrs, system, features))
+            found.update(_together(nix, file, attrs))
         except (InvalidInputError, UndeclaredSourceError):
             # Which of them it is turns out when they are evaluated by themselves.
             pass
     for attr in attrs:
         if attr not in found:
             try:
-                found[attr] = evaluate(
-                    nix,
-                    root=root,
-                    source=source,
-                    attr=attr,
-                    system=system,
-                    features=features,
-                    root_is_copy=root_is_copy,
-                )
+                found[attr] = replace(file, attr=attr).evaluate(nix)
             except NixOciError as error:
                 found[attr] = error
     return found
 
 
 def _together(
-    nix: Nix,
-    where: tuple[str, str],
-    source: str,
-    attrs: Sequence[str],
-    system: str,
-    features: Sequence[str],
+    nix: Nix, file: Attribute, attrs: Sequence[str]
 ) -> Iterator[tuple[str, Evaluated]]:
-    """Yields those attributes that can be evaluated at once, with what they come to.
-
-    :param where: what `prepare` returned.
-    """
-    root, directory = where
-    words = (*EVAL, *surroundings(system, features))
+    """Yields those attributes that can be evaluated at once, with what they come to."""
+    source, system = file.source, file.system
+    where = surroundings(nix, system, file.features, file.import_from_derivation)
+    arguments = checked_arguments(source, file.arguments)
+    root, directory = prepare(file.root, source, "", file.root_is_copy)
+    words = (*EVAL, *where)
 
     def describe(
         value: Callable[[Sequence[str], str], Sequence[str]], attrs: Sequence[str]
@@ -117,7 +96,7 @@ def _together(
             path = os.path.join(root, source)
             directory = pure_flake(stack)
             yield from describe(
-                lambda some, mark: pure_value(described(path, some, system, mark), root), attrs
+                lambda some, mark: pure_value(described(path, some, system, mark, arguments), root), attrs
             )
             return
         # The default package is not looked for by a path.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Optional, Sequence
 
 from nixoci.batch.evaluate_many import evaluate_many
 from nixoci.errors import NixOciError
-from nixoci.store.evaluate import Derivation
+from nixoci.store.evaluate import Attribute, Derivation
 from nixoci.store.nix import Nix, NixFailedError
 from nixoci.store.path import StorePath
 from nixoci.store.realise import (
@@ -21,28 +21,16 @@ from nixoci.store.realise import (
 
 
 @dataclass(frozen=True)
-class Sources:
-    """What a package is evaluated from, as for `nixoci.store.evaluate.evaluate`."""
-
-    root: str
-    source: str
-    system: str
-    features: tuple[str, ...] = ()
-    root_is_copy: bool = False
-
-
-@dataclass(frozen=True)
 class Wanted:
     """A package that shall be valid.
 
     :param outputs: their names.
-    :param sources: and `attr`, from which it is evaluated again where the store has no derivation of it.
+    :param evaluation: by which it is made where the store has no derivation of it.
     """
 
     derivation: Derivation
     outputs: tuple[str, ...]
-    sources: Optional[Sources] = None
-    attr: str = ""
+    evaluation: Optional[Attribute] = None
 
     @property
     def paths(self) -> tuple[StorePath, ...]:
@@ -91,23 +79,16 @@ def realise_many(
 
 def _evaluate_again(nix: Nix, packages: Sequence[Wanted]) -> dict[Wanted, NixOciError]:
     """Makes derivations valid, and returns the errors of those where that did not succeed."""
-    by_sources: dict[Sources, list[Wanted]] = {}
+    by_file: dict[Attribute, list[tuple[str, Wanted]]] = {}
     for package in packages:
-        if package.sources is not None:
-            by_sources.setdefault(package.sources, []).append(package)
+        if package.evaluation is not None:
+            file = replace(package.evaluation, attr="")
+            by_file.setdefault(file, []).append((package.evaluation.attr, package))
     errors: dict[Wanted, NixOciError] = {}
-    for sources, some in by_sources.items():
-        found = evaluate_many(
-            nix,
-            root=sources.root,
-            source=sources.source,
-            attrs=[package.attr for package in some],
-            system=sources.system,
-            features=sources.features,
-            root_is_copy=sources.root_is_copy,
-        )
-        for package in some:
-            recorded, value = package.derivation, found[package.attr]
+    for file, some in by_file.items():
+        found = evaluate_many(nix, file, [attr for attr, _ in some])
+        for attr, package in some:
+            recorded, value = package.derivation, found[attr]
             if isinstance(value, NixOciError):
                 errors[package] = value
             elif (value.drv_path, value.outputs) != (recorded.drv_path, recorded.outputs):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +22,7 @@ from nixoci.layer.reproducibility import require_recorded_contents
 from nixoci.layer.write import write_layer
 from nixoci.recipe.layer import LayerRecipe
 from nixoci.store.closure import InvalidPathError
-from nixoci.store.evaluate import Derivation, evaluate
+from nixoci.store.evaluate import Attribute, Derivation
 from nixoci.store.nix import Nix
 from nixoci.store.path import StorePath
 from nixoci.store.realise import realise_paths
@@ -38,26 +37,22 @@ class Origin:
     """How store paths come to be, on a machine that does not have them.
 
     :param paths: the closure of the outputs.
-    :param evaluation: the arguments `root`, `source`, `attr` and `system` of
-        `nixoci.store.evaluate.evaluate`; None where there are no sources.
+    :param evaluation: that gives the derivation; None where there are no sources.
     :param log: file that gets the log of builds; None for standard error alone.
-    :param root_is_copy: as for `evaluate`, of the root in the evaluation.
     """
 
     derivation: Derivation
     paths: frozenset[StorePath]
-    evaluation: Optional[tuple[tuple[str, str], ...]] = None
+    evaluation: Optional[Attribute] = None
     log: Optional[str] = None
-    root_is_copy: bool = False
 
     def to_document(self) -> dict[str, Any]:
         """Returns the JSON form."""
         return {
             "derivation": self.derivation.to_json().decode(),
             "paths": sorted(self.paths),
-            "evaluation": None if self.evaluation is None else dict(self.evaluation),
+            "evaluation": None if self.evaluation is None else self.evaluation.to_document(),
             "log": self.log,
-            "rootIsCopy": self.root_is_copy,
         }
 
 
@@ -78,17 +73,11 @@ def origins_from_json(data: bytes, directory: str) -> tuple[Origin, ...]:
 
 def _origin(document: dict[str, Any], directory: str) -> Origin:
     evaluation = get_field(document, "evaluation", dict, default=None)
-    if evaluation is not None:
-        names = ("root", "source", "attr", "system")
-        where = {name: get_field(evaluation, name, str) for name in names}
-        where["root"] = os.path.join(directory, where["root"])
-        evaluation = tuple(where.items())
     return Origin(
         Derivation.from_json(get_field(document, "derivation", str).encode()),
         frozenset(map(StorePath.parse, get_list(document, "paths", str))),
-        evaluation,
+        None if evaluation is None else Attribute.from_document(evaluation, directory),
         get_field(document, "log", str, default=None),
-        get_field(document, "rootIsCopy", bool, default=False),
     )
 
 
@@ -167,14 +156,5 @@ class LayerSource:
             self._valid.update(paths)
 
     def _again(self, origin: Origin) -> Optional[Callable[[], Derivation]]:
-        if origin.evaluation is None:
-            return None
-        where = dict(origin.evaluation)
-        return lambda: evaluate(
-            self._nix,
-            root=where["root"],
-            source=where["source"],
-            attr=where["attr"],
-            system=where["system"],
-            root_is_copy=origin.root_is_copy,
-        )
+        evaluation = origin.evaluation
+        return None if evaluation is None else lambda: evaluation.evaluate(self._nix)

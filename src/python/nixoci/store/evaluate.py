@@ -10,11 +10,12 @@ from collections import deque
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from tempfile import TemporaryDirectory
-from typing import Callable, Optional, Sequence
+from typing import Any, Callable, Mapping, Optional, Sequence
 from urllib.parse import quote
 
 from nixoci.errors import InvalidInputError, NixOciError
 from nixoci.json_input import get_field, get_list, parse_object
+from nixoci.json_output import canonical_json
 from nixoci.store.expression import DESCRIBE, selected
 from nixoci.store.fetch import (
     URLS_ARE_CHECKED,
@@ -23,7 +24,7 @@ from nixoci.store.fetch import (
     forbidden_url,
     read_call,
 )
-from nixoci.store.nix import Nix, NixFailedError
+from nixoci.store.nix import Nix, NixFailedError, without_missing_build_group
 from nixoci.store.path import StorePath
 
 FLAKE = "flake.nix"
@@ -115,6 +116,10 @@ class UnpinnedFetchError(EvaluationError):
         )
 
 
+class ImportFromDerivationError(EvaluationError):
+    """Evaluation would have to build something to go on, and may not."""
+
+
 class UnknownOutputPathError(EvaluationError):
     """The derivation's output paths depend on what it, or something that it needs, is built to.
 
@@ -183,6 +188,55 @@ class Derivation:
         )
 
 
+@dataclass(frozen=True)
+class Attribute:
+    """An attribute of a Nix file, with all that its value depends on: the parameters of `evaluate`."""
+
+    root: str
+    source: str
+    attr: str
+    system: str
+    features: tuple[str, ...] = ()
+    root_is_copy: bool = False
+    arguments: str = ""
+    import_from_derivation: bool = False
+
+    def evaluate(self, nix: Nix) -> Derivation:
+        """As the function `evaluate`."""
+        return evaluate(nix, **vars(self))
+
+    def to_document(self) -> dict[str, Any]:
+        """Returns the JSON form."""
+        return {
+            "root": self.root,
+            "source": self.source,
+            "attr": self.attr,
+            "system": self.system,
+            "features": self.features,
+            "rootIsCopy": self.root_is_copy,
+            "arguments": self.arguments,
+            "importFromDerivation": self.import_from_derivation,
+        }
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any], directory: str) -> Attribute:
+        """Reads the JSON form.
+
+        :param directory: that the root is relative to.
+        :raises InvalidInputError: not such a form.
+        """
+        return cls(
+            os.path.join(directory, get_field(document, "root", str)),
+            get_field(document, "source", str),
+            get_field(document, "attr", str),
+            get_field(document, "system", str),
+            tuple(get_list(document, "features", str, default=())),
+            get_field(document, "rootIsCopy", bool, default=False),
+            get_field(document, "arguments", str, default=""),
+            get_field(document, "importFromDerivation", bool, default=False),
+        )
+
+
 def evaluate(
     nix: Nix,
     *,
@@ -192,6 +246,8 @@ def evaluate(
     system: str,
     features: Sequence[str] = (),
     root_is_copy: bool = False,
+    arguments: str = "",
+    import_from_derivation: bool = False,
 ) -> Derivation:
     """Evaluates `attr` of a Nix file and instantiates the derivation in the store.
 
@@ -208,19 +264,22 @@ def evaluate(
     :param attr: attribute path; of a flake, it is looked for as by `nix build` (`packages.SYSTEM.…`,
         `legacyPackages.SYSTEM.…`). Empty: the value itself, of a flake the default package.
     :param features: experimental features of Nix that the sources need.
+    :param arguments: a JSON object of what a file that is a function, and no flake, is called with besides `system`.
+    :param import_from_derivation: evaluation may build what it needs to go on.
     :raises EvaluationError: or one of its children.
     :raises InvalidInputError: `attr` would be an option, `source` is not below `root`, or `root` can be no copy.
     """
     if attr.startswith("-"):
         raise InvalidInputError("attribute path", attr, "it starts with a dash")
+    arguments = checked_arguments(source, arguments)
     root, directory = prepare(root, source, attr, root_is_copy)
     with ExitStack() as stack:
-        where = list(surroundings(system, features))
+        where = list(surroundings(nix, system, features, import_from_derivation))
         if os.path.basename(source) == FLAKE:
             # Nix 2.8 does not decode an absolute path, so the directory is where it runs.
             where += [f"path:.#{quote(attr)}", "--apply", DESCRIBE]
         else:
-            found = selected(os.path.join(root, source), attr, system)
+            found = selected(os.path.join(root, source), attr, system, arguments)
             where += pure_value(f"({DESCRIBE}) ({found})", root)
             directory = pure_flake(stack)
         derivation = _evaluate(nix, where, directory, root, source, attr)
@@ -249,9 +308,28 @@ def prepare(root: str, source: str, attr: str, root_is_copy: bool) -> tuple[str,
     return root, directory
 
 
-def surroundings(system: str, features: Sequence[str]) -> tuple[str, ...]:
+def checked_arguments(source: str, arguments: str) -> str:
+    """Returns the arguments that a file is called with, as a JSON object.
+
+    :raises InvalidInputError: they are no JSON object, or there are some for a flake.
+    """
+    if not arguments:
+        return "{}"
+    document = parse_object("arguments", arguments.encode())
+    if document and os.path.basename(source) == FLAKE:
+        raise InvalidInputError("arguments", arguments, "a flake takes none, only other files do")
+    return canonical_json("arguments", document).decode()
+
+
+def surroundings(
+    nix: Nix, system: str, features: Sequence[str], import_from_derivation: bool
+) -> tuple[str, ...]:
     """Returns what every evaluation says to Nix."""
-    return ("--system", system, "--extra-experimental-features", " ".join(features))
+    return (
+        *("--system", system, "--extra-experimental-features", " ".join(features)),
+        *("--option", "allow-import-from-derivation", str(import_from_derivation).lower()),
+        *(without_missing_build_group(nix) if import_from_derivation else ()),
+    )
 
 
 def pure_value(expression: str, root: str) -> tuple[str, ...]:
@@ -411,6 +489,8 @@ def _explain(
     shown = message.replace(root + os.sep, "")
     if _NOT_A_DERIVATION in message:
         return NoSuchAttributeError(source, attr, f"{attr or 'The value'} is not a derivation.")
+    if "allow-import-from-derivation" in message:
+        return ImportFromDerivationError(source, attr, shown)
     if "in selection path" in message or "does not provide attribute" in message:
         return NoSuchAttributeError(source, attr, shown)
     if fetch is not None:

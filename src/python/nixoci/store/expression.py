@@ -11,7 +11,8 @@ from nixoci.errors import InvalidInputError
 #: to be seen in its XML.
 _SELECT = """
 let
-  all = { system = %(system)s; };
+  given = builtins.fromJSON %(arguments)s;
+  all = { system = %(system)s; } // given;
   looksLike = pattern: function:
     builtins.length (builtins.split pattern (builtins.toXML function)) > 1;
   call = value:
@@ -19,10 +20,17 @@ let
     else if !(builtins.isFunction value && looksLike "<attrspat" value) then value
     else if looksLike "<attrspat ellipsis=" value then value all
     else value (builtins.intersectAttrs (builtins.functionArgs value) all);
+  file = import %(file)s;
+  # What the file does not take is a mistake of who gives it.
+  takes = if !(builtins.isFunction file && looksLike "<attrspat" file) then { }
+    else if looksLike "<attrspat ellipsis=" file then given
+    else builtins.functionArgs file;
+  surplus = builtins.attrNames (removeAttrs given (builtins.attrNames takes));
   # Called once, however many attributes are looked for.
-  found = call (import %(file)s);
+  found = if surplus == [ ] then call file
+    else throw "nixoci: the file takes no argument '${builtins.head surplus}'";
   find = path: names:
-    if names == [ ] then import %(file)s else builtins.foldl' (select path) found names;
+    if names == [ ] && given == { } then file else builtins.foldl' (select path) found names;
   select = path: found: name:
     let
       value = call found;
@@ -73,31 +81,36 @@ in builtins.foldl'
 """
 
 
-def selected(file: str, attr: str, system: str) -> str:
+def selected(file: str, attr: str, system: str, arguments: str = "{}") -> str:
     """Returns an expression of the value at an attribute path of a file.
 
     :param file: absolute path of the Nix file.
     :param attr: attribute path as `nix-build` has it: names with dots between them, in double quotes
         where a name has dots itself. Numbers are indices of lists. Empty, or `.`: the value of the file.
     :param system: that functions on the way are called with.
+    :param arguments: that the file, which is a function, and functions on the way are called with besides: a JSON
+        object.
     :raises InvalidInputError: `attr` is no attribute path.
     """
-    return _find(file, system) + _found(attr)
+    return _find(file, system, arguments) + _found(attr)
 
 
-def described(file: str, attrs: Sequence[str], system: str, mark: str) -> str:
+def described(
+    file: str, attrs: Sequence[str], system: str, mark: str, arguments: str = "{}"
+) -> str:
     """Returns an expression that describes several values of a file.
 
     Evaluating it writes a line to standard error for each, in this order: `trace: `, `mark`, and
     `{"number": …, "value": …}`, the value as `DESCRIBE` has it. It ends at the first that fails.
 
+    :param arguments: as for `selected`.
     :raises InvalidInputError: one of `attrs` is no attribute path.
     """
     items = [
         f"{{ number = {number}; value = describe ({_found(attr)}); }}"
         for number, attr in enumerate(attrs)
     ]
-    return _find(file, system) + _EACH % {
+    return _find(file, system, arguments) + _EACH % {
         "describe": f"({DESCRIBE})",
         "mark": quoted(mark),
         "items": " ".join(items),
@@ -125,8 +138,12 @@ def described_in(attrs: Sequence[str], mark: str) -> str:
     }
 
 
-def _find(file: str, system: str) -> str:
-    return _SELECT % {"file": quoted(file), "system": quoted(system)}
+def _find(file: str, system: str, arguments: str) -> str:
+    return _SELECT % {
+        "file": quoted(file),
+        "system": quoted(system),
+        "arguments": quoted(arguments),
+    }
 
 
 def _found(attr: str) -> str:

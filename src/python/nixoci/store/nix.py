@@ -368,6 +368,26 @@ class Nix:
         return graph.closure(roots)
 
 
+def without_missing_build_group(nix: Nix) -> tuple[str, ...]:
+    """Returns options for a Nix that root runs on a machine where Nix's build users do not exist.
+
+    Debian's nix-bin and most container images come without the group `nixbld`; Nix, run by root,
+    then refuses to build although it need not (the empty group means: build as root).
+    """
+    if not hasattr(os, "geteuid") or os.geteuid() != 0 or nix.store.startswith(("daemon", "unix:")):
+        return ()
+    import grp
+
+    group = nix.setting("build-users-group")
+    if not group:
+        return ()
+    try:
+        grp.getgrnam(group)
+    except KeyError:
+        return ("--option", "build-users-group", "")
+    return ()
+
+
 def _batches(paths: Sequence[StorePath]) -> Iterable[Sequence[StorePath]]:
     for start in range(0, len(paths), _PATHS_PER_COMMAND):
         yield paths[start : start + _PATHS_PER_COMMAND]

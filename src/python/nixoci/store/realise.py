@@ -14,7 +14,7 @@ from nixoci.atomic import output_errors
 from nixoci.children import child
 from nixoci.errors import InvalidInputError, NixOciError
 from nixoci.store.evaluate import Derivation
-from nixoci.store.nix import Nix
+from nixoci.store.nix import Nix, without_missing_build_group
 from nixoci.store.path import StorePath
 
 #: The list of outputs, which a derivation's file begins with, and one of them: its name, its path
@@ -142,26 +142,6 @@ def _outputs_of_dependencies(nix: Nix, drv_path: StorePath) -> dict[StorePath, s
         for name, output in _DRV_OUTPUT.findall(outputs[1] if outputs else b""):
             found[StorePath.parse(output.decode())] = f"{path}!{name.decode()}"
     return found
-
-
-def without_missing_build_group(nix: Nix) -> tuple[str, ...]:
-    """Returns options for a Nix that root runs on a machine where Nix's build users do not exist.
-
-    Debian's nix-bin and most container images come without the group `nixbld`; Nix, run by root,
-    then refuses to build although it need not (the empty group means: build as root).
-    """
-    if not hasattr(os, "geteuid") or os.geteuid() != 0 or nix.store.startswith(("daemon", "unix:")):
-        return ()
-    import grp
-
-    group = nix.setting("build-users-group")
-    if not group:
-        return ()
-    try:
-        grp.getgrnam(group)
-    except KeyError:
-        return ("--option", "build-users-group", "")
-    return ()
 
 
 def run_realise(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional
 
-from nixoci.store.evaluate import Derivation
+from nixoci.store.evaluate import Attribute, Derivation
 from nixoci.store.path import StorePath
 from pants.engine.addresses import Address
 from pants.engine.fs import Digest
@@ -27,6 +27,8 @@ class Evaluation:
     :param system: where it is built; what a cross compiler makes is for another one.
     :param features: experimental features of Nix that are on: of all that may differ between two
         machines' Nix, they change what expressions mean.
+    :param arguments: a JSON object, see `nixoci.store.evaluate.evaluate`; empty for none.
+    :param import_from_derivation: evaluation may build.
     """
 
     sources: Digest
@@ -34,9 +36,27 @@ class Evaluation:
     attr: str
     system: str
     features: tuple[str, ...] = ()
+    arguments: str = ""
+    import_from_derivation: bool = False
+
+    def attribute(self, directory: str) -> Attribute:
+        """Returns how the core is told of it.
+
+        :param directory: that has the tree `sources`.
+        """
+        return Attribute(
+            f"{directory}/{SOURCE_ROOT}",
+            self.source,
+            self.attr,
+            self.system,
+            self.features,
+            True,
+            self.arguments,
+            self.import_from_derivation,
+        )
 
     @property
-    def arguments(self) -> tuple[str, ...]:
+    def options(self) -> tuple[str, ...]:
         """Options of `nixoci evaluate` and `nixoci realise`."""
         return (
             f"--root={SOURCE_ROOT}",
@@ -45,6 +65,8 @@ class Evaluation:
             f"--attr={self.attr}",
             f"--system={self.system}",
             *(f"--experimental-feature={feature}" for feature in self.features),
+            *((f"--arguments={self.arguments}",) if self.arguments else ()),
+            *(("--import-from-derivation",) if self.import_from_derivation else ()),
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pants.engine.target import (
     COMMON_TARGET_FIELDS,
+    BoolField,
     Dependencies,
     MultipleSourcesField,
     OptionalSingleSourceField,
@@ -17,6 +18,7 @@ from pants.engine.target import (
 from pants.util.docutil import bin_name
 from pants.util.strutil import help_text
 
+from pants_backend_nix.targets.arguments import NixArgumentsField
 from pants_backend_nix.targets.fields.environment import NixEnvironmentField
 from pants_backend_nix.targets.fields.reproducible import NixReproducibleField
 
@@ -69,7 +71,7 @@ class NixPackageSourceField(OptionalSingleSourceField):
     help = help_text(
         """
         The Nix file that defines the package: a `flake.nix`, or any other file with a derivation, a
-        set of them, or a function whose arguments all have defaults (`system` is passed to it).
+        set of them, or a function of `system`, of `arguments`, and of what has a default.
 
         A flake is evaluated in pure mode and sees the files in its own directory and below. Any
         other file is evaluated in restricted mode and sees every file of its dependencies, at its
@@ -127,6 +129,18 @@ class NixSystemField(StringField):
     )
 
 
+class NixImportFromDerivationField(BoolField):
+    alias = "allow_import_from_derivation"
+    default = False
+    help = help_text(
+        """
+        Whether evaluation may build what it needs to go on (`import` or `readFile` of something that a
+        derivation makes). Then a change of the sources builds before it is known what has changed, one
+        thing after the other, also where all of the image is in a cache.
+        """
+    )
+
+
 class NixPackageDependenciesField(Dependencies):
     help = help_text(
         """
@@ -147,6 +161,8 @@ class NixPackageTarget(Target):
         NixStorePathField,
         NixOutputsField,
         NixSystemField,
+        NixArgumentsField,
+        NixImportFromDerivationField,
         NixReproducibleField,
         NixPackageDependenciesField,
         NixEnvironmentField,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from nixoci.cli.commands.files import read_input, write_output
-from nixoci.cli.commands.options import add_output, add_source, find_nix
+from nixoci.cli.commands.options import add_output, add_source, attribute_of, find_nix
 
 # As in `nixoci.cli.main`.
 TYPE_CHECKING = False
@@ -35,15 +35,7 @@ def evaluate_many(options: argparse.Namespace) -> None:
     from nixoci.store.evaluate import Derivation
 
     keys = parse_object("request", read_input(options.request))
-    found = evaluate_many(
-        find_nix(options),
-        root=options.root,
-        source=options.source,
-        attrs=list(keys),
-        system=options.system,
-        features=options.features,
-        root_is_copy=options.root_is_copy,
-    )
+    found = evaluate_many(find_nix(options), attribute_of(options), list(keys))
     directory = _answers(options)
     failures = {}
     for attr, value in found.items():
@@ -86,7 +78,7 @@ def realise_many_options(command: argparse.ArgumentParser) -> None:
     _add_request(
         command,
         "`packages`, each with the fields `key`, `derivation` (made by `evaluate`), `outputs`, and, if there "
-        "are sources, `root`, `source`, `attr`, `system`, `features` and `rootIsCopy`",
+        "are sources, `evaluation`, of which the fields are as the options of `evaluate`",
     )
     command.add_argument("--log", help="file that gets the build log, while it is written")
     add_output(command)
@@ -94,25 +86,18 @@ def realise_many_options(command: argparse.ArgumentParser) -> None:
 
 def realise_many(options: argparse.Namespace) -> None:
     """Makes packages valid; writes the errors of those that cannot be, by key."""
-    from nixoci.batch.realise_many import Sources, Wanted, realise_many
+    from nixoci.batch.realise_many import Wanted, realise_many
     from nixoci.json_input import get_field, get_list, parse_object
-    from nixoci.store.evaluate import Derivation
+    from nixoci.store.evaluate import Attribute, Derivation
 
     request = parse_object("request", read_input(options.request))
     packages = {}
     for document in get_list(request, "packages", dict):
-        sources = None
-        if document.get("root") is not None:
-            names = ("root", "source", "system")
-            where = [get_field(document, name, str) for name in names]
-            features = tuple(get_list(document, "features", str))
-            is_copy = get_field(document, "rootIsCopy", bool, default=False)
-            sources = Sources(*where, features, is_copy)
+        evaluation = get_field(document, "evaluation", dict, default=None)
         packages[get_field(document, "key", str)] = Wanted(
             Derivation.from_json(get_field(document, "derivation", str).encode()),
             tuple(get_list(document, "outputs", str)),
-            sources,
-            get_field(document, "attr", str, default=""),
+            None if evaluation is None else Attribute.from_document(evaluation, ""),
         )
     errors = realise_many(find_nix(options), tuple(packages.values()), options.log)
     _write_failures(

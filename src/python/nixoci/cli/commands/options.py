@@ -42,12 +42,40 @@ def add_source(command: argparse.ArgumentParser, *, required: bool) -> None:
     command.add_argument("--attr", default="", help="attribute path")
     command.add_argument("--system", default="x86_64-linux", help="Nix system to build for")
     command.add_argument(
+        "--arguments",
+        dest="function_arguments",
+        metavar="JSON",
+        default="",
+        help="object of arguments for a file that is a function",
+    )
+    command.add_argument(
+        "--import-from-derivation",
+        action="store_true",
+        help="evaluation may build what it needs to go on",
+    )
+    command.add_argument(
         "--experimental-feature",
         dest="features",
         action="append",
         default=[],
         metavar="NAME",
         help="experimental feature of Nix that the sources need",
+    )
+
+
+def attribute_of(options: argparse.Namespace) -> Any:
+    """Returns the `Attribute` that the options of `add_source` name."""
+    from nixoci.store.evaluate import Attribute
+
+    return Attribute(
+        options.root,
+        options.source,
+        options.attr,
+        options.system,
+        tuple(options.features),
+        options.root_is_copy,
+        options.function_arguments,
+        options.import_from_derivation,
     )
 
 

@@ -12,14 +12,13 @@ from nixoci.cli.commands.files import (
     require_standard_output,
     write_output,
 )
-from nixoci.cli.commands.options import add_output, add_source, find_nix
+from nixoci.cli.commands.options import add_output, add_source, attribute_of, find_nix
 from nixoci.errors import InvalidInputError
 
 # As in `nixoci.cli.main`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from typing import Any
 
 
 def evaluate_options(command: argparse.ArgumentParser) -> None:
@@ -28,7 +27,7 @@ def evaluate_options(command: argparse.ArgumentParser) -> None:
 
 
 def evaluate(options: argparse.Namespace) -> None:
-    write_output(options.output, _evaluate_sources(options).to_json())
+    write_output(options.output, attribute_of(options).evaluate(find_nix(options)).to_json())
 
 
 def realise_options(command: argparse.ArgumentParser) -> None:
@@ -44,25 +43,11 @@ def realise(options: argparse.Namespace) -> None:
 
     derivation = Derivation.from_json(read_input(options.derivation))
     outputs = options.outputs or [derivation.default_output]
-    again = (lambda: _evaluate_sources(options)) if options.source else None
+    again = (lambda: attribute_of(options).evaluate(find_nix(options))) if options.source else None
     require_standard_output()
     paths = realise(find_nix(options), derivation, outputs, again, options.log)
     with once_done("The outputs are valid"):
         print_line("\n".join(paths))
-
-
-def _evaluate_sources(options: argparse.Namespace) -> Any:
-    from nixoci.store.evaluate import evaluate
-
-    return evaluate(
-        find_nix(options),
-        root=options.root,
-        source=options.source,
-        attr=options.attr,
-        system=options.system,
-        features=options.features,
-        root_is_copy=options.root_is_copy,
-    )
 
 
 def closure_options(command: argparse.ArgumentParser) -> None:

@@ -11,9 +11,9 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
+from nixoci.batch.answers import ANSWERS
 from nixoci.cli.exit_status import EXIT_NOT_VALID
 from nixoci.json_output import canonical_json
-from nixoci.batch.answers import ANSWERS
 from nixoci.store.tools import PYTHON_LINK
 from pants.engine.process import Process, ProcessCacheScope
 from pants.engine.rules import collect_rules

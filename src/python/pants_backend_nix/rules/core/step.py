@@ -46,7 +46,7 @@ from pants_backend_nix.rules.core.session import (
     current_session,
     session_environment,
 )
-from pants_backend_nix.targets.evaluated import SOURCE_ROOT, NixPackage
+from pants_backend_nix.targets.evaluated import NixPackage
 
 
 def build_log(address: Address, global_options: GlobalOptions) -> str:
@@ -130,23 +130,15 @@ def _group(request: RealiseBatchRequest) -> Hashable:
     return ("realise", request.environment)
 
 
-def _document(key: str, package: NixPackage, root: str) -> dict[str, object]:
+def _document(key: str, package: NixPackage, directory: str) -> dict[str, object]:
     """Returns how the core is told of a package."""
     document: dict[str, object] = {
         "key": key,
         "derivation": package.derivation.to_json().decode(),
         "outputs": package.outputs,
     }
-    evaluation = package.evaluation
-    if evaluation is not None:
-        document.update(
-            root=f"{root}/{SOURCE_ROOT}",
-            source=evaluation.source,
-            attr=evaluation.attr,
-            system=evaluation.system,
-            features=evaluation.features,
-            rootIsCopy=True,
-        )
+    if package.evaluation is not None:
+        document["evaluation"] = package.evaluation.attribute(directory).to_document()
     return document
 
 

@@ -16,7 +16,7 @@ from pants.option.global_options import GlobalOptions
 from pants_backend_nix.engine import concurrently, create, implicitly, merge, prefix, rule
 from pants_backend_nix.rules.core.step import build_log
 from pants_backend_nix.rules.flow.closure import ClosureRequest, query_closure
-from pants_backend_nix.targets.evaluated import SOURCE_ROOT, NixPackage
+from pants_backend_nix.targets.evaluated import NixPackage
 
 ORIGINS_FILE = "origins.json"
 
@@ -54,14 +54,8 @@ async def collect_origins(
                 frozenset(closure.graph),
                 None
                 if evaluation is None
-                else (
-                    ("root", f"{directories[evaluation.sources]}/{SOURCE_ROOT}"),
-                    ("source", evaluation.source),
-                    ("attr", evaluation.attr),
-                    ("system", evaluation.system),
-                ),
+                else evaluation.attribute(directories[evaluation.sources]),
                 build_log(package.address, global_options),
-                root_is_copy=True,
             )
         )
     file = await create([FileContent(ORIGINS_FILE, origins_to_json(origins))])

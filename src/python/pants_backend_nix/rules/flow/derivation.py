@@ -74,7 +74,7 @@ async def evaluate_batch(request: EvaluationBatchRequest) -> EvaluatedBatch:
     result = await run_core(
         CoreRun(
             (
-                *("evaluate-many", *request.file.arguments),
+                *("evaluate-many", *request.file.options),
                 *("--output=failures.json", "request.json"),
             ),
             description=named("Evaluate", [address.spec for _, address in members.values()]),
@@ -101,7 +101,7 @@ async def _evaluate_elsewhere(request: DerivationRequest) -> EvaluatedDerivation
     evaluation = request.evaluation
     result = await run_core(
         CoreRun(
-            ("evaluate", *evaluation.arguments, "--output=derivation.json"),
+            ("evaluate", *evaluation.options, "--output=derivation.json"),
             description=f"Evaluate {request.address}",
             input_digest=evaluation.sources,
             output="derivation.json",
@@ -126,7 +126,7 @@ async def find_derivation(request: DerivationRequest) -> EvaluatedDerivation:
         "evaluation",
         (
             *(evaluation.sources.fingerprint, evaluation.sources.serialized_bytes_length),
-            *evaluation.arguments,
+            *evaluation.options,
         ),
         f"Look up the evaluation of {request.address}",
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from nixoci.errors import InvalidInputError
 from nixoci.json_output import canonical_json
-from nixoci.store.evaluate import EXECUTABLES, Derivation
+from nixoci.store.evaluate import EXECUTABLES, FLAKE, Derivation
 from nixoci.store.path import StorePath
 from pants.core.util_rules.source_files import SourceFilesRequest
 from pants.engine.addresses import Address, Addresses
@@ -29,10 +30,12 @@ from pants_backend_nix.engine import (
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.options.nix import NixSubsystem
 from pants_backend_nix.rules.flow.derivation import DerivationRequest, find_derivation
+from pants_backend_nix.targets.arguments import NixArgumentsField
 from pants_backend_nix.targets.evaluated import SOURCE_ROOT, Evaluation, NixPackage
 from pants_backend_nix.targets.fields.reproducible import NixReproducibleField
 from pants_backend_nix.targets.package import (
     NixAttrField,
+    NixImportFromDerivationField,
     NixOutputsField,
     NixPackageSourceField,
     NixStorePathField,
@@ -87,11 +90,19 @@ async def evaluate_package(request: NixPackageRequest, nix: NixSubsystem) -> Nix
     reproducible = bool(target[NixReproducibleField].value)
     environment = EnvironmentNameRequest.from_target(target)
     if store_path is not None:
-        if target[NixOutputsField].value:
-            raise NixImageError(f"{address}: `outputs` goes with `source`, not with `store_path`.")
+        for field in (NixOutputsField, NixArgumentsField, NixImportFromDerivationField):
+            if target[field].value:
+                raise NixImageError(
+                    f"{address}: `{field.alias}` goes with `source`, not with `store_path`."
+                )
         derivation = _from_store_path(address, store_path)
         return NixPackage(address, derivation, ("out",), None, reproducible, environment=environment)
 
+    if target[NixArgumentsField].value and os.path.basename(source.file_path or "") == FLAKE:
+        raise NixImageError(
+            f"{address}: a flake takes no arguments. Take the field `arguments` away, or let `source` be another "
+            "Nix file."
+        )
     transitive = await transitive_targets_of(TransitiveTargetsRequest([address]))
     files = await source_files_of(
         SourceFilesRequest(
@@ -104,6 +115,8 @@ async def evaluate_package(request: NixPackageRequest, nix: NixSubsystem) -> Nix
         target[NixAttrField].value or "",
         target[NixSystemField].value or nix.default_system,
         tuple(sorted(set(nix.extra_experimental_features))),
+        target[NixArgumentsField].json,
+        target[NixImportFromDerivationField].value,
     )
     found = await find_derivation(
         DerivationRequest(evaluation, address, environment), **implicitly()
