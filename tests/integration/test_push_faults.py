@@ -49,6 +49,10 @@ _FAST = PushOptions(retry=RetryPolicy(attempts=4, first_delay=0.01, longest_dela
 
 _DENIED = b'{"errors":[{"code":"DENIED","message":"requested access\\u001b[31m is denied"}]}'
 _NAME_UNKNOWN = b'{"errors":[{"code":"NAME_UNKNOWN","message":"not known"}]}'
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_TRAILERS = (
+    b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n" + b"X: y\r\n" * 1_000_000
+)
 _HTTP_DATE = email.utils.formatdate(time.time() + 3600, usegmt=True)
 
 
@@ -140,6 +144,10 @@ def always(act: Act, method: str = ".*", path: str = "") -> Fault:
             UnexpectedAnswerError,
             "with the digest sha256:0, not sha256:",
         ),
+        (always(say(_CONTINUE * 50_000), "POST"), ConnectionFailedError, "the answer has no end"),
+        (always(say(_TRAILERS), "PUT"), ConnectionFailedError, "the answer has no end"),
+        (always(with_header("Location", "https://a..b/"), "POST"), UnexpectedAnswerError, "Locat"),
+        (always(with_header("Location", "//host:0/x"), "POST"), UnexpectedAnswerError, "Location"),
         (always(status(307, {"Location": "/again"}), "PUT"), UnexpectedAnswerError, "redirects"),
         (always(status(302, {"Location": "/else"}), "PUT"), UnexpectedAnswerError, "302 Found"),
         (always(status(401), "HEAD"), AuthenticationError, "no way"),

@@ -13,14 +13,19 @@ from typing import Mapping, Optional
 
 from nixoci.registry.address import Origin, Url
 from nixoci.registry.errors import ConnectionFailedError, WrongProtocolError
-from nixoci.registry.http.exchange import Answer, Body, PlainConnection, exchange_on
+from nixoci.registry.http.exchange import (
+    CONNECT_TIME_LIMIT,
+    Answer,
+    Body,
+    PlainConnection,
+    exchange_on,
+)
 from nixoci.registry.http.proxy import Proxy, proxy_of
 from nixoci.registry.http.tls import tls_context
 from nixoci.registry.settings import RegistrySettings
 
-#: Seconds until a connection stands, and until a registry takes or gives the next bytes. Some
-#: registries answer the end of an upload only after they have read all of it again.
-CONNECT_TIME_LIMIT = 20.0
+#: Seconds that a registry has for the head of an answer, for the rest of it, and to take a portion of what is
+#: uploaded. Some answer the end of an upload only after they have read all of it again.
 SILENCE_TIME_LIMIT = 300.0
 
 #: Bytes of an answer that are read by default. Tokens and error reports are far smaller.

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import http.client
 import socket
+import time
 from dataclasses import dataclass
 from email.message import Message
+from functools import partial
 from typing import Callable, Mapping, Optional, Union
 
 from nixoci.registry.address import Origin, Url
 from nixoci.registry.errors import WrongProtocolError
+from nixoci.registry.http.deadlines import LARGEST_HEAD, BodySender, BoundedResponse
 from nixoci.registry.http.failures import connection_failure
 from nixoci.registry.http.proxy import Proxy
 from nixoci.registry.http.tls import speaks_tls
+
+#: Seconds until a connection stands, and until a proxy has let one through.
+CONNECT_TIME_LIMIT = 20.0
 
 _HANG_UP_TIME_LIMIT = 2.0
 
@@ -69,7 +75,8 @@ def exchange_on(
     After an error the connection is of no use any more.
 
     :param connection: is opened if need be, and closed if it cannot take another request.
-    :param silence_time_limit: seconds until the registry takes or gives the next bytes.
+    :param silence_time_limit: seconds for the head of the answer, for the rest of it, and for each portion of
+        the body that is sent, see `nixoci.registry.http.deadlines`.
     :param longest_answer: bytes of the answer that are read.
     :raises ConnectionFailedError: also for an answer that is not HTTP or is cut short.
     :raises UntrustedCertificateError: and `WrongProtocolError`, see there.
@@ -77,14 +84,16 @@ def exchange_on(
 
     def send_head() -> None:
         if connection.sock is None:
+            _bound_answers(connection, CONNECT_TIME_LIMIT)
             connection.connect()
-            # A connection that stands has a socket; the library's types do not say so.
-            connection.sock.settimeout(silence_time_limit)  # type: ignore[attr-defined]
+        _bound_answers(connection, silence_time_limit)
+        # A connection that stands has a socket; the library's types do not say so.
+        connection.sock.settimeout(silence_time_limit)  # type: ignore[union-attr]
         _send_head(connection, url, method, headers, body)
 
     send_error = None
     try:
-        _send(connection, send_head, body)
+        _send(connection, send_head, body, BodySender(silence_time_limit))
     except _SendError as error:
         # The registry may have answered without waiting for the rest.
         send_error = error.error
@@ -93,6 +102,9 @@ def exchange_on(
         raise connection_failure(url, error, connection.host) from None
     try:
         response = connection.getresponse()
+        assert isinstance(response, BoundedResponse)
+        # Chunks may be as small as a byte, with a line each.
+        response.allow(silence_time_limit, LARGEST_HEAD + 8 * longest_answer)
         content = response.read(longest_answer)
         if response.length and len(content) < longest_answer:
             raise http.client.IncompleteRead(content, response.length)
@@ -108,10 +120,15 @@ def exchange_on(
     return answer
 
 
+def _bound_answers(connection: http.client.HTTPConnection, seconds: float) -> None:
+    connection.response_class = partial(BoundedResponse, seconds=seconds)  # type: ignore[assignment]
+
+
 def _send(
     connection: http.client.HTTPConnection,
     send_head: Callable[[], None],
     body: Optional[Body],
+    sender: BodySender,
 ) -> None:
     """Sends a request.
 
@@ -125,7 +142,7 @@ def _send(
             if not started:
                 started = True
                 send_head()
-            connection.send(data)
+            sender.send(connection.sock, data)
         except (OSError, http.client.HTTPException) as error:
             raise _SendError(error) from None
 
@@ -180,10 +197,11 @@ def _hang_up(connection: http.client.HTTPConnection) -> None:
     opened = connection.sock
     if opened is None:
         return
+    deadline = time.monotonic() + _HANG_UP_TIME_LIMIT
     try:
         opened.settimeout(_HANG_UP_TIME_LIMIT)
         opened.shutdown(socket.SHUT_WR)
-        while opened.recv(4096):
+        while opened.recv(4096) and time.monotonic() < deadline:
             # Whatever it says, the request has failed.
             continue
     except OSError:

@@ -16,6 +16,7 @@ from nixoci.registry.errors import (
     WrongProtocolError,
     printable,
 )
+from nixoci.registry.http.deadlines import EndlessAnswerError
 
 #: What OpenSSL says when the other side does not speak TLS; the word depends on its version.
 _NOT_TLS = {
@@ -85,6 +86,8 @@ def _explain(error: Exception) -> str:
         return "it was closed without an answer"
     if isinstance(error, http.client.IncompleteRead):
         return "the answer was cut short"
+    if isinstance(error, EndlessAnswerError):
+        return "the answer has no end"
     if isinstance(error, http.client.HTTPException):
         return "the answer is not HTTP"
     if isinstance(error, OSError) and str(error).startswith("Tunnel connection failed"):
