@@ -62,5 +62,8 @@ def get_list(document: Mapping[str, Any], name: str, kind: type, default: Any = 
 
 
 def _is_a(value: object, kind: type) -> bool:
-    # In Python, unlike JSON, a boolean is an integer too.
-    return isinstance(value, kind) and not (kind is int and isinstance(value, bool))
+    if kind is int:
+        # In Python, unlike JSON, a boolean is an integer too. What has more than 64 bits is no size of anything,
+        # and no floating-point number either.
+        return type(value) is int and -(2**63) <= value < 2**63
+    return isinstance(value, kind)

@@ -11,6 +11,12 @@ from tests.nixoci.fuzz.fuzz import fuzz, mutations, rounds
 _CORPUS = (b"host:1", b'{"a": [{"b": 1}]}')
 
 
+@pytest.fixture(autouse=True)
+def _rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a longer run is asked for."""
+    monkeypatch.setenv("NIXOCI_FUZZ_ROUNDS", "4000")
+
+
 def test_the_same_seed_gives_the_same_inputs() -> None:
     inputs = list(mutations(_CORPUS, 1))
     assert inputs == list(mutations(_CORPUS, 1)) != list(mutations(_CORPUS, 2))

@@ -70,6 +70,8 @@ def test_sources_are_relative_to_a_directory() -> None:
     [
         {"derivation": None},
         {"derivation": "{}"},
+        {"derivation": "\ud800"},
+        {"derivation": {}},
         {"paths": ["/etc/passwd"]},
         {"paths": "x"},
         {"paths": [1]},

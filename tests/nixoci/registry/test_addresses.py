@@ -66,10 +66,26 @@ def test_references() -> None:
         (HTTPS, "file:///etc/passwd", None),
         (HTTPS, "https://user:password@host.example/", None),
         (HTTPS, "https://host.example:99999/", None),
+        (HTTPS, "https://host.example:0/", None),
+        # What no host is called.
+        (HTTPS, "https://a..b/", None),
+        (HTTPS, "https://.foo/", None),
+        (HTTPS, f"https://{'l' * 64}.example/", None),
+        (HTTPS, f"https://{'label.' * 50}example/", None),
+        (HTTPS, "https://[::1::2]/", None),
+        (HTTPS, "https://[host]/", None),
+        (HTTPS, "https://HOST.example:/x", Url(HTTPS, "/x")),
+        (HTTPS, "https://host_1.example./x", Url(Origin("https", "host_1.example.", 443), "/x")),
     ),
 )
 def test_locations(base: Origin, location: str, expected: Optional[Url]) -> None:
     assert resolve_location(Url(base, "/v2/start?state=1"), location) == expected
+
+
+@pytest.mark.parametrize("registry", ("a..b", "host:0", "host:65536", "", "l" * 64, "[1]", "a@b"))
+def test_what_is_no_registry(registry: str) -> None:
+    with pytest.raises(InvalidInputError):
+        registry_origin(registry, "https")
 
 
 @given(st.text(max_size=60))
@@ -102,6 +118,14 @@ def test_loopback() -> None:
         ({"HTTPS_PROXY": "http://proxy", "NO_PROXY": "host.example:443"}, None),
         ({"HTTPS_PROXY": "http://proxy:1", "NO_PROXY": "host.example:80"}, ("proxy", 1)),
         ({"HTTPS_PROXY": "http://proxy:1", "NO_PROXY": "st.example,10.0.0.0/8"}, ("proxy", 1)),
+        # Digits that Python takes for some, and numbers that are no ports.
+        ({"HTTPS_PROXY": "http://proxy:1", "NO_PROXY": ":²"}, ("proxy", 1)),
+        ({"HTTPS_PROXY": "http://proxy:1", "NO_PROXY": "host.example:٤٤٣"}, ("proxy", 1)),
+        ({"HTTPS_PROXY": "http://proxy:1", "NO_PROXY": "host.example:" + "4" * 5000}, ("proxy", 1)),
+        ({"HTTPS_PROXY": "http://proxy:1", "NO_PROXY": "\udcff/²,10.0.0.0/²"}, ("proxy", 1)),
+        ({"HTTPS_PROXY": "http://proxy:1", "NO_PROXY": "host.example:00443"}, None),
+        ({"HTTPS_PROXY": "http://bücher.example:1"}, ("xn--bcher-kva.example", 1)),
+        ({"HTTPS_PROXY": "http://[::5]:1"}, ("::5", 1)),
     ),
 )
 def test_proxies(environment: dict[str, str], expected: Optional[tuple[str, int]]) -> None:
@@ -119,6 +143,27 @@ def test_proxies_of_addresses_and_accounts() -> None:
     with pytest.raises(RegistryError, match="https_proxy") as caught:
         proxy_of(HTTPS, {"HTTPS_PROXY": "socks5://user:secret@proxy"})
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    (
+        *("http://a..b:1", "http://.foo", f"http://{'l' * 64}", "http://proxy:0", "http://proxy:65536"),
+        *("http://proxy:²", "http://prox\udcffy:1", "http://ü..b", "http://\ud800@proxy", "http://[::1"),
+    ),
+)
+def test_proxies_that_are_none(value: str) -> None:
+    """Whatever the environment has there is one error, which does not show it."""
+    for variable in ("https_proxy", "ALL_PROXY"):
+        with pytest.raises(RegistryError, match="https_proxy .or all_proxy. is not the address"):
+            proxy_of(HTTPS, {variable: value})
+
+
+def test_bytes_of_accounts_at_proxies() -> None:
+    """They are sent as they are, in UTF-8 or not."""
+    for account, encoded in (("u:\udcff", "dTr/"), ("u:%ff", "dTr/"), ("u:é", "dTrDqQ=="), ("u", "dTo=")):
+        proxy = proxy_of(HTTPS, {"HTTPS_PROXY": f"http://{account}@proxy"})
+        assert proxy is not None and proxy.headers == {"Proxy-Authorization": f"Basic {encoded}"}
 
 
 def test_retry_after() -> None:

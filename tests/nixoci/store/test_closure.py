@@ -226,11 +226,15 @@ def test_a_hostile_fact_is_refused(shape: Any, field: str, value: Any) -> None:
         b'{"": null}',
         b'{"info": [], "version": 2}',
         b'{"info": {"a": null}}',
+        b'{"/nix/store/00000000000000000000000000000000-a": "info"}',
+        b'{"/nix/store/00000000000000000000000000000000-a": ["valid"]}',
+        b'{"/nix/store/00000000000000000000000000000000-a": 1}',
+        b'{"info": {"00000000000000000000000000000000-a": "valid"}}',
         b"[" * 100_000,
         b"\xff",
         b"[] []",
     ],
-    ids=range(17),
+    ids=range(21),
 )
 def test_another_document_is_refused(data: bytes) -> None:
     """What has none of the shapes is an error, and never a graph with less in it."""

@@ -115,6 +115,37 @@ def test_another_document_is_refused(tmp_path: Path, document: Any) -> None:
         read_tools(str(file))
 
 
+@pytest.mark.parametrize("field", ("environment", "settings"))
+@pytest.mark.parametrize(
+    "value",
+    ({"A": 1}, {"A": "sesame\0"}, {"A": "sesame\ud800"}, {"A=B": "sesame"}, {"": "sesame"}, {"A": ["sesame"]}, "x"),
+    ids=repr,
+)
+def test_what_no_process_can_be_given_is_refused(tmp_path: Path, field: str, value: object) -> None:
+    """It is said which variable it is, and not which value it has."""
+    write_tools(str(tmp_path), environment(tmp_path))
+    file = tmp_path / TOOLS_FILE
+    file.write_text(json.dumps({**json.loads(file.read_text()), field: value}))
+    with pytest.raises(InvalidInputError) as caught:
+        read_tools(str(file))
+    assert "sesame" not in str(caught.value)
+
+
+def test_bytes_that_are_not_utf_8_are_kept(tmp_path: Path) -> None:
+    environ = {**environment(tmp_path), "EXTRA": os.fsdecode(b"/\xff")}
+    write_tools(str(tmp_path), environ, ("EXTRA",))
+    assert read_tools(str(tmp_path / TOOLS_FILE)).environment["EXTRA"] == "/\udcff"
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    for name in (TOOLS_FILE, PACKAGES_FILE):
+        (tmp_path / name).mkdir()
+    with pytest.raises(InvalidInputError, match="tools.json"):
+        read_tools(str(tmp_path / TOOLS_FILE))
+    with pytest.raises(InvalidInputError, match="packages.json"):
+        read_packages(str(tmp_path / TOOLS_FILE))
+
+
 def test_packages_come_with_their_interpreter(tmp_path: Path) -> None:
     """The link starts it, and the file says where it finds them; without both there are none."""
     tools = str(tmp_path / TOOLS_FILE)

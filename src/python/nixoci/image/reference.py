@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from nixoci.errors import InvalidInputError
+from nixoci.image.authority import parse_authority
 
 #: The grammar of the distribution specification and of Docker's reference package.
 _PART = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*")
@@ -32,8 +33,10 @@ class Reference:
 
     def __post_init__(self) -> None:
         host, path = self._split()
-        if host is not None and not _HOST.fullmatch(host):
-            raise InvalidInputError("registry", host, "expected a host name and perhaps a port")
+        if host is not None and not (_HOST.fullmatch(host) and parse_authority(host)):
+            raise InvalidInputError(
+                "registry", host, "expected a host name and perhaps a port (1 to 65535)"
+            )
         if not all(_PART.fullmatch(part) for part in path.split("/")):
             raise InvalidInputError(
                 "repository",

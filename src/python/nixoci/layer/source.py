@@ -74,7 +74,7 @@ def origins_from_json(data: bytes, directory: str) -> tuple[Origin, ...]:
 def _origin(document: dict[str, Any], directory: str) -> Origin:
     evaluation = get_field(document, "evaluation", dict, default=None)
     return Origin(
-        Derivation.from_json(get_field(document, "derivation", str).encode()),
+        Derivation.from_json(get_field(document, "derivation", str).encode(errors="surrogatepass")),
         frozenset(map(StorePath.parse, get_list(document, "paths", str))),
         None if evaluation is None else Attribute.from_document(evaluation, directory),
         get_field(document, "log", str, default=None),

@@ -8,6 +8,8 @@ from ipaddress import ip_address
 from typing import Optional
 from urllib.parse import urljoin, urlsplit
 
+from nixoci.errors import InvalidInputError
+from nixoci.image.authority import parse_authority
 from nixoci.image.reference import Reference
 
 #: The registry of references without one has another name on the network than in references.
@@ -16,7 +18,6 @@ _HOST_OF_DOCKER_HUB = "registry-1.docker.io"
 
 #: What HTTP can have in a request line; a space or a line break would end it.
 _TARGET = re.compile(r"[!-~]+")
-_HOST = re.compile(r"[A-Za-z0-9.:_-]+")
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,15 @@ def registry_origin(registry: str, scheme: str) -> Origin:
     """Returns the origin that serves a registry.
 
     :param registry: `host`, `host:port` or `[IPv6 address]:port`, as in a valid reference.
+    :raises InvalidInputError: it is none of these.
     """
     if registry in (DOCKER_HUB, f"index.{DOCKER_HUB}"):
         registry = _HOST_OF_DOCKER_HUB
-    parts = urlsplit(f"{scheme}://{registry}")
-    return Origin(scheme, parts.hostname or "", parts.port or _DEFAULT_PORTS[scheme])
+    authority = parse_authority(registry)
+    if authority is None:
+        raise InvalidInputError("registry", registry, "expected a host name and perhaps a port")
+    host, port = authority
+    return Origin(scheme, host, port or _DEFAULT_PORTS[scheme])
 
 
 def is_loopback(host: str) -> bool:
@@ -80,15 +85,14 @@ def parse_url(text: str) -> Optional[Url]:
         return None
     try:
         parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
     except ValueError:
         return None
     scheme = parts.scheme
-    if scheme not in _DEFAULT_PORTS or not host or not _HOST.fullmatch(host):
+    # A user name in a URL of a registry has no good use, and could be shown somewhere: it is no host.
+    authority = parse_authority(parts.netloc)
+    if scheme not in _DEFAULT_PORTS or authority is None:
         return None
-    # A user name in a URL of a registry has no good use, and could be shown somewhere.
-    if "@" in parts.netloc:
-        return None
+    host, port = authority
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Url(Origin(scheme, host, port or _DEFAULT_PORTS[scheme]), target)
 

@@ -207,7 +207,11 @@ def parse_nix_path_info(data: bytes) -> ClosureGraph:
         items = [(_parse_any(path), item) for path, item in document.items()]
     else:
         raise InvalidInputError("output of nix path-info", data[:200], "expected a list or a map")
-    invalid = [path for path, item in items if item is None or item.get("valid") is False]
+    invalid = [
+        path
+        for path, item in items
+        if item is None or (isinstance(item, dict) and item.get("valid") is False)
+    ]
     if invalid:
         raise InvalidPathError(invalid)
     return ClosureGraph(_path_info(path, item) for path, item in items)
@@ -242,7 +246,7 @@ def _content_address(value: object) -> Optional[str]:
     if not isinstance(value, dict):
         raise InvalidInputError("content address", value, "expected a string or an object")
     methods = {"flat": "fixed:", "nar": "fixed:r:", "text": "text:", "git": "fixed:git:"}
-    method = value.get("method")
+    method = get_field(value, "method", str)
     if method not in methods:
         raise InvalidInputError("content address method", method, f"expected one of {list(methods)}")
     return f"{methods[method]}sha256:{to_nix_base32(parse_sha256(value.get('hash')))}"

@@ -29,6 +29,9 @@ from nixoci.store.path import StorePath
 
 FLAKE = "flake.nix"
 
+#: A part of the name of a store path, but for `out` (libstore/path.cc).
+_OUTPUT_NAME = re.compile(r"[0-9A-Za-z+\-._?=]{1,211}")
+
 #: A JSON file beside the directory of the sources: which of them are executable, relative to it.
 #: Without it their modes are taken as they are.
 EXECUTABLES = ".executables.json"
@@ -175,6 +178,9 @@ class Derivation:
         document = parse_object("derivation", data)
         outputs = get_field(document, "outputs", dict)
         default = get_field(document, "default", str)
+        for name in outputs:
+            if not _OUTPUT_NAME.fullmatch(name):
+                raise InvalidInputError("name of an output", name, "Nix does not allow it")
         if default not in outputs:
             raise InvalidInputError("default output", default, f"outputs are {sorted(outputs)}")
         drv_path = document.get("drvPath")

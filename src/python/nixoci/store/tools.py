@@ -21,9 +21,10 @@ import json
 import os
 import sys
 from dataclasses import replace
-from typing import Mapping, Optional, Sequence
+from typing import Any, Mapping, Optional, Sequence
 
 from nixoci.atomic import OutputError, output_errors, replace_file, replace_link
+from nixoci.errors import InvalidInputError
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.store.configuration import configuration_digest
 from nixoci.store.nix import ENVIRONMENT_NAMES, Nix, NixNotFoundError
@@ -112,12 +113,8 @@ def read_packages(path: str) -> list[str]:
         it did not.
     :raises InvalidInputError: not such a file.
     """
-    try:
-        with open(os.path.join(os.path.dirname(path), PACKAGES_FILE), "rb") as file:
-            document = parse_object("packages file", file.read())
-    except FileNotFoundError:
-        return []
-    return get_list(document, "directories", str)
+    document = _read(os.path.join(os.path.dirname(path), PACKAGES_FILE))
+    return [] if document is None else get_list(document, "directories", str)
 
 
 def read_tools(path: str) -> Nix:
@@ -128,20 +125,14 @@ def read_tools(path: str) -> Nix:
     :raises NixNotFoundError: no such file, or Nix is no longer where it says.
     :raises InvalidInputError: not such a file.
     """
-    try:
-        with open(path, "rb") as file:
-            document = parse_object("tools file", file.read())
-    except FileNotFoundError:
-        raise NixNotFoundError(os.path.dirname(path)) from None
-    if document.get("nix", "") is None:
+    document = _read(path)
+    if document is None or document.get("nix", "") is None:
         raise NixNotFoundError(os.path.dirname(path))
     directory = get_field(document, "nix", str)
     if not os.path.exists(os.path.join(directory, "nix")):
         raise NixNotFoundError(directory)
-    settings = get_field(document, "settings", dict)
-    nix = Nix(
-        directory, get_field(document, "environment", dict), tuple(sorted(settings.items()))
-    )
+    settings = _words(document, "settings")
+    nix = Nix(directory, _words(document, "environment"), tuple(sorted(settings.items())))
     configuration = get_field(document, "configuration", dict, default={})
     files = get_list(configuration, "files", str, default=[])
     if configuration and configuration_digest(files) == get_field(configuration, "digest", str):
@@ -156,6 +147,32 @@ def read_tools(path: str) -> Nix:
     # Raises what is wrong with it.
     nix.store_directory
     return nix
+
+
+def _read(path: str) -> Optional[dict[str, Any]]:
+    try:
+        with open(path, "rb") as file:
+            return parse_object("file of tools", file.read())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InvalidInputError("file of tools", path, error.strerror or str(error)) from None
+
+
+def _words(document: Mapping[str, object], name: str) -> dict[str, str]:
+    """Returns a map of names to values that a process can be given, on its command line or as its environment.
+
+    :raises InvalidInputError: it is none. Values are not shown, as some are secrets.
+    """
+    found = get_field(document, name, dict)
+    for key, value in found.items():
+        try:
+            is_word = b"\0" not in os.fsencode(key + value) and key and "=" not in key
+        except (TypeError, UnicodeEncodeError):
+            is_word = False
+        if not is_word:
+            raise InvalidInputError(name, key, "expected the name and the value of a setting or variable")
+    return found
 
 
 def _description(nix: Nix, files: Sequence[str]) -> dict[str, object]:

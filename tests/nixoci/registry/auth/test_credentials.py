@@ -98,6 +98,10 @@ def test_helpers(tmp_path: Path) -> None:
         ("echo secret; exit 3", "ended with status 3"),
         ("echo secret", "not of the protocol"),
         ("""echo '{"Username": "u", "Secret": 3}'""", "not of the protocol"),
+        ("""echo '{"Username": "u", "Secret": "secret\\ud800"}'""", "not of the protocol"),
+        ("""echo '{"Username": "\\udcff", "Secret": "secret"}'""", "not of the protocol"),
+        ("""echo '{"Username": "<token>", "Secret": "secret\\udfff"}'""", "not of the protocol"),
+        ("""printf '{"Username": "u", "Secret": "secret\\377"}'""", "not of the protocol"),
         ("exec sleep 60", "took over 0.2 seconds"),
     ),
 )
@@ -125,13 +129,19 @@ def test_helpers_that_are_none(name: str) -> None:
         {"auths": {"host:5000": {"auth": "secret!"}}},
         {"auths": {"host:5000": {"auth": base64.b64encode(b"secret").decode()}}},
         {"auths": {"host:5000": {"password": {"x": "secret"}}}},
+        {"auths": {"host:5000": {"auth": base64.b64encode(b"secret:\xff").decode()}}},
+        {"auths": {"host:5000": {"auth": "secret\ud800"}}},
+        {"auths": {"host:5000": {"password": "secret\ud800"}}},
+        {"auths": {"host:5000": {"username": "\udcff", "password": "secret"}}},
+        {"auths": {"host:5000": {"identitytoken": "secret\udfff"}}},
+        {"credsStore": "\ud800"},
         {"credsStore": 5},
         {"credHelpers": {"host:5000": ["secret"]}},
     ),
 )
 def test_files_that_are_wrong(tmp_path: Path, document: Any) -> None:
     """The file is named and its contents are not."""
-    with pytest.raises(CredentialsError, match="config.json") as caught:
+    with pytest.raises(CredentialsError, match="config.json|no such name") as caught:
         find(tmp_path, document)
     assert "secret" not in f"{caught.value}{vars(caught.value)}"
 

@@ -372,10 +372,16 @@ def test_listen_addresses(text: str, expected: tuple[str, int]) -> None:
     assert expected == parse_listen_address(text)
 
 
-@pytest.mark.parametrize("text", ("", "127.0.0.1", ":80", "a:b", "a:70000", "::1:80", "a:-1", "a:٣"))
+@pytest.mark.parametrize("text", ("", "127.0.0.1", ":80", "a:b", "a:70000", "::1:80", "a:-1", "a:٣", "a:²", "a:" + "9" * 5000))
 def test_wrong_listen_addresses(text: str) -> None:
     with pytest.raises(InvalidInputError):
         parse_listen_address(text)
+
+
+@pytest.mark.parametrize("host", ("a..b", ".foo", "l" * 64, "\udcff", "\ud800"))
+def test_names_that_no_host_has(host: str) -> None:
+    with pytest.raises(ListenError, match="Cannot listen on"):
+        ReadOnlyRegistry({}, listen=f"{host}:0")
 
 
 def test_port_in_use(served: Served) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from nixoci.errors import InvalidInputError
+
 
 @dataclass(frozen=True)
 class Credentials:
@@ -11,9 +13,17 @@ class Credentials:
 
     :param identity_token: an OAuth2 refresh token, in place of a password.
     :param source: the file or the program that has it, for errors.
+    :raises InvalidInputError: there is half of a surrogate pair in them, which has no bytes to be sent.
     """
 
     username: str
     password: str = field(default="", repr=False)
     identity_token: str = field(default="", repr=False)
     source: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        try:
+            "".join((self.username, self.password, self.identity_token)).encode()
+        except UnicodeEncodeError:
+            # None of them may be shown.
+            raise InvalidInputError("account", "", "it is not Unicode text") from None

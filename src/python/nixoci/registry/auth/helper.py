@@ -64,11 +64,19 @@ def ask_helper(
         # What it printed may be anything, a secret too.
         raise CredentialsError(program, f"it ended with status {result.returncode}", way_out)
     try:
-        document = parse_object("answer", result.stdout)
-        username = get_field(document, "Username", str)
-        secret = get_field(document, "Secret", str)
+        return parse_answer(result.stdout, program)
     except InvalidInputError:
         raise CredentialsError(program, "its answer is not of the protocol", way_out) from None
+
+
+def parse_answer(output: bytes, program: str) -> Credentials:
+    """Parses what a helper prints for a registry that it knows.
+
+    :raises InvalidInputError: it is not of the protocol. The error may have a secret in it.
+    """
+    document = parse_object("answer", output)
+    username = get_field(document, "Username", str)
+    secret = get_field(document, "Secret", str)
     if username == _TOKEN_USER:
         return Credentials("", identity_token=secret, source=program)
     return Credentials(username, secret, source=program)

@@ -6,10 +6,12 @@ import base64
 from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from typing import Mapping, Optional
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
+from nixoci.image.authority import parse_authority
 from nixoci.registry.address import Origin, is_loopback
 from nixoci.registry.errors import RegistryError
+from nixoci.secrets import add_secrets
 
 
 @dataclass(frozen=True)
@@ -43,23 +45,40 @@ def proxy_of(origin: Origin, environment: Mapping[str, str]) -> Optional[Proxy]:
     value = _variable(environment, name) or _variable(environment, "all_proxy")
     if not value:
         return None
-    try:
-        parts = urlsplit(value if "://" in value else f"http://{value}")
-        host, port = parts.hostname, parts.port or 80
-    except ValueError:
-        host, port, parts = None, 0, urlsplit("")
-    if not host or parts.scheme != "http":
+    proxy = _parse_proxy(value if "://" in value else f"http://{value}")
+    if proxy is None:
         # The value may hold a password, so it is not shown.
         raise RegistryError(
             str(origin),
             f"The environment variable {name} (or all_proxy) is not the address of an HTTP proxy; "
             "it should be http://HOST:PORT.",
         )
+    return proxy
+
+
+def _parse_proxy(url: str) -> Optional[Proxy]:
+    """Parses `http://[user[:password]@]host[:port]`; None for anything else."""
+    try:
+        parts = urlsplit(url)
+        account, at, host = parts.netloc.rpartition("@")
+        if not host.isascii():
+            # Names in other alphabets have a form that the name service knows.
+            name, colon, port = host.partition(":")
+            host = f"{name.encode('idna').decode()}{colon}{port}"
+        authority = parse_authority(host)
+        username, _, password = account.partition(":")
+        # In the bytes of the environment, which need not be UTF-8.
+        words = [unquote_to_bytes(word.encode(errors="surrogateescape")) for word in (username, password)]
+    except ValueError:
+        return None
+    if parts.scheme != "http" or authority is None:
+        return None
     authorization = None
-    if parts.username is not None:
-        account = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-        authorization = f"Basic {base64.b64encode(account.encode()).decode()}"
-    return Proxy(host, port, authorization)
+    if at:
+        encoded = base64.b64encode(b":".join(words)).decode()
+        authorization = f"Basic {encoded}"
+        add_secrets(encoded.rstrip("="), password, words[1].decode(errors="replace"))
+    return Proxy(authority[0], authority[1] or 80, authorization)
 
 
 def _variable(environment: Mapping[str, str], name: str) -> Optional[str]:
@@ -71,8 +90,8 @@ def _is_excepted(origin: Origin, exceptions: str) -> bool:
     host = origin.host.lower()
     for item in exceptions.lower().replace(",", " ").split():
         name, colon, port = item.rpartition(":")
-        if colon and port.isdigit() and "]" not in port and name.count(":") == 0:
-            if int(port) != origin.port:
+        if colon and port.isascii() and port.isdigit() and ":" not in name:
+            if port.lstrip("0") != str(origin.port):
                 continue
             item = name
         if item == "*" or _is_in_network(host, item):

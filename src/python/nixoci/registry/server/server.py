@@ -75,6 +75,8 @@ class ReadOnlyRegistry(HandlerServer):
             super().__init__((host, port), RequestHandler)
         except OSError as error:
             raise ListenError(listen, error.strerror or str(error)) from None
+        except TypeError:
+            raise ListenError(listen, "no host has this name") from None
 
     @property
     def address(self) -> str:
@@ -134,7 +136,7 @@ def parse_listen_address(text: str) -> tuple[str, int]:
         host = host[1:-1]
     elif ":" in host:
         colon = ""
-    if not (colon and host and port.isascii() and port.isdigit() and int(port) < 1 << 16):
+    if not (colon and host and port.isascii() and port.isdigit() and len(port) < 6 and int(port) < 1 << 16):
         raise InvalidInputError(
             "address to listen on", text, "expected host:port, such as 127.0.0.1:5000"
         )
