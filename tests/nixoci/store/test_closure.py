@@ -193,7 +193,7 @@ HOSTILE_CHANGES: dict[str, list[Any]] = {
         [_absolute(APP) + "/"],
     ],
     "signatures": ["x", [1], {"a": 1}],
-    "ca": [0, False, [], {}, {"method": "nar"}, {"method": "x", "hash": FACTS[NAR]["narHash"]}],
+    "ca": [0, [], {}, {"method": "nar"}, {"method": []}, {"method": {}}, {"method": "x", "hash": FACTS[NAR]["narHash"]}],
 }
 
 

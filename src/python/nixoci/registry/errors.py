@@ -1,7 +1,7 @@
 """What can go wrong between here and a registry: one sentence each, with the way out.
 
-No text that a registry sends gets into a message before `printable` has cut and cleaned it, and no
-secret gets into one at all.
+No text that a registry sends gets into a message before `printable` has cut and cleaned it, and taken out
+the secrets that are known.
 """
 
 from __future__ import annotations
@@ -9,8 +9,17 @@ from __future__ import annotations
 from typing import Optional, Sequence
 
 from nixoci.errors import NixOciError
-from nixoci.errors import printable as printable
+from nixoci.errors import printable as printable_text
 from nixoci.image.reference import Reference
+from nixoci.secrets import without_secrets
+
+
+def printable(text: object, longest: Optional[int] = None) -> str:
+    """As `nixoci.errors.printable`, without secrets.
+
+    :param longest: characters. A secret is taken out before a part of it is cut off.
+    """
+    return printable_text(without_secrets(str(text)), longest)
 
 
 class RegistryError(NixOciError):
@@ -20,8 +29,9 @@ class RegistryError(NixOciError):
     """
 
     def __init__(self, registry: str, message: str) -> None:
-        self.registry = registry
-        super().__init__(message)
+        # Also out of the names of hosts, which a registry can choose.
+        self.registry = without_secrets(registry)
+        super().__init__(without_secrets(message))
 
 
 class ConnectionFailedError(RegistryError):
@@ -142,6 +152,19 @@ class IdentityTokenError(RegistryError):
             f"The registry {registry} does not take the identity token that {source} has for it: {why}; "
             "replace it by a name and a password, or an access token in place of the password: "
             f"`docker logout {registry}`, then `docker login --username NAME {registry}`.",
+        )
+
+
+class UnencryptedTokenServerError(RegistryError):
+    """The registry wants credentials sent to a token server over plain HTTP."""
+
+    def __init__(self, registry: str, token_server: str) -> None:
+        self.token_server = token_server
+        super().__init__(
+            registry,
+            f"The registry {registry} wants the credentials for it sent to {token_server} in plain HTTP, where "
+            "others could read them; if that is meant to be so, add that host to the registries, with "
+            "`plain_http` in its settings.",
         )
 
 

@@ -214,6 +214,7 @@ class Session:
                     credentials=self._credentials.find(self.registry, self.repository),
                     searched=self._credentials.files,
                     ask=self._ask_for_token,
+                    allow_plain_http=self._registries.allow_plain_http,
                 )
                 self._known = origin, authorization
             return self._known

@@ -9,6 +9,7 @@ from nixoci.errors import InvalidInputError
 from nixoci.image.reference import Reference
 from nixoci.json_input import get_field, parse_object
 from nixoci.json_output import readable_json
+from nixoci.registry.address import registry_origin
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,13 @@ class Registries:
     def has(self, address: str) -> bool:
         """Whether the user said something about the registry `address`."""
         return address in self._settings
+
+    def allow_plain_http(self, host: str) -> bool:
+        """Whether the user said of a host, at any port, that it is spoken to without encryption."""
+        return any(
+            settings.plain_http and registry_origin(address, "http").host == host
+            for address, settings in self._settings.items()
+        )
 
     @classmethod
     def from_json(cls, data: bytes) -> Registries:

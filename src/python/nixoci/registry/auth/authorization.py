@@ -24,13 +24,18 @@ from nixoci.registry.errors import (
     AuthenticationError,
     IdentityTokenError,
     RegistryError,
+    UnencryptedTokenServerError,
     printable,
 )
 from nixoci.registry.http.answers import describe
 from nixoci.registry.http.exchange import Answer, Body
+from nixoci.secrets import add_secrets
 
 #: Seconds that a token is valid if its server does not say (distribution's token specification).
 _DEFAULT_LIFETIME = 60
+
+#: Seconds that no token is used for longer, whatever its server says: a day.
+_LONGEST_LIFETIME = 86_400
 
 #: The part of a token's life after which it is not used for a new request.
 _SAFE_PART = 0.8
@@ -61,6 +66,7 @@ class Authorization:
     :param encrypted: whether the registry is spoken to in HTTPS; then tokens are too.
     :param credentials: None for an anonymous user.
     :param searched: the files that the credentials were looked for in.
+    :param allow_plain_http: whether the user wants a host to be spoken to without encryption.
     """
 
     def __init__(
@@ -71,12 +77,14 @@ class Authorization:
         credentials: Optional[Credentials],
         searched: tuple[str, ...],
         ask: Ask,
+        allow_plain_http: Callable[[str], bool],
     ) -> None:
         self._registry = registry
         self._encrypted = encrypted
         self._credentials = credentials
         self._searched = searched
         self._ask = ask
+        self._allow_plain_http = allow_plain_http
         self._lock = threading.Lock()
         self._challenge: Optional[Challenge] = None
         self._tokens: dict[Scopes, _Token] = {}
@@ -163,6 +171,7 @@ class Authorization:
                 "refresh_token": credentials.identity_token,
             }
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
+            add_secrets(credentials.identity_token)
             body = Body.of_bytes(urlencode(form).encode())
             answer = self._ask(realm, "POST", headers, body)
             if answer.status in _NO_OAUTH2_STATUSES:
@@ -189,6 +198,7 @@ class Authorization:
                 f"{describe(answer)}; its log should tell more.",
             )
         text, lifetime = self._parse_token(realm, answer.body)
+        add_secrets(text)
         return _Token(f"Bearer {text}", started + lifetime * _SAFE_PART)
 
     def _realm(self, challenge: Challenge) -> Url:
@@ -197,8 +207,12 @@ class Authorization:
         if realm is None:
             shown = printable(challenge.parameters["realm"], 80)
             raise self.refused(f"it names no proper address for tokens: {shown!r}")
-        if realm.origin.scheme == "http" and self._encrypted and not is_loopback(realm.origin.host):
-            raise self.refused(f"it wants the credentials sent to {realm.origin} in plain HTTP")
+        host = realm.origin.host
+        if realm.origin.scheme == "https" or is_loopback(host) or self._allow_plain_http(host):
+            return realm
+        # Who has no credentials tells others none.
+        if self._encrypted or self._credentials is not None:
+            raise UnencryptedTokenServerError(self._registry, str(realm.origin))
         return realm
 
     def _parse_token(self, realm: Url, content: bytes) -> tuple[str, int]:
@@ -207,7 +221,7 @@ class Authorization:
             text = get_field(document, "token", str, "") or get_field(document, "access_token", str)
             lifetime = get_field(document, "expires_in", int, _DEFAULT_LIFETIME)
             if _TOKEN.fullmatch(text):
-                return text, max(lifetime, 0)
+                return text, min(max(lifetime, 0), _LONGEST_LIFETIME)
         except NixOciError:
             # Its message would quote the token.
             pass
@@ -219,5 +233,7 @@ class Authorization:
 
 
 def _basic(credentials: Credentials) -> str:
-    account = f"{credentials.username}:{credentials.password}"
-    return f"Basic {base64.b64encode(account.encode()).decode()}"
+    account = base64.b64encode(f"{credentials.username}:{credentials.password}".encode()).decode()
+    if credentials.password:
+        add_secrets(account.rstrip("="), credentials.password)
+    return f"Basic {account}"

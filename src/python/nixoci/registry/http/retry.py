@@ -11,6 +11,8 @@ from datetime import timezone
 from email.utils import parsedate_to_datetime
 from typing import Callable, Optional
 
+from nixoci.secrets import without_secrets
+
 #: Answers that a second attempt may not get: time-out, too many requests, trouble in the registry
 #: or in a proxy before it.
 RETRYABLE_STATUSES = frozenset((408, 429, 500, 502, 503, 504))
@@ -44,7 +46,7 @@ class Notices:
             if now - self._told.get((host, why), -_NEWS_AGAIN) < _NEWS_AGAIN:
                 return
             self._told[host, why] = now
-        self._tell(f"{host}: {why}; {rest}")
+        self._tell(without_secrets(f"{host}: {why}; {rest}"))
 
 
 @dataclass(frozen=True)
