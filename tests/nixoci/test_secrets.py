@@ -18,6 +18,13 @@ def test_any_secret_is_removed(secret: str, before: str, after: str) -> None:
     assert secret not in without_secrets(before + secret + after)
 
 
+@pytest.mark.parametrize("secret", ("", "a", "ab", "tag"))
+def test_what_is_too_short_is_left(secret: str) -> None:
+    """What would be missing in words that everybody knows tells what it is."""
+    add_secrets(secret)
+    assert without_secrets("a tab and a tag") == "a tab and a tag"
+
+
 @pytest.mark.parametrize(
     "text",
     ("p@ss/wörd 1+", "p%40ss%2Fw%C3%B6rd%201%2B", "p%40ss%2Fw%C3%B6rd+1%2B"),
@@ -30,7 +37,10 @@ def test_other_spellings(text: str) -> None:
 
 def test_a_secret_that_begins_with_another() -> None:
     add_secrets("sesame-1", "sesame-1-2", "", "sesame-1-2-3")
-    assert without_secrets("sesame-1-2-3 sesame-1-2 sesame-1 sesame") == f"{REMOVED} {REMOVED} {REMOVED} sesame"
+    assert (
+        without_secrets("sesame-1-2-3 sesame-1-2 sesame-1 sesame")
+        == f"{REMOVED} {REMOVED} {REMOVED} sesame"
+    )
 
 
 def test_no_part_of_a_secret_is_left_where_text_is_cut() -> None:
@@ -40,7 +50,7 @@ def test_no_part_of_a_secret_is_left_where_text_is_cut() -> None:
 
 
 def test_many_secrets_of_many_threads() -> None:
-    """Those that were used last are known, however many there were, and text without any is left alone."""
+    """Those that were used last are known, and text without any is left alone."""
     threads = [
         threading.Thread(target=lambda n=n: [add_secrets(f"secret-{n}-{i}") for i in range(500)])
         for n in range(4)

@@ -7,6 +7,9 @@ import threading
 #: What stands in their place.
 REMOVED = "[secret]"
 
+#: What is shorter is told by its absence: characters.
+_SHORTEST = 4
+
 #: So many are known at most; what was not used for the longest time is forgotten first.
 _MOST = 1_000
 
@@ -15,10 +18,15 @@ _lock = threading.Lock()
 
 
 def add_secrets(*secrets: str) -> None:
-    """Takes note of secrets that are about to be used, from any thread; also as URLs and forms have them."""
+    """Takes note of secrets that are about to be used, and of how URLs and forms have them.
+
+    :param secrets: those of less than four characters are passed over.
+    """
     from urllib.parse import quote, quote_plus
 
-    for secret in filter(None, secrets):
+    for secret in secrets:
+        if len(secret) < _SHORTEST:
+            continue
         raw = secret.encode(errors="replace")
         with _lock:
             for text in (secret, quote(raw, safe=""), quote_plus(raw)):

@@ -1,7 +1,7 @@
 """Seeded mutations of inputs: what a parser gets that was written by nobody who means well.
 
-The same seed gives the same inputs on every machine. A test has the number of rounds that takes about a
-second; `NIXOCI_FUZZ_ROUNDS` asks for a longer run, see CONTRIBUTING.md.
+The same seed gives the same inputs on every machine. A test has the number of rounds that takes
+about a second; `NIXOCI_FUZZ_ROUNDS` asks for a longer run, see CONTRIBUTING.md.
 """
 
 from __future__ import annotations
@@ -24,7 +24,25 @@ _LONGEST = 20_000
 _PIECES = (
     *(b"\0", b"\n", b"\r\n", b"\x1b[31m", b"\x07", b"\x7f", b"\xff", b"\xc3", b"\xed\xa0\x80"),
     *("²", "\u0661", "ｅ", "ß", "\u202e", "\ud7ff", "\U0001f600", "\u0130"),
-    *(" ", "\t", ",", ";", ":", "=", '"', "\\", "/", "//", "..", "a..b", ".", "@", "%", "%00", "%zz"),
+    *(
+        " ",
+        "\t",
+        ",",
+        ";",
+        ":",
+        "=",
+        '"',
+        "\\",
+        "/",
+        "//",
+        "..",
+        "a..b",
+        ".",
+        "@",
+        "%",
+        "%00",
+        "%zz",
+    ),
     *("[", "]", "{", "}", "[::1]", "[v1.a]", "[", "null", "true", "1e999", "NaN", "\\ud800"),
     *("-1", "0", "65535", "65536", "9" * 30, "9" * 5000, "+1", "1_0", "0x1", "a" * 64, "a" * 300),
     *("http://", "https://", "://", "xn--", "xn--a", "?", "#", "*", "localhost", "[" * 2000),
@@ -131,7 +149,10 @@ def _with_another_value(document: Any, chance: random.Random) -> Any:
         kind = chance.random()
         if kind < 0.1:
             return rest
-        return {**rest, (chance.choice(("", "a", "\ud800", name * 2)) if kind < 0.2 else name): value}
+        return {
+            **rest,
+            (chance.choice(("", "a", "\ud800", name * 2)) if kind < 0.2 else name): value,
+        }
     if isinstance(document, list) and document and chance.random() < 0.9:
         place = chance.randrange(len(document))
         changed = [_with_another_value(document[place], chance)]

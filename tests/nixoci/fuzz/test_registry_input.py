@@ -59,7 +59,12 @@ def test_references(seed: int) -> None:
 
     corpus = (
         *(b"ghcr.io/acme/api:1.2", b"localhost:5000/a", b"[::1]:5000/a/b:latest", b"api"),
-        *(b"Host/a:1", b"127.0.0.1:80/a_b", b"a.b-c.example:65535/a.b/c--d:x", b"[fe80::1.2.3.4]/a"),
+        *(
+            b"Host/a:1",
+            b"127.0.0.1:80/a_b",
+            b"a.b-c.example:65535/a.b/c--d:x",
+            b"[fe80::1.2.3.4]/a",
+        ),
     )
     fuzz(parse, corpus, seed)
 
@@ -100,21 +105,32 @@ def test_proxies(seed: int) -> None:
                         connection.putheader(name, header)
 
     corpus = (
-        *(b"http://proxy.example:3128", b"http://user:p%40ss@proxy:1/", b"proxy", b"http://[::1]:1"),
+        *(
+            b"http://proxy.example:3128",
+            b"http://user:p%40ss@proxy:1/",
+            b"proxy",
+            b"http://[::1]:1",
+        ),
         *("http://bücher.example:80".encode(), b"http://u:\xff@proxy", b"*", b".example,host:443"),
         *(b"10.0.0.0/8 ::/0,[::2]:5000", b"*.example:443"),
     )
     fuzz(parse, corpus, seed)
 
 
-def _answer(status: int, header: str = "", body: bytes = b"", name: str = "WWW-Authenticate") -> Answer:
+def _answer(
+    status: int, header: str = "", body: bytes = b"", name: str = "WWW-Authenticate"
+) -> Answer:
     headers = Message()
     headers[name] = header
     return Answer(Url(Origin("http", "127.0.0.1", 1), "/"), status, "", headers, body)
 
 
 _CHALLENGES = (
-    *(b'Basic realm="x"', b"Negotiate YWJj==, Basic realm=x", b'Bearer realm="http://[::1]:1/token"'),
+    *(
+        b'Basic realm="x"',
+        b"Negotiate YWJj==, Basic realm=x",
+        b'Bearer realm="http://[::1]:1/token"',
+    ),
     b'BEARER Realm = "https://a.example/token?a=b" ,, service="a, b",scope="r:x:pull,push"',
 )
 _CREDENTIALS = (
@@ -127,7 +143,7 @@ _CREDENTIALS = (
 
 @pytest.mark.parametrize("credentials", _CREDENTIALS, ids=str)
 def test_challenges(credentials: Credentials | None) -> None:
-    """Whatever the challenge, a token server is asked where one can connect, in a header that can be sent."""
+    """Whatever it is, tokens are asked for where one can connect, and the header can be sent."""
 
     def ask(url: Url, method: str, headers: object, body: object) -> Answer:
         assert_connectable(url.origin)
@@ -148,7 +164,9 @@ def test_tokens() -> None:
 
     def parse(data: bytes) -> None:
         bodies[:] = [data]
-        header = _header(_CREDENTIALS[1], lambda *_: _answer(200, body=bodies[0]), 'Bearer realm="https://a"')
+        header = _header(
+            _CREDENTIALS[1], lambda *_: _answer(200, body=bodies[0]), 'Bearer realm="https://a"'
+        )
         assert header.isascii() and header.isprintable()
 
     corpus = (b'{"token": "abc", "expires_in": 300}', b'{"access_token": "abc"}')
@@ -196,7 +214,11 @@ def _configs() -> Sequence[bytes]:
     )
     documents = [json.dumps({"auths": entry}).encode() for entry in auths]
     helper = {"credHelpers": {"host:5000": "none"}, "credsStore": "none", "auths": auths[0]}
-    return (*documents, json.dumps(helper).encode(), b'{"auths": {"host:5000": {"password": "\xed\xa0\x80"}}}')
+    return (
+        *documents,
+        json.dumps(helper).encode(),
+        b'{"auths": {"host:5000": {"password": "\xed\xa0\x80"}}}',
+    )
 
 
 def test_answers_of_helpers() -> None:

@@ -49,7 +49,12 @@ def test_registrations() -> None:
     fuzz(lambda data: to_json(from_json(data)), _CLOSURES[:1], 1)
 
 
-_DERIVATION = {"drvPath": _B, "outputs": {"out": _A, "dev": _A}, "default": "out", "system": "x86_64-linux"}
+_DERIVATION = {
+    "drvPath": _B,
+    "outputs": {"out": _A, "dev": _A},
+    "default": "out",
+    "system": "x86_64-linux",
+}
 
 
 def test_derivations() -> None:
@@ -59,12 +64,26 @@ def test_derivations() -> None:
             os.fsencode(name)
         assert Derivation.from_json(derivation.to_json()) == derivation
 
-    fuzz(parse, (json.dumps(_DERIVATION).encode(), json.dumps({**_DERIVATION, "drvPath": None}).encode()), 1)
+    fuzz(
+        parse,
+        (json.dumps(_DERIVATION).encode(), json.dumps({**_DERIVATION, "drvPath": None}).encode()),
+        1,
+    )
 
 
 def test_origins() -> None:
-    evaluation = {"root": "root", "source": "default.nix", "attr": "hello", "system": "x86_64-linux"}
-    origin = {"derivation": json.dumps(_DERIVATION), "paths": [_A], "evaluation": evaluation, "log": "log"}
+    evaluation = {
+        "root": "root",
+        "source": "default.nix",
+        "attr": "hello",
+        "system": "x86_64-linux",
+    }
+    origin = {
+        "derivation": json.dumps(_DERIVATION),
+        "paths": [_A],
+        "evaluation": evaluation,
+        "log": "log",
+    }
     corpus = [
         json.dumps({"origins": [origin, {**origin, "evaluation": None}]}).encode(),
         json.dumps({"origins": [{**origin, "derivation": "\ud800"}]}).encode(),

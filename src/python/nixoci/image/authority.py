@@ -13,7 +13,7 @@ _AUTHORITY = re.compile(
     r"(?::(?P<port>[0-9]{0,5}))?"
 )
 
-#: What can be looked up and shown in TLS (RFC 1035, section 2.3.4); services in containers have underscores.
+#: What can be looked up (RFC 1035, section 2.3.4); services in containers have underscores.
 _NAME = re.compile(r"(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
 
 _HIGHEST_PORT = 65535
@@ -22,8 +22,8 @@ _HIGHEST_PORT = 65535
 def parse_authority(text: str) -> Optional[tuple[str, Optional[int]]]:
     """Parses `host`, `host:port` or `[IPv6 address]:port`.
 
-    :returns: the host, in lower case and without brackets, and the port, if there is one; None if nothing
-        can be there: no name that a host can have, no port from 1 to 65535.
+    :returns: the host, in lower case and without brackets, and the port, if there is one; None for a name
+        that no host can have, and a port that is not from 1 to 65535.
     """
     found = _AUTHORITY.fullmatch(text)
     if found is None:

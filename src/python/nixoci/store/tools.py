@@ -160,7 +160,7 @@ def _read(path: str) -> Optional[dict[str, Any]]:
 
 
 def _words(document: Mapping[str, object], name: str) -> dict[str, str]:
-    """Returns a map of names to values that a process can be given, on its command line or as its environment.
+    """Returns a map of names to values that a process can be given as its environment, or in words.
 
     :raises InvalidInputError: it is none. Values are not shown, as some are secrets.
     """
@@ -171,7 +171,8 @@ def _words(document: Mapping[str, object], name: str) -> dict[str, str]:
         except (TypeError, UnicodeEncodeError):
             is_word = False
         if not is_word:
-            raise InvalidInputError(name, key, "expected the name and the value of a setting or variable")
+            why = "expected the name and the value of a setting or variable"
+            raise InvalidInputError(name, key, why)
     return found
 
 

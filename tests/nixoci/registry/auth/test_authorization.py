@@ -1,4 +1,4 @@
-"""Where credentials go and where they are shown, with registries, token servers and proxies that want to know."""
+"""Where credentials go, and that none are shown, with servers that want to know and tell."""
 
 from __future__ import annotations
 
@@ -156,10 +156,18 @@ def test_a_token_server_that_repeats_the_request(tmp_path: Path, entry: str, sta
     (
         lambda request: ("500 Oops", {}, _errors(_end(request))),
         lambda request: ("599 " + _end(request)[-40:], {}, b""),
-        lambda request: ("307 Elsewhere", {"Location": "ftp:" + request.split("er ")[-1].strip()}, b""),
+        lambda request: (
+            "307 Elsewhere",
+            {"Location": "ftp:" + request.split("er ")[-1].strip()},
+            b"",
+        ),
         lambda request: ("307 Elsewhere", {"Location": f"http://{_TOKEN}.example:0/"}, b""),
         lambda request: ("307 Elsewhere", {"Location": f"http://{_TOKEN}.invalid/"}, b""),
-        lambda request: ("200 OK", {"Docker-Content-Digest": "sha256:" + _end(request)[-40:]}, _MANIFEST),
+        lambda request: (
+            "200 OK",
+            {"Docker-Content-Digest": "sha256:" + _end(request)[-40:]},
+            _MANIFEST,
+        ),
         lambda request: ("401 No", {"WWW-Authenticate": _end(request).rpartition(" ")[2]}, b""),
         lambda request: ("200 OK", {}, json.dumps({"mediaType": _end(request)[-40:]}).encode()),
     ),

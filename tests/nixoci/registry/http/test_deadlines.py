@@ -172,7 +172,7 @@ def test_an_upload_that_is_taken_slowly() -> None:
 
 
 def test_pieces_that_are_taken_in_time() -> None:
-    """Each of them, and still not enough of them: without the kernel's buffers, which are as large as some layers."""
+    """Each of them, and not enough of them in all; without the large buffers of the kernel."""
     here, there = socket.socketpair()
     with here, there:
         here.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)

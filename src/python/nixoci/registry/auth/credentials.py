@@ -13,7 +13,7 @@ class Credentials:
 
     :param identity_token: an OAuth2 refresh token, in place of a password.
     :param source: the file or the program that has it, for errors.
-    :raises InvalidInputError: there is half of a surrogate pair in them, which has no bytes to be sent.
+    :raises InvalidInputError: they are no Unicode text, with half of a surrogate pair.
     """
 
     username: str

@@ -24,8 +24,8 @@ from nixoci.registry.http.proxy import Proxy, proxy_of
 from nixoci.registry.http.tls import tls_context
 from nixoci.registry.settings import RegistrySettings
 
-#: Seconds that a registry has for the head of an answer, for the rest of it, and to take a portion of what is
-#: uploaded. Some answer the end of an upload only after they have read all of it again.
+#: Seconds that a registry has for the head of an answer, for the rest of it, and to take a portion of an
+#: upload. Some answer the end of an upload only after they have read all of it again.
 SILENCE_TIME_LIMIT = 300.0
 
 #: Bytes of an answer that are read by default. Tokens and error reports are far smaller.

@@ -27,7 +27,9 @@ class BoundedResponse(http.client.HTTPResponse):
     :param seconds: until all of the head is there.
     """
 
-    def __init__(self, opened: socket.socket, *arguments: Any, seconds: float, **named: Any) -> None:
+    def __init__(
+        self, opened: socket.socket, *arguments: Any, seconds: float, **named: Any
+    ) -> None:
         self._bounds = _BoundedReader(opened)
         self.allow(seconds, LARGEST_HEAD)
         # Of a socket it uses this one method.

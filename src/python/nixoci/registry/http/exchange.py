@@ -75,8 +75,8 @@ def exchange_on(
     After an error the connection is of no use any more.
 
     :param connection: is opened if need be, and closed if it cannot take another request.
-    :param silence_time_limit: seconds for the head of the answer, for the rest of it, and for each portion of
-        the body that is sent, see `nixoci.registry.http.deadlines`.
+    :param silence_time_limit: seconds for the head of the answer, for the rest of it, and for each portion
+        of the body that is sent, see `nixoci.registry.http.deadlines`.
     :param longest_answer: bytes of the answer that are read.
     :raises ConnectionFailedError: also for an answer that is not HTTP or is cut short.
     :raises UntrustedCertificateError: and `WrongProtocolError`, see there.

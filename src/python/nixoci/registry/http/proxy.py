@@ -68,7 +68,10 @@ def _parse_proxy(url: str) -> Optional[Proxy]:
         authority = parse_authority(host)
         username, _, password = account.partition(":")
         # In the bytes of the environment, which need not be UTF-8.
-        words = [unquote_to_bytes(word.encode(errors="surrogateescape")) for word in (username, password)]
+        words = [
+            unquote_to_bytes(word.encode(errors="surrogateescape"))
+            for word in (username, password)
+        ]
     except ValueError:
         return None
     if parts.scheme != "http" or authority is None:
