@@ -276,10 +276,10 @@ def test_tokens_for_mounting(plain_registry: Registry) -> None:
 
 def test_identity_tokens(plain_registry: Registry, tmp_path: Path) -> None:
     """An identity token gets access tokens by OAuth2, in the body of a POST."""
-    gate = TokenGate(identity_token="the identity token")
+    gate = TokenGate(identity_token="identity-sesame")
     with faulty_registry(plain_registry.host, gate=gate) as proxy:
         (tmp_path / "config.json").write_text(
-            '{"auths": {"%s": {"identitytoken": "the identity token"}}}' % proxy.host
+            '{"auths": {"%s": {"identitytoken": "identity-sesame"}}}' % proxy.host
         )
         environment = {"DOCKER_CONFIG": str(tmp_path)}
         push_through(proxy, known_image(b"small"), environment=environment)
@@ -301,7 +301,7 @@ def test_identity_tokens_that_a_token_server_has_no_use_for(
     source = "docker-credential-tests" if by_helper else str(tmp_path / "config.json")
     assert f"the identity token that {source} has for it" in message
     assert f"status {code}" in message and f"docker logout {proxy.host}" in message
-    assert "the identity token'" not in message and "secret" not in message
+    assert "sesame" not in message and "secret" not in message
 
 
 @pytest.mark.parametrize("by_helper", (False, True))
@@ -336,7 +336,7 @@ def test_identity_tokens_with_a_password(plain_registry: Registry, tmp_path: Pat
     gate = TokenGate(refused_posts=404)
     account = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
     with faulty_registry(plain_registry.host, gate=gate) as proxy:
-        entry = {"auth": account, "identitytoken": "the identity token"}
+        entry = {"auth": account, "identitytoken": "identity-sesame"}
         (tmp_path / "config.json").write_text(json.dumps({"auths": {proxy.host: entry}}))
         push_through(proxy, known_image(b"small"), environment={"DOCKER_CONFIG": str(tmp_path)})
     assert plain_registry.requests("PUT", "/manifests/1$")
@@ -344,12 +344,12 @@ def test_identity_tokens_with_a_password(plain_registry: Registry, tmp_path: Pat
 
 def _identity_token(directory: Path, proxy: FaultyRegistry, by_helper: bool) -> dict[str, str]:
     """An environment in which a file, or a program, has one."""
-    entry = {"auths": {proxy.host: {"identitytoken": "the identity token"}}}
+    entry = {"auths": {proxy.host: {"identitytoken": "identity-sesame"}}}
     document = {"credHelpers": {proxy.host: "tests"}} if by_helper else entry
     (directory / "config.json").write_text(json.dumps(document))
     program = directory / "bin" / "docker-credential-tests"
     program.parent.mkdir()
-    answer = json.dumps({"ServerURL": "", "Username": "<token>", "Secret": "the identity token"})
+    answer = json.dumps({"ServerURL": "", "Username": "<token>", "Secret": "identity-sesame"})
     program.write_text(f"#!/bin/sh\ncat > /dev/null\necho '{answer}'\n")
     program.chmod(0o755)
     path = f"{program.parent}:{os.environ['PATH']}"
