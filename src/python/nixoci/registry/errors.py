@@ -159,7 +159,7 @@ class UnencryptedTokenServerError(RegistryError):
     """The registry wants credentials sent to a token server over plain HTTP."""
 
     def __init__(self, registry: str, token_server: str) -> None:
-        self.token_server = token_server
+        self.token_server = without_secrets(token_server)
         super().__init__(
             registry,
             f"The registry {registry} wants the credentials for it sent to {token_server} in plain HTTP, where "

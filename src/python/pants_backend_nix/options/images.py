@@ -189,7 +189,8 @@ class NixImageSubsystem(Subsystem):
             And it can have keys that say how to connect: `ca_file`, `client_certificate` and
             `client_key` (PEM files), `skip_tls_verify`, `plain_http`. A registry on this machine
             is spoken to without encryption if it does not speak TLS. Credentials are those of
-            `docker login` or `podman login`; they are no option.
+            `docker login` or `podman login`; they are no option. They go over plain HTTP to this
+            machine only, and to hosts with `plain_http`, which may also be token servers.
             """
         ),
     )

@@ -95,7 +95,9 @@ def realise_many(options: argparse.Namespace) -> None:
     for document in get_list(request, "packages", dict):
         evaluation = get_field(document, "evaluation", dict, default=None)
         packages[get_field(document, "key", str)] = Wanted(
-            Derivation.from_json(get_field(document, "derivation", str).encode()),
+            Derivation.from_json(
+                get_field(document, "derivation", str).encode(errors="surrogatepass")
+            ),
             tuple(get_list(document, "outputs", str)),
             None if evaluation is None else Attribute.from_document(evaluation, ""),
         )
