@@ -131,6 +131,20 @@ def test_what_no_process_can_be_given_is_refused(tmp_path: Path, field: str, val
     assert "sesame" not in str(caught.value)
 
 
+@pytest.mark.parametrize("end", (10, 1, 0), ids=("cut", "open", "list"))
+def test_files_that_are_wrong_are_not_shown(tmp_path: Path, end: int) -> None:
+    """Only their names are: they may have variables that are secret."""
+    environ = {**environment(tmp_path), "A": "sesame"}
+    write_tools(str(tmp_path), environ, ("A",))
+    file = tmp_path / TOOLS_FILE
+    document = json.loads(file.read_text())
+    text = json.dumps({"environment": document["environment"]})
+    file.write_text(text[:-end] if end else json.dumps({**document, "environment": ["sesame"]}))
+    with pytest.raises(InvalidInputError) as caught:
+        read_tools(str(file))
+    assert "sesame" not in f"{caught.value}{vars(caught.value)}"
+
+
 def test_bytes_that_are_not_utf_8_are_kept(tmp_path: Path) -> None:
     environ = {**environment(tmp_path), "EXTRA": os.fsdecode(b"/\xff")}
     write_tools(str(tmp_path), environ, ("EXTRA",))

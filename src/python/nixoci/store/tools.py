@@ -156,7 +156,11 @@ def _read(path: str) -> Optional[dict[str, Any]]:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise InvalidInputError("file of tools", path, error.strerror or str(error)) from None
+        why = error.strerror or str(error)
+    except InvalidInputError as error:
+        # What it says may be secret.
+        why = error.why
+    raise InvalidInputError("file of tools", path, why)
 
 
 def _words(document: Mapping[str, object], name: str) -> dict[str, str]:
@@ -164,7 +168,9 @@ def _words(document: Mapping[str, object], name: str) -> dict[str, str]:
 
     :raises InvalidInputError: it is none. Values are not shown, as some are secrets.
     """
-    found = get_field(document, name, dict)
+    found = document.get(name)
+    if not isinstance(found, dict):
+        raise InvalidInputError(name, type(found).__name__, "expected an object")
     for key, value in found.items():
         try:
             is_word = b"\0" not in os.fsencode(key + value) and key and "=" not in key
