@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from nixoci.registry.server.byte_range import (
     ByteRange,
+    RangeSentError,
     RangeSink,
     UnsatisfiableRangeError,
     parse_range,
@@ -49,17 +50,34 @@ def test_ranges_without_a_byte(header: str, size: int) -> None:
 
 @given(st.binary(min_size=1, max_size=50), st.data())
 def test_sink_cuts_any_stream(content: bytes, data: st.DataObject) -> None:
-    """However a stream is cut into pieces: the range arrives, and its end only at `finish`."""
+    """However a stream is cut into pieces: the range arrives, the end of all only at `finish`.
+
+    Of a range that ends earlier, no piece behind it is taken.
+    """
     start = data.draw(st.integers(0, len(content) - 1))
     end = data.draw(st.integers(start + 1, len(content)))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(content)))))
     received = bytearray()
-    sink = RangeSink(ByteRange(start, end), received.extend)
-    # The buffer is used again, as that of a packer.
-    for begin, stop in zip([0, *cuts], [*cuts, len(content)]):
-        buffer = bytearray(content[begin:stop])
-        sink.write(buffer)
-        buffer[:] = bytes(len(buffer))
-    assert len(received) < end - start
-    sink.finish()
+    dropped: list[None] = []
+    sink = RangeSink(
+        ByteRange(start, end), len(content), received.extend, lambda: dropped.append(None)
+    )
+    needed = 0
+    try:
+        # The buffer is used again, as that of a packer.
+        for begin, stop in zip([0, *cuts], [*cuts, len(content)]):
+            needed += 1
+            buffer = bytearray(content[begin:stop])
+            sink.write(buffer)
+            buffer[:] = bytes(len(buffer))
+    except RangeSentError:
+        assert end < len(content)
+    else:
+        assert end == len(content) and len(received) < end - start
+        sink.finish()
     assert content[start:end] == received
+    first = [begin for begin in [0, *cuts] if begin < end]
+    if end < len(content):
+        assert needed == len(first)
+        assert len(dropped) == sum(stop <= start or begin == stop
+                                   for begin, stop in zip(first, [*cuts, len(content)]))

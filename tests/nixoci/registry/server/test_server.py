@@ -6,8 +6,8 @@ import http.client
 import json
 import socket
 import threading
-from contextlib import contextmanager
-from typing import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Callable, Iterator
 
 import pytest
 from nixoci.errors import InvalidInputError, NixOciError
@@ -15,7 +15,7 @@ from nixoci.image.descriptor import Descriptor
 from nixoci.image.layout import WriteLayer
 from nixoci.image.manifest_format import MANIFEST_FORMATS
 from nixoci.image.reference import Reference
-from nixoci.registry.server import http_handler
+from nixoci.registry.server import http_handler, server
 from nixoci.registry.server.served_images import local_references, serve_images
 from nixoci.registry.server.server import ListenError, ReadOnlyRegistry, parse_listen_address
 
@@ -278,8 +278,12 @@ def test_failure_in_the_middle() -> None:
         assert len(raised.value.partial) <= 500_000
         assert [error] == served.errors
         assert any("/nix/store/x" in line for line in served.log)
-        # The bytes of this range were all there, and yet nobody knew whether they are right.
-        assert 500 == served.ask("GET", blob(BIG), Range="bytes=0-499999")[0].status
+        # Of a range with the last byte, nothing is known to be right before that byte.
+        last = served.ask("GET", blob(BIG), Range=f"bytes={len(BIG) - 9}-")[0]
+        assert (500, [error, error]) == (last.status, served.errors)
+        # What lies before the fault is no more than what the whole would have brought.
+        answer, content = served.ask("GET", blob(BIG), Range="bytes=0-499998")
+        assert (206, BIG[:499_999]) == (answer.status, content)
 
 
 @pytest.mark.parametrize("error", (NixOciError("no Nix"), FileNotFoundError(2, "no program")))
@@ -388,3 +392,240 @@ def test_port_in_use(served: Served) -> None:
     """A port that another program has is an error that says so."""
     with pytest.raises(ListenError, match="in use"):
         ReadOnlyRegistry({}, listen=served.registry.address)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ("127.0.0.1", "127.0.0.1:{port}", "127.0.0.1:1", "127.1.2.3", "localhost", "LocalHost:{port}", "localhost.", "[::1]",
+     "[::1]:{port}"),
+)
+def test_hosts_on_loopback(served: Served, host: str) -> None:
+    """Names of loopback that no name server can give to another machine, whatever the port."""
+    port = served.registry.server_address[1]
+    assert 200 == served.ask("GET", "/v2/", Host=host.format(port=port))[0].status
+
+
+@pytest.mark.parametrize(
+    "host",
+    ("evil.example", "evil.example:{port}", "localhost.evil.example", "127.0.0.1.evil.example", "192.0.2.1", "[2001:db8::1]:{port}",
+     "", ":{port}", "[", "evil.example:localhost", "localhost@evil.example", "127.0.0.1:80:{port}"),
+)
+@pytest.mark.parametrize("method", ("GET", "HEAD", "POST"))
+def test_other_hosts_on_loopback(served: Served, host: str, method: str) -> None:
+    """A site that lets its own name become 127.0.0.1 has a browser read nothing from here."""
+    port = served.registry.server_address[1]
+    before = len(served.known.written)
+    answer, content = served.ask(method, blob(SMALL), Host=host.format(port=port))
+    assert 421 == answer.status
+    assert SMALL not in content and before == len(served.known.written)
+
+
+def test_two_hosts(served: Served) -> None:
+    """Of two names, one of which is right, none counts."""
+    head = "GET /v2/ HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n"
+    assert served.send(head.encode()).startswith(b"HTTP/1.1 400 ")
+
+
+def test_hosts_elsewhere() -> None:
+    """A server that others reach does not know by which names they do."""
+    with ReadOnlyRegistry({}, listen="0.0.0.0:0") as registry:
+        connection = http.client.HTTPConnection("127.0.0.1", registry.server_address[1], timeout=20)
+        connection.request("GET", "/v2/", headers={"Host": "build-7.example:80"})
+        assert 200 == connection.getresponse().status
+        connection.close()
+
+
+class OnHostsFile(ReadOnlyRegistry):
+    """A server on a name that a line of `/etc/hosts` gives to loopback."""
+
+    def server_bind(self) -> None:
+        self.server_address = ("127.0.0.1", 0)
+        super().server_bind()
+
+
+@pytest.mark.parametrize("host,status", (("Build-7", 200), ("localhost", 200), ("build-8", 421)))
+def test_name_listened_on(host: str, status: int) -> None:
+    """A server on loopback is asked by the name that it was started with, too."""
+    with OnHostsFile({}, listen="build-7:0") as registry:
+        connection = http.client.HTTPConnection(*registry.server_address[:2], timeout=20)
+        connection.request("GET", "/v2/", headers={"Host": host})
+        assert status == connection.getresponse().status
+        connection.close()
+
+
+def test_idle_connections_block_nobody(served: Served) -> None:
+    """Who opens more connections than may wait loses the oldest; others are answered."""
+    kept = served.connect()
+    kept.request("GET", "/v2/")
+    kept.getresponse().read()
+    address = served.registry.server_address[:2]
+    idle = [socket.create_connection(address, timeout=20) for _ in range(server.MAX_WAITING + 20)]
+    try:
+        for _ in range(3):
+            assert BIG == served.ask("GET", blob(BIG))[1]
+        # Closed by the server: the first of them, and the one before.
+        assert b"" == idle[0].recv(1)
+        assert b"" == idle[15].recv(1)
+        assert kept.sock is not None and b"" == kept.sock.recv(1)
+        idle[-1].sendall(b"GET /v2/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert idle[-1].recv(1 << 16).startswith(b"HTTP/1.1 200 ")
+    finally:
+        kept.close()
+        for client in idle:
+            client.close()
+
+
+def test_half_requests_block_nobody(served: Served) -> None:
+    """A request that is never finished is a connection that waits."""
+    address = served.registry.server_address[:2]
+    slow = [socket.create_connection(address, timeout=20) for _ in range(server.MAX_WAITING + 20)]
+    try:
+        for client in slow:
+            with suppress(ConnectionError):
+                client.sendall(b"GET /v2/ HTTP/1.1\r\nHost: local")
+        assert SMALL == served.ask("GET", blob(SMALL))[1]
+        slow[-1].sendall(b"host\r\n\r\n")
+        assert slow[-1].recv(1 << 16).startswith(b"HTTP/1.1 200 ")
+    finally:
+        for client in slow:
+            client.close()
+
+
+def test_connections_that_work_are_kept() -> None:
+    """Connections that wait do not cut one with an answer on its way."""
+    go_on = threading.Event()
+
+    def write_layer(recipe: Any, layer: Any, write: Callable[[memoryview], object]) -> None:
+        write(memoryview(BIG)[:500_000])
+        assert go_on.wait(20)
+        write(memoryview(BIG)[500_000:])
+
+    with serving(write_layer) as served:
+        client = served.connect()
+        client.request("GET", blob(BIG))
+        answer = client.getresponse()
+        first = answer.read(1000)
+        address = served.registry.server_address[:2]
+        idle = [socket.create_connection(address) for _ in range(server.MAX_WAITING + 20)]
+        assert 200 == served.ask("GET", "/v2/")[0].status
+        go_on.set()
+        assert BIG == first + answer.read()
+        for connection in (client, *idle):
+            connection.close()
+
+
+def test_too_many_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More answers at once than the server makes are asked to be asked for later."""
+    monkeypatch.setattr(server, "MAX_WORKING", 2)
+    go_on = threading.Event()
+
+    def write_layer(recipe: Any, layer: Any, write: Callable[[memoryview], object]) -> None:
+        write(memoryview(SMALL)[:1])
+        assert go_on.wait(20)
+        write(memoryview(SMALL)[1:])
+
+    with serving(write_layer) as served:
+        clients = [served.connect() for _ in range(2)]
+        answers = []
+        for client in clients:
+            client.request("GET", blob(SMALL))
+            answers.append(client.getresponse())
+        refused, content = served.ask("GET", "/v2/")
+        assert (429, "1") == (refused.status, refused.headers["Retry-After"])
+        assert "TOOMANYREQUESTS" == json.loads(content)["errors"][0]["code"]
+        go_on.set()
+        assert [SMALL, SMALL] == [answer.read() for answer in answers]
+        for client in clients:
+            client.close()
+
+
+@pytest.mark.parametrize(
+    "header,pieces",
+    (("bytes=0-0", 1), ("bytes=0-65535", 1), ("bytes=65536-65536", 2), ("bytes=5-200000", 4), ("bytes=-1", None), ("bytes=0-", None)),
+)
+def test_range_stops_where_it_ends(header: str, pieces: int | None) -> None:
+    """Of a layer, no more is packed than a range needs; for its last byte that is all."""
+    packed: list[int] = []
+
+    def write_layer(recipe: Any, layer: Any, write: Callable[[memoryview], object]) -> None:
+        for start in range(0, len(BIG), 1 << 16):
+            packed.append(start)
+            write(memoryview(BIG)[start : start + (1 << 16)])
+
+    with serving(write_layer) as served:
+        answer, content = served.ask("GET", blob(BIG), Range=header)
+        first, last = map(int, answer.headers["Content-Range"][6:].partition("/")[0].split("-"))
+        assert (206, BIG[first : last + 1]) == (answer.status, content)
+        assert len(packed) == (pieces or len(BIG) >> 16)
+
+
+@pytest.mark.parametrize("header", ("", "bytes=5-9", "bytes=1048576-1048577", "bytes=-1"))
+def test_ranges_on_one_connection(served: Served, header: str) -> None:
+    """What ends early leaves the connection as it was."""
+    connection = served.connect()
+    for _ in range(2):
+        connection.request("GET", blob(BIG), headers={"Range": header} if header else {})
+        assert connection.getresponse().read()
+        connection.request("GET", blob(SMALL))
+        assert SMALL == connection.getresponse().read()
+    connection.close()
+
+
+@pytest.mark.parametrize("ending", ("close", "reset", "shutdown"))
+@pytest.mark.parametrize("start", (1 << 40, (1 << 50) - 1))
+def test_client_that_leaves_before_its_range(start: int, ending: str) -> None:
+    """Packing stops when the client is gone, also while there is nothing to send to it."""
+    stopped = threading.Event()
+    started = threading.Event()
+
+    def endless(recipe: object, layer: object, write: Callable[[memoryview], object]) -> None:
+        try:
+            while True:
+                write(memoryview(BIG)[: 1 << 16])
+                started.set()
+        finally:
+            stopped.set()
+
+    known = known_image(SMALL, BIG)
+    repositories = serve_images([(Descriptor(known.image, known.recipes), REFERENCES)], endless)
+    object.__setattr__(repositories["acme/api"].blobs[sha256(BIG)], "size", 1 << 50)
+    log: list[str] = []
+    with ReadOnlyRegistry(repositories, log=log.append) as registry:
+        with socket.create_connection(registry.server_address[:2], timeout=20) as client:
+            head = f"GET {blob(BIG)} HTTP/1.1\r\nRange: bytes={start}-{start}\r\n\r\n"
+            client.sendall(head.encode())
+            assert started.wait(20)
+            assert not stopped.is_set()
+            if ending == "reset":
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            elif ending == "shutdown":
+                client.shutdown(socket.SHUT_RDWR)
+        assert stopped.wait(20)
+    assert ["was broken off by the client"] == [line[20:] for line in log]
+
+
+@pytest.mark.parametrize("query", ("", "?artifactType=application/spdx", "?n=1&artifactType=a"))
+def test_referrers(served: Served, query: str) -> None:
+    """Nothing refers to an image here: an empty index, whatever its digest (OCI 1.1)."""
+    for digest in (served.known.image.digest, sha256(b"other"), "sha512:" + "0" * 128):
+        answer, content = served.ask("GET", f"/v2/acme/api/referrers/{digest}{query}")
+        assert 200 == answer.status
+        assert "application/vnd.oci.image.index.v1+json" == answer.headers["Content-Type"]
+        document = json.loads(content)
+        assert (2, []) == (document["schemaVersion"], document["manifests"])
+        assert answer.headers["Content-Type"] == document["mediaType"]
+        applied = answer.headers["OCI-Filters-Applied"]
+        assert applied == ("artifactType" if "artifactType" in query else None)
+        head, nothing = served.ask("HEAD", f"/v2/acme/api/referrers/{digest}{query}")
+        assert (200, b"") == (head.status, nothing)
+
+
+@pytest.mark.parametrize("digest", ("latest", "sha256", "sha256:", ":abc", "sha256:%61", "sha256:a:b"))
+def test_referrers_of_no_digest(served: Served, digest: str) -> None:
+    answer, content = served.ask("GET", f"/v2/acme/api/referrers/{digest}")
+    assert (400, "DIGEST_INVALID") == (answer.status, json.loads(content)["errors"][0]["code"])
+
+
+def test_referrers_of_no_repository(served: Served) -> None:
+    answer, content = served.ask("GET", f"/v2/other/referrers/{sha256(b'')}")
+    assert (404, "NAME_UNKNOWN") == (answer.status, json.loads(content)["errors"][0]["code"])

@@ -50,38 +50,58 @@ def parse_range(header: Optional[str], size: int) -> Optional[ByteRange]:
     return ByteRange(start, end)
 
 
+class RangeSentError(Exception):
+    """All of a range was passed on, and nothing that follows it in the stream is needed."""
+
+
 class RangeSink:
     """Passes on what is in a range of a stream that comes piece by piece, and drops the rest.
 
-    The piece with the range's last byte waits for `finish`. A layer is verified when its stream
-    ends, so that nobody gets all that was asked for before it is known to be right, not even one
-    who asks for the first half only.
+    A layer is verified when its stream ends, so the piece with the last byte of the stream waits for
+    `finish`: nobody has all of a layer before it is known to be right. A range that ends earlier ends
+    the stream; the client has no more of it than it would have of a layer that turns out to be wrong.
 
+    :param size: bytes of the whole stream.
     :param write: takes a piece; it has used it when it returns.
+    :param dropped: is called for each piece of which nothing is passed on.
     """
 
-    def __init__(self, part: ByteRange, write: Callable[[memoryview], object]) -> None:
+    def __init__(
+        self,
+        part: ByteRange,
+        size: int,
+        write: Callable[[memoryview], object],
+        dropped: Callable[[], object] = lambda: None,
+    ) -> None:
         self._part = part
+        self._size = size
         self._write = write
+        self._dropped = dropped
         self._position = 0
         self._last = b""
 
     def write(self, data: object) -> None:
-        """Takes the next piece of the stream."""
+        """Takes the next piece of the stream.
+
+        :raises RangeSentError: no other piece is needed.
+        """
         view = memoryview(data)  # type: ignore[arg-type]
         begin = self._position
         self._position += len(view)
         start = max(self._part.start, begin)
         end = min(self._part.end, self._position)
         if start >= end:
+            self._dropped()
             return
         piece = view[start - begin : end - begin]
-        if end == self._part.end:
+        if end == self._size:
             # The caller uses its buffer again.
             self._last = bytes(piece)
-        else:
-            self._write(piece)
+            return
+        self._write(piece)
+        if end == self._part.end:
+            raise RangeSentError
 
     def finish(self) -> None:
-        """Passes on the end of the range, when the whole stream has proved to be right."""
+        """Passes on the end of the stream, when all of it has proved to be right."""
         self._write(memoryview(self._last))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from http.server import ThreadingHTTPServer
 from typing import Callable, Mapping
 
@@ -19,3 +20,15 @@ class HandlerServer(ThreadingHTTPServer):
     failed: Callable[[NixOciError], object]
     #: Whether anybody ever asked for anything.
     was_asked: bool
+
+    def is_own_name(self, host: str) -> bool:
+        """Whether a request for `host` (a name or an address) may be meant for this server."""
+        raise NotImplementedError
+
+    def waits(self, connection: socket.socket) -> None:
+        """Is told that a connection waits for a request from now on."""
+        raise NotImplementedError
+
+    def works(self, connection: socket.socket) -> bool:
+        """Is told that a connection has a request; returns whether it may be answered now."""
+        raise NotImplementedError

@@ -109,6 +109,42 @@ class HttpHandler(BaseHTTPRequestHandler):
             super().handle_one_request()
         except (OSError, ClientGoneError):
             self.close_connection = True
+        if not self.close_connection:
+            self.server.waits(self.connection)
+
+    def parse_request(self) -> bool:
+        """Parses a request whose first line is there, and refuses one that must not be answered."""
+        if not super().parse_request():
+            return False
+        hosts = self.headers.get_all("Host", [])
+        if len(hosts) > 1:
+            self.send_error(400, "A request has one Host.")
+        elif hosts and not self.server.is_own_name(_name_in(hosts[0])):
+            # Another site that resolves its name to loopback would have a browser ask for it.
+            self.send_error(
+                421, "This registry is on a loopback address, and is asked by that or as localhost."
+            )
+        elif not self.server.works(self.connection):
+            self.close_connection = True
+            self.refuse(429, "TOOMANYREQUESTS", "Too many requests at once.", {"Retry-After": "1"})
+        else:
+            return True
+        return False
+
+    def require_client(self) -> None:
+        """Checks that the client is still there, while nothing is sent that would show it.
+
+        :raises ClientGoneError: it has closed the connection.
+        """
+        try:
+            self.connection.settimeout(0)
+            if self.connection.recv(1, socket.MSG_PEEK):
+                return
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        raise ClientGoneError
 
     def begin(self, status: int, headers: Mapping[str, str]) -> None:
         """Sends status line and headers."""
@@ -177,3 +213,11 @@ class HttpHandler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *values: object) -> None:
         """Logs one line, in which nothing that clients sent can break lines or colour terminals."""
         self.server.log(printable(format % values, longest=2000))
+
+
+def _name_in(host: str) -> str:
+    """Returns the name or address in a `Host` header, which may have a port too."""
+    name, _, port = host.strip().rpartition(":")
+    if not name or not (port.isascii() and port.isdigit() or not port):
+        name = host.strip()
+    return name[1:-1] if name.startswith("[") and name.endswith("]") else name

@@ -9,8 +9,11 @@ from urllib.parse import parse_qs
 from nixoci.errors import NixOciError
 from nixoci.image.image import Image
 from nixoci.image.layout import Blob
+from nixoci.image.manifest_format import MEDIA_TYPE_INDEX
+from nixoci.json_output import canonical_json
 from nixoci.registry.server.byte_range import (
     ByteRange,
+    RangeSentError,
     RangeSink,
     UnsatisfiableRangeError,
     parse_range,
@@ -18,7 +21,8 @@ from nixoci.registry.server.byte_range import (
 from nixoci.registry.server.http_handler import ClientGoneError, HttpHandler
 from nixoci.registry.server.served_images import ServedRepository
 
-_ROUTE = re.compile(r"/v2/(?P<name>.+)/(?P<kind>manifests|blobs|tags)/(?P<reference>[^/]+)")
+_ROUTE = re.compile(r"/v2/(?P<name>.+)/(?P<kind>manifests|blobs|tags|referrers)/(?P<reference>[^/]+)")
+_DIGEST = re.compile(r"[a-z0-9]+([+._-][a-z0-9]+)*:[A-Za-z0-9=_-]+")
 
 
 class StreamFailedError(NixOciError):
@@ -59,6 +63,8 @@ class RequestHandler(HttpHandler):
                 self._send_manifest(repository.image(match["reference"]))
             elif match["kind"] == "blobs":
                 self._send_blob(repository.blobs.get(match["reference"]))
+            elif match["kind"] == "referrers":
+                self._send_referrers(match["reference"], query)
             elif match["reference"] == "list":
                 self._send_tags(match["name"], repository, path, query)
             else:
@@ -75,6 +81,15 @@ class RequestHandler(HttpHandler):
 
     def _send_tags(self, name: str, repository: ServedRepository, path: str, query: str) -> None:
         self._send_list("tags", {"name": name}, list(repository.tags), path, query)
+
+    def _send_referrers(self, digest: str, query: str) -> None:
+        """Sends the index of what refers to a manifest (signatures and the like), which is empty."""
+        if not _DIGEST.fullmatch(digest):
+            self.refuse(400, "DIGEST_INVALID", "This is no digest.")
+            return
+        index = {"schemaVersion": 2, "mediaType": MEDIA_TYPE_INDEX, "manifests": []}
+        filtered = {"OCI-Filters-Applied": "artifactType"} if "&artifactType=" in f"&{query}" else {}
+        self.send(200, canonical_json("index", index), MEDIA_TYPE_INDEX, filtered)
 
     def _send_list(
         self, key: str, document: dict[str, Any], items: list[str], path: str, query: str
@@ -131,7 +146,7 @@ class RequestHandler(HttpHandler):
         self.log_request(status, part.size if self.command == "GET" else 0)
 
     def _stream(self, blob: Blob, part: ByteRange, status: int, headers: Mapping[str, str]) -> None:
-        """Sends a part of a blob. What is not right is never sent to its end."""
+        """Sends a part of a blob. The last byte of one that is not right is never sent."""
 
         def write(piece: memoryview) -> None:
             # Not earlier: what fails before its first byte can still be told to the client.
@@ -139,10 +154,12 @@ class RequestHandler(HttpHandler):
                 self.begin(status, headers)
             self.send_bytes(piece)
 
-        sink = RangeSink(part, write)
+        sink = RangeSink(part, blob.size, write, self.require_client)
         try:
             blob.stream(sink.write)
             sink.finish()
+        except RangeSentError:
+            pass
         except ClientGoneError:
             self.log_message("%s was broken off by the client", _brief(blob.digest))
             raise

@@ -14,13 +14,17 @@ from types import TracebackType
 from typing import Any, Callable, Mapping, Optional, Type
 
 from nixoci.errors import InvalidInputError, NixOciError
+from nixoci.registry.address import is_loopback
 from nixoci.registry.server.handler_server import HandlerServer
 from nixoci.registry.server.routes import RequestHandler
 from nixoci.registry.server.served_images import ServedRepository
 
-#: Clients take some layers at a time, each over a connection of its own. Every connection costs a
-#: thread, so there is an end to them.
-MAX_CONNECTIONS = 100
+#: Connections that wait for a request. Each costs a thread; with one more, the one that has waited
+#: longest is closed, which a client expects of any server.
+MAX_WAITING = 100
+#: Requests that are answered at the same time. Clients take some layers at a time, each over a
+#: connection of its own.
+MAX_WORKING = 100
 
 
 class ListenError(NixOciError):
@@ -67,9 +71,12 @@ class ReadOnlyRegistry(HandlerServer):
         self.log = log
         self.failed = failed
         self.was_asked = False
-        self._connections: set[socket.socket] = set()
+        # In the order in which they began to wait.
+        self._waiting: dict[socket.socket, None] = {}
+        self._working: set[socket.socket] = set()
         self._lock = threading.Lock()
         host, port = parse_listen_address(listen)
+        self._name = host.lower()
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
             super().__init__((host, port), RequestHandler)
@@ -104,21 +111,47 @@ class ReadOnlyRegistry(HandlerServer):
         self._thread.join()
         self.server_close()
         with self._lock:
-            for connection in self._connections:
+            for connection in (*self._waiting, *self._working):
                 _cut(connection)
 
+    def is_own_name(self, host: str) -> bool:
+        """Whether `host` may be the server: one on loopback is asked by that, or as it was started.
+
+        Elsewhere there is no telling by which names machines know it.
+        """
+        if not is_loopback(str(self.server_address[0])):
+            return True
+        return is_loopback(host.rstrip(".")) or host.lower() == self._name
+
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Refuses connections beyond `MAX_CONNECTIONS`."""
+        """Takes every connection in."""
+        self.waits(request)
+        return True
+
+    def waits(self, connection: socket.socket) -> None:
+        """Cuts the connection that has waited longest, if `MAX_WAITING` others do."""
         with self._lock:
-            if len(self._connections) >= MAX_CONNECTIONS:
+            self._working.discard(connection)
+            if len(self._waiting) >= MAX_WAITING:
+                longest = next(iter(self._waiting))
+                del self._waiting[longest]
+                _cut(longest)
+            self._waiting[connection] = None
+
+    def works(self, connection: socket.socket) -> bool:
+        """Returns false if `MAX_WORKING` other connections work."""
+        with self._lock:
+            if len(self._working) >= MAX_WORKING:
                 return False
-            self._connections.add(request)
+            self._waiting.pop(connection, None)
+            self._working.add(connection)
             return True
 
     def shutdown_request(self, request: Any) -> None:
         """Closes a connection, and forgets it first."""
         with self._lock:
-            self._connections.discard(request)
+            self._waiting.pop(request, None)
+            self._working.discard(request)
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
