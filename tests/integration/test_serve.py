@@ -11,12 +11,15 @@ import subprocess
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
+from nixoci.compression.formats import Compression
 
 from tests.integration.support import engines
+from tests.integration.support.go import conformance_suite
 from tests.integration.support.nix import Nix
-from tests.integration.support.process import dies_with_parent
+from tests.integration.support.process import dies_with_parent, run
 from tests.integration.support.registry import Registry
 from tests.integration.support.store_images import (
     GREETING,
@@ -153,3 +156,42 @@ def test_signals_end_it_with_success(
         assert process.stdout.readline()
         os.kill(process.pid, number)
         assert (0, b"") == (process.wait(timeout=20), process.stderr.read())
+
+
+@pytest.mark.parametrize("compression", ("none", "gzip"))
+def test_conformance(machine_nix: Nix, compression: str, tmp_path: Path) -> None:
+    """The suite of the distribution specification, in its read-only set-up, finds no fault."""
+    compressed = None if compression == "none" else Compression.create(compression)
+    image = write_store_image(
+        machine_nix, tmp_path / "image", data={"small": b"small"}, compression=compressed
+    )
+    with serving(machine_nix, tmp_path / "log", image.descriptor) as lines:
+        digest = image.document["digest"]
+        run(
+            [conformance_suite()],
+            cwd=tmp_path,
+            env={
+                "OCI_VERSION": "1.1",
+                "OCI_REGISTRY": lines[0].partition("/")[0],
+                "OCI_TLS": "disabled",
+                "OCI_REPO1": "acme/api",
+                "OCI_RESULTS_DIR": str(tmp_path / "results"),
+                **{
+                    f"OCI_API_{name}": "false"
+                    for name in ("PUSH", "BLOBS_DELETE", "MANIFESTS_DELETE", "TAGS_DELETE")
+                },
+                # What the specification leaves open, and we have.
+                "OCI_API_BLOBS_DIGEST_HEADER": "true",
+                "OCI_API_MANIFESTS_DIGEST_HEADER": "true",
+                "OCI_RO_DATA_TAGS": "1.0 latest",
+                "OCI_RO_DATA_MANIFESTS": digest,
+                "OCI_RO_DATA_BLOBS": " ".join((image.document["configDigest"], *image.layers)),
+                "OCI_RO_DATA_REFERRERS": digest,
+            },
+        )
+    suites = ElementTree.parse(tmp_path / "results" / "junit.xml").getroot().iter("testcase")
+    results = {case.get("name"): {child.tag for child in case} for case in suites}
+    bad = {name: tags for name, tags in results.items() if tags & {"failure", "error"}}
+    assert bad == {}
+    done = [name for name, tags in results.items() if not tags & {"skipped"}]
+    assert len(done) > 10, results

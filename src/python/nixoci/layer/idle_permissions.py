@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import stat
 
 from nixoci.layer.places import places
@@ -28,7 +27,7 @@ def idle_permissions(
     """
     links_have_modes = DIALECTS[recipe.dialect].links_have_modes
     idle = {
-        number: (re.compile(permission.path).fullmatch, permission)
+        number: (permission.matcher(), permission)
         for number, permission in enumerate(recipe.permissions)
     }
 

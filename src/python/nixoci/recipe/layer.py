@@ -19,6 +19,7 @@ from nixoci.store.path import StorePath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Optional
 
 #: Version of the recipe's JSON form *and* of the byte layout that `nixoci.tar.pack` gives it. It grows
@@ -30,8 +31,6 @@ ROOT = "/"
 
 #: The ways to write the tar of a layer; `nixoci.tar.pack` says what they are.
 DIALECTS = ("oci", "nix2container")
-
-_LEADING_FLAGS = re.compile(r"(\(\?[aiLmsux]+\))*")
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Permission:
     """Changes mode, owner or capabilities of what a regular expression matches.
 
     :param path: a Python regular expression that must match a whole absolute path in the image,
-        e.g. `/etc/shadow` or `/nix/store/[^/]+/bin/.*`.
+        e.g. `/etc/shadow` or `/nix/store/[^/]+/bin/.*`; see `nixoci.recipe.expressions`.
     :param mode: permission bits (0 to 0o7777), or None to keep those that it has. Symbolic links
         keep theirs in the dialect `oci`.
     :param uid: numeric user, or None to keep the layer's. `gid`, `uname`, `gname` likewise.
@@ -80,14 +79,8 @@ class Permission:
     capabilities: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        try:
-            flags = re.compile(self.path).flags
-        except (re.error, OverflowError, RecursionError) as error:
-            raise InvalidInputError("permission path", self.path, str(error)) from None
-        # Python refuses others from 3.11 on; before, they count for all of the expression.
-        leading = _LEADING_FLAGS.match(self.path)
-        if leading is None or flags != re.compile(leading[0]).flags:
-            raise InvalidInputError("permission path", self.path, "flags are not at its start")
+        # Fails if it is none that is safe.
+        self.matcher()
         for name in ("mode", "uid", "gid"):
             # JSON has booleans and fractions, which compare and print like numbers.
             if type(getattr(self, name)) not in (int, type(None)):
@@ -140,7 +133,14 @@ class Permission:
 
     def matches(self, path: str) -> bool:
         """Whether the expression matches an absolute path in the image."""
-        return re.fullmatch(self.path, path) is not None
+        return bool(self.matcher()(path))
+
+    def matcher(self) -> Callable[[str], object]:
+        """Returns `matches` for who asks often."""
+        # Only needed by who has permissions.
+        from nixoci.recipe.expressions import expression
+
+        return expression(self.path)
 
     def change(self, owner: Owner) -> Owner:
         """Returns the owner of what matches, if it would be `owner` otherwise."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from nixoci.recipe.layer import ROOT, Owner
 from nixoci.tar.capabilities import CAPABILITY_KEYWORD, capability_value
 from nixoci.tar.header import REGULAR, SYMLINK, owner_fields
@@ -29,7 +27,7 @@ class Headers:
         self._encode_header = dialect.encode_header
         self._links_have_modes = dialect.links_have_modes
         self._owner = owner
-        self._permissions = [(re.compile(p.path), p) for p in permissions]
+        self._permissions = [(p.matcher(), p) for p in permissions]
 
     def may_change(self, destination: str) -> bool:
         """Whether `destination` or anything below it may have another header than from the store.
@@ -50,8 +48,8 @@ class Headers:
         in_nix = destination == "/nix" or destination.startswith("/nix/")
         owner = self._owner if in_nix else Owner()
         capabilities: tuple[str, ...] = ()
-        for pattern, permission in self._permissions:
-            if pattern.fullmatch(destination):
+        for matches, permission in self._permissions:
+            if matches(destination):
                 if permission.mode is not None and (kind != SYMLINK or self._links_have_modes):
                     mode = permission.mode
                 owner = permission.change(owner)
