@@ -6,12 +6,12 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import signal
 import subprocess
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from xml.etree import ElementTree
 
 import pytest
 from nixoci.compression.formats import Compression
@@ -167,8 +167,10 @@ def test_conformance(machine_nix: Nix, compression: str, tmp_path: Path) -> None
     )
     with serving(machine_nix, tmp_path / "log", image.descriptor) as lines:
         digest = image.document["digest"]
-        run(
+        # It reports, and then fails to write the same to a file if nothing was to be pushed.
+        report = run(
             [conformance_suite()],
+            check=False,
             cwd=tmp_path,
             env={
                 "OCI_VERSION": "1.1",
@@ -180,18 +182,16 @@ def test_conformance(machine_nix: Nix, compression: str, tmp_path: Path) -> None
                     f"OCI_API_{name}": "false"
                     for name in ("PUSH", "BLOBS_DELETE", "MANIFESTS_DELETE", "TAGS_DELETE")
                 },
-                # What the specification leaves open, and we have.
                 "OCI_API_BLOBS_DIGEST_HEADER": "true",
-                "OCI_API_MANIFESTS_DIGEST_HEADER": "true",
                 "OCI_RO_DATA_TAGS": "1.0 latest",
                 "OCI_RO_DATA_MANIFESTS": digest,
                 "OCI_RO_DATA_BLOBS": " ".join((image.document["configDigest"], *image.layers)),
                 "OCI_RO_DATA_REFERRERS": digest,
             },
-        )
-    suites = ElementTree.parse(tmp_path / "results" / "junit.xml").getroot().iter("testcase")
-    results = {case.get("name"): {child.tag for child in case} for case in suites}
-    bad = {name: tags for name, tags in results.items() if tags & {"failure", "error"}}
-    assert bad == {}
-    done = [name for name, tags in results.items() if not tags & {"skipped"}]
-    assert len(done) > 10, results
+        ).stdout
+    found = dict(re.findall(r"^ +(\w[\w ]*\w)\.*: +(\w+)$", report, re.MULTILINE))
+    assert ("0", "0", "0") == tuple(found[name] for name in ("FAIL", "Error", "Skip")), report
+    assert int(found["Pass"]) >= 20
+    apis = ("Tag listing", "Blob get", "Blob head", "Referrers", "Ping", "Read Only Inputs")
+    apis += tuple(f"Manifest {method} by {key}" for method in ("get", "head") for key in ("digest", "tag"))
+    assert {name: "Pass" for name in apis} == {name: found.get(name) for name in apis}

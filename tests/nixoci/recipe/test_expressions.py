@@ -22,7 +22,7 @@ PARTS = (
 TEXTS = st.text(st.sampled_from("aabA/.\n1-}{]é\udce9"), max_size=7)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(
     st.sampled_from(("", "", "(?s)", "(?i)", "(?a)", "(?si)", "(?m)", "(?x)")),
     st.lists(st.sampled_from(PARTS), max_size=9),
@@ -62,6 +62,7 @@ def test_same_as_re(flags: str, parts: list[str], texts: list[str]) -> None:
         ("(?i)(A|a|aa?)*!", "aA" * 2000),
         (r"(\d|1)*(1|\d)*$|(/(.*/)*)*", "1" * 4000 + "/"),
     ),
+    ids=range(10),
 )
 def test_hostile_expressions(text: str, inside: str) -> None:
     """Expressions for which `re` needs longer than anybody waits are matched all the same."""
@@ -113,6 +114,7 @@ def test_old_spellings(text: str, path: str, other: str) -> None:
         ("((a{40}){40}){40}(b*)*", "over 2000"),
         ("|".join(f"(b{number}*)*" for number in range(900)), "over 2000"),
     ),
+    ids=range(14),
 )
 def test_what_is_refused(text: str, why: str) -> None:
     """No expression, one that may take long, or one that takes too much room."""
