@@ -39,6 +39,7 @@ def parse_json(what: str, data: bytes) -> Any:
 def get_field(document: Mapping[str, Any], name: str, kind: type, default: Any = _REQUIRED) -> Any:
     """Returns `document[name]` if it is a `kind`; `default`, where given, if it is absent or null.
 
+    :param kind: of `int`, only numbers of 64 bits are any: what counts bytes, files and seconds.
     :raises InvalidInputError: absent without default, or of another type.
     """
     value = document.get(name)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections import deque
 from dataclasses import dataclass, replace
 from typing import Collection, Iterable, Mapping, Optional, Sequence
@@ -18,6 +17,7 @@ from nixoci.elf.places import (
     searched,
 )
 from nixoci.elf.store_facts import StoreLibraries, store_path_of
+from nixoci.recipe.globs import matches_shell_pattern
 
 #: What `Missing.kind` can be.
 LOADER = "loader"
@@ -321,4 +321,4 @@ def _of_libraries(
 
 def _is_ignored(missing: Missing, patterns: Iterable[str]) -> bool:
     names = (missing.name, missing.name.rpartition("/")[2])
-    return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns for name in names)
+    return any(matches_shell_pattern(pattern, *names) for pattern in patterns)

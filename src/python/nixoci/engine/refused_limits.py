@@ -14,7 +14,7 @@ REFUSED_STATUSES = frozenset((125, 126, 127))
 _REFUSED = re.compile(
     r"(?:setting rlimits?\b|setrlimit\b)[^\n]*operation not permitted", re.IGNORECASE
 )
-_NAMED = re.compile(r"rlimit type (?P<number>[0-9]+)|RLIMIT_(?P<name>[A-Z]+)", re.IGNORECASE)
+_NAMED = re.compile(r"rlimit type (?P<number>[0-9]{1,4})|RLIMIT_(?P<name>[A-Z]+)", re.IGNORECASE)
 
 #: By the names that engines have for them, which are those of `setrlimit`.
 _LIMITS = {

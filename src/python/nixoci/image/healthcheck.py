@@ -140,6 +140,8 @@ def parse_duration(field: str, text: object) -> int:
         raise _invalid(field, text, f"{why}, in a string")
     if text == "0":
         return 0
+    if len(text) > 200:
+        raise _invalid(field, text, "it is too long")
     nanoseconds = 0
     end = 0
     for part in _PART.finditer(text):

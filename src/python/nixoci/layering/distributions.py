@@ -10,10 +10,11 @@ one or all others. The difference, of what one update is expected to move, is
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Sequence
 
 from nixoci.layering.cost.model import RATE_UNIT
+from nixoci.layering.preferences import require_rate
+from nixoci.recipe.globs import matches_shell_pattern
 
 #: How many distributions of an application have layers of their own at most.
 MOST_APART = 3
@@ -51,6 +52,7 @@ def distributions_apart(
     """Returns the distributions that get layers of their own: what saves most comes first.
 
     :param rates: as in `nixoci.layering.preferences`, of names such as `numpy` and `numpy-2.1.0`.
+    :raises InvalidInputError: a rate or a pattern is none.
     """
     rest = sorted(distributions, key=lambda one: (one.name, one.version))
     rate = {one: _rate(one, rates) for one in rest}
@@ -71,6 +73,7 @@ def distributions_apart(
 
 def _rate(one: DistributionSize, rates: Sequence[tuple[str, float]]) -> int:
     for pattern, rate in rates:
-        if fnmatchcase(one.name, pattern) or fnmatchcase(f"{one.name}-{one.version}", pattern):
+        require_rate(pattern, rate)
+        if matches_shell_pattern(pattern, one.name, f"{one.name}-{one.version}"):
             return max(1, round(rate * RATE_UNIT))
     return RATE_UNIT

@@ -105,7 +105,5 @@ def _rates(pairs: Sequence[Sequence[Any]]) -> tuple[tuple[str, float], ...]:
         if len(pair) != 2 or not isinstance(pair[0], str):
             raise InvalidInputError("rate", pair, "expected a pattern and a number")
         pattern, rate = pair
-        if isinstance(rate, bool) or not isinstance(rate, (int, float)):
-            raise InvalidInputError(f"rate of {pattern}", rate, "expected a number")
         rates.append((pattern, rate))
     return tuple(rates)

@@ -32,7 +32,7 @@ def split_by_expected_cost(
     Layers that change often are on top, since engines that know a layer by all that is below it
     fetch again what is above a change.
 
-    :raises InvalidInputError: a rate is not valid, or references form a cycle.
+    :raises InvalidInputError: as `cost_model`.
     """
     if not graph:
         return ()

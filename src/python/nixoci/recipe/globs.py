@@ -1,4 +1,7 @@
-"""Glob patterns of paths: `*` and `?` within a name, `**` over directories, and nothing else."""
+"""Glob patterns of paths: `*` and `?` within a name, `**` over directories, and nothing else.
+
+And the shell patterns of names.
+"""
 
 from __future__ import annotations
 
@@ -55,6 +58,22 @@ def glob_expression(patterns: Iterable[str]) -> str:
     """
     numbers = count()
     return "(?s:" + "|".join(_expression(pattern, numbers) for pattern in patterns) + ")"
+
+
+def matches_shell_pattern(pattern: str, *names: str) -> bool:
+    """Returns whether a shell pattern (`*`, `?`, `[…]`) matches one of the names.
+
+    The time grows with the length of the name times that of the pattern.
+
+    :raises InvalidInputError: no such pattern (`[z-a]`; later versions of Python let it match nothing).
+    """
+    # The matcher is only needed by who gives patterns.
+    from fnmatch import fnmatchcase
+
+    try:
+        return any(fnmatchcase(name, pattern) for name in names)
+    except re.error as error:
+        raise InvalidInputError("shell pattern", pattern, str(error)) from None
 
 
 def _expression(pattern: str, numbers: Iterator[int]) -> str:

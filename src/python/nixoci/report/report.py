@@ -156,7 +156,7 @@ def report_layers(
 
     :param graph: has all store paths that are in the layers, those that are copied to the root too.
     :param preferences: those of the split: rates are used.
-    :raises InvalidInputError: a rate is not valid, or references form a cycle.
+    :raises InvalidInputError: as `nixoci.layering.cost.model.cost_model`.
     """
     dependencies = Dependencies.of(graph, preferences)
     image_size = sum(facts.layer.size for facts in layers)

@@ -16,7 +16,7 @@ _REFUSED = re.compile(
 )
 
 #: A place as Nix writes it, within a message or a trace.
-_PLACE = re.compile(r"\bat (/[^\n«»]*?):(\d+):(\d+)")
+_PLACE = re.compile(r"\bat (/[^\n«»]*?):(\d{1,9}):(\d{1,9})")
 
 #: Functions whose URL must be among `allowed-uris`, in every version.
 URLS_ARE_CHECKED = ("fetchurl", "fetchTarball", "fetchMercurial")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from enum import Enum
 from typing import Any, Mapping, Optional
 
+from nixoci.layering.preferences import MOST_RATE
 from pants.option.option_types import (
     BoolOption,
     DictOption,
@@ -61,8 +61,8 @@ def check_rate(rate: object) -> Optional[str]:
     """Returns what is wrong with a rate, or None."""
     if isinstance(rate, bool) or not isinstance(rate, (int, float)):
         return "it must be a number."
-    if not math.isfinite(rate) or rate < 0:
-        return "it must be finite, and not less than 0."
+    if not 0 <= rate <= MOST_RATE:
+        return f"it must be from 0 to {MOST_RATE}."
     return None
 
 

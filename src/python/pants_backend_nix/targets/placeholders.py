@@ -10,7 +10,7 @@ from pants.util.value_interpolation import InterpolationError
 _MOST = 128
 
 #: As in `str.format`, a dot can be before a length.
-_FORMAT = re.compile(r"\.?(?P<length>[0-9]+)|slug(?::\.?(?P<slug_length>[0-9]+))?")
+_FORMAT = re.compile(r"\.?(?P<length>[0-9]{1,9})|slug(?::\.?(?P<slug_length>[0-9]{1,9}))?")
 
 
 def slug(text: str, length: int = _MOST) -> str:

@@ -17,10 +17,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from math import isfinite
 from typing import Callable, Mapping, Optional
 
-from nixoci.errors import InvalidInputError
 from nixoci.layering.preferences import Preferences, matches
 from nixoci.store.closure import ClosureGraph
 from nixoci.store.path import StorePath
@@ -80,7 +78,7 @@ def cost_model(graph: ClosureGraph, preferences: Preferences = Preferences()) ->
     References out of the graph, to what layers below hold, are triggers too: all paths that have
     one change with it.
 
-    :raises InvalidInputError: a rate is negative or no finite number, or references form a cycle.
+    :raises InvalidInputError: a pattern of the rates is none, or references form a cycle.
     """
     given = {path: _given_rate(path, preferences) for path in graph}
     paths = _in_stable_order(graph)
@@ -111,8 +109,6 @@ def cost_model(graph: ClosureGraph, preferences: Preferences = Preferences()) ->
 
 def _given_rate(path: StorePath, preferences: Preferences) -> Optional[int]:
     for pattern, rate in preferences.rates:
-        if not isfinite(rate) or rate < 0:
-            raise InvalidInputError(f"rate of {pattern}", rate, "expected a number from 0 on")
         if matches(pattern, path):
             # What never changes would make all splits equally cheap.
             return max(1, round(rate * RATE_UNIT))

@@ -169,7 +169,8 @@ def parse_listen_address(text: str) -> tuple[str, int]:
         host = host[1:-1]
     elif ":" in host:
         colon = ""
-    if not (colon and host and port.isascii() and port.isdigit() and len(port) < 6 and int(port) < 1 << 16):
+    is_number = port.isascii() and port.isdigit() and len(port) < 6
+    if not (colon and host and is_number and int(port) < 1 << 16):
         raise InvalidInputError(
             "address to listen on", text, "expected host:port, such as 127.0.0.1:5000"
         )
