@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import signal
 from pathlib import Path
 from typing import Any, Optional
 
@@ -103,6 +104,9 @@ def test_helpers(tmp_path: Path) -> None:
         ("""echo '{"Username": "<token>", "Secret": "secret\\udfff"}'""", "not of the protocol"),
         ("""printf '{"Username": "u", "Secret": "secret\\377"}'""", "not of the protocol"),
         ("exec sleep 60", "took over 0.2 seconds"),
+        ("exec >&-; exec sleep 60", "took over 0.2 seconds"),
+        ("while :; do echo secret; sleep 0.01; done", "took over 0.2 seconds"),
+        ("sleep 60 & wait", "took over 0.2 seconds"),
     ),
 )
 def test_helpers_that_fail(tmp_path: Path, script: str, message: str) -> None:
@@ -112,6 +116,46 @@ def test_helpers_that_fail(tmp_path: Path, script: str, message: str) -> None:
     with pytest.raises(CredentialsError, match=f"docker-credential-bad.*{message}") as caught:
         ask_helper("bad", "host", {"PATH": path}, time_limit=0.2)
     assert "secret" not in f"{caught.value}{vars(caught.value)}"
+
+
+@pytest.mark.parametrize(
+    "script",
+    (
+        "exec cat /dev/zero",
+        "while :; do echo secretsecretsecretsecretsecretsecret; done",
+        "head -c 1048577 /dev/zero",
+        "cat /dev/zero & wait",
+    ),
+)
+def test_helpers_that_print_too_much(tmp_path: Path, script: str) -> None:
+    """What never ends is not read to its end, and is over then."""
+    write_helper(tmp_path, "bad", script)
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    with pytest.raises(CredentialsError, match="printed over 1048576 bytes") as caught:
+        ask_helper("bad", "host", {"PATH": path}, time_limit=60)
+    assert "secret" not in f"{caught.value}{vars(caught.value)}"
+
+
+@pytest.mark.parametrize(
+    "script",
+    (
+        "sleep 300 & echo $! >$PIDS; echo \"$answer\"",
+        "(while :; do sleep 1; echo; done) & echo $! >$PIDS; echo \"$answer\"",
+        "echo \"$answer\"; exec >&-; sleep 300 & echo $! >$PIDS",
+        "trap '' HUP; (sleep 300 & echo $! >$PIDS); read host; printf %s \"$answer\"",
+    ),
+)
+def test_helpers_that_leave_something_behind(tmp_path: Path, script: str) -> None:
+    """A program that a helper has started (an agent that keeps keys) is not waited for, nor ended."""
+    write_helper(tmp_path, "agent", f"""answer='{{"Username": "u", "Secret": "s"}}'\n{script}""")
+    pids = tmp_path / "pids"
+    environment = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "PIDS": str(pids)}
+    try:
+        found = ask_helper("agent", "host", environment, time_limit=30)
+        assert found == Credentials("u", "s", source="docker-credential-agent")
+        os.kill(int(pids.read_text()), 0)
+    finally:
+        os.kill(int(pids.read_text()), signal.SIGKILL)
 
 
 @pytest.mark.parametrize("name", ("../evil", "absent", "a b", ""))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import select
 import shutil
 import subprocess
+import time
 from typing import Mapping, Optional
 
 from nixoci.errors import InvalidInputError
@@ -16,6 +19,12 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 #: Seconds. A helper may ask its user for the password of a keychain.
 TIME_LIMIT = 120.0
+
+#: Bytes. Tokens have some thousands.
+OUTPUT_LIMIT = 1 << 20
+
+#: Seconds between two looks at whether a program has ended whose output something else keeps open.
+_PAUSE = 0.05
 
 #: What a helper prints that does not know the registry (docker-credential-helpers, `credentials`).
 _NOT_FOUND = "credentials not found in native keychain"
@@ -43,28 +52,21 @@ def ask_helper(
     if path is None:
         raise CredentialsError(program, "it is not on PATH", f"install it, or {way_out}")
     try:
-        result = subprocess.run(
-            [path, "get"],
-            input=registry.encode(),
-            stdout=subprocess.PIPE,
-            # It may tell the user what to do, and its output is nobody else's business.
-            stderr=None,
-            env=dict(environment),
-            timeout=time_limit,
-            check=False,
-        )
+        status, output = _run(path, registry, environment, time_limit)
     except subprocess.TimeoutExpired:
         raise CredentialsError(program, f"it took over {time_limit:g} seconds", way_out) from None
+    except _TooMuchOutputError:
+        raise CredentialsError(program, f"it printed over {OUTPUT_LIMIT} bytes", way_out) from None
     except OSError as error:
         raise CredentialsError(program, str(error.strerror), way_out) from None
-    if result.returncode:
-        message = result.stdout.decode(errors="replace").strip()
+    if status:
+        message = output.decode(errors="replace").strip()
         if message == _NOT_FOUND:
             return None
         # What it printed may be anything, a secret too.
-        raise CredentialsError(program, f"it ended with status {result.returncode}", way_out)
+        raise CredentialsError(program, f"it ended with status {status}", way_out)
     try:
-        return parse_answer(result.stdout, program)
+        return parse_answer(output, program)
     except InvalidInputError:
         raise CredentialsError(program, "its answer is not of the protocol", way_out) from None
 
@@ -80,3 +82,60 @@ def parse_answer(output: bytes, program: str) -> Credentials:
     if username == _TOKEN_USER:
         return Credentials("", identity_token=secret, source=program)
     return Credentials(username, secret, source=program)
+
+
+class _TooMuchOutputError(Exception):
+    """A program printed more than `OUTPUT_LIMIT`."""
+
+
+def _run(
+    path: str, registry: str, environment: Mapping[str, str], time_limit: float
+) -> tuple[int, bytes]:
+    """Returns the status of a helper and what it printed until it ended.
+
+    What it has started and left behind (an agent that keeps keys) may hold the output open; it is neither
+    waited for nor ended.
+
+    :raises TimeoutExpired: and `_TooMuchOutputError`; the helper is killed then.
+    """
+    deadline = time.monotonic() + time_limit
+    process = subprocess.Popen(
+        [path, "get"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        # It may tell the user what to do, and its output is nobody else's business.
+        stderr=None,
+        env=dict(environment),
+        bufsize=0,
+    )
+    assert process.stdin is not None and process.stdout is not None
+    with process.stdin as question, process.stdout as answer:
+        try:
+            try:
+                # A name is less than a pipe takes at once.
+                question.write(registry.encode())
+                question.close()
+            except BrokenPipeError:
+                # It knows without.
+                pass
+            output = b""
+            poll = select.poll()
+            poll.register(answer, select.POLLIN)
+            while True:
+                # In this order: when it has ended, all that it printed is there.
+                has_ended = process.poll() is not None
+                if poll.poll(0 if has_ended else 1000 * _PAUSE):
+                    part = os.read(answer.fileno(), 1 << 16)
+                    output += part
+                    if len(output) > OUTPUT_LIMIT:
+                        raise _TooMuchOutputError
+                    if not part:
+                        return process.wait(max(0, deadline - time.monotonic())), output
+                elif has_ended:
+                    return process.returncode, output
+                if time.monotonic() > deadline:
+                    raise subprocess.TimeoutExpired(path, time_limit)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
