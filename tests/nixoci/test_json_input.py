@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nixoci import json_input
 from nixoci.errors import InvalidInputError
 from nixoci.json_input import get_field, get_list, parse_json, parse_object
 
@@ -109,3 +111,21 @@ def test_a_list_has_items_of_one_kind() -> None:
         assert ("item of a", item) == (caught.value.what, caught.value.value)
     with pytest.raises(InvalidInputError, match="item of a True is not valid: expected int"):
         get_list({"a": [1, True]}, "a", int)
+
+
+@pytest.mark.parametrize("number", (10**400, 1 << 63, -(1 << 63) - 1, -(10**30)))
+def test_numbers_that_count_nothing(number: int) -> None:
+    """No size, time or count has more than 64 bits; what computes with one may rely on that."""
+    document = parse_object("document", b'{"size": %d, "sizes": [1, %d]}' % (number, number))
+    with pytest.raises(InvalidInputError, match="field size .*expected int"):
+        get_field(document, "size", int)
+    with pytest.raises(InvalidInputError, match="item of sizes .*expected int"):
+        get_list(document, "sizes", int)
+    assert (1 << 63) - 1 == get_field({"size": (1 << 63) - 1}, "size", int)
+
+
+def test_a_file_of_just_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_input, "MOST_BYTES", 10)
+    assert b"0123456789" == json_input.read_all(io.BytesIO(b"0123456789"), "x")
+    with pytest.raises(InvalidInputError, match="file 'x'"):
+        json_input.read_all(io.BytesIO(b"0123456789a"), "x")

@@ -8,9 +8,23 @@ from nixoci.errors import InvalidInputError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Mapping
+    from typing import Any, BinaryIO, Mapping
 
 _REQUIRED: Any = object()
+
+#: Bytes that a document may have. The descriptor of an image with 20,000 store paths has 20 MB.
+MOST_BYTES = 1 << 28
+
+
+def read_all(file: BinaryIO, name: str) -> bytes:
+    """Returns what is left in a file, which may be one without an end, such as `/dev/zero`.
+
+    :raises InvalidInputError: it is more than `MOST_BYTES`.
+    """
+    data = file.read(MOST_BYTES + 1)
+    if len(data) > MOST_BYTES:
+        raise InvalidInputError("file", name, f"it has over {MOST_BYTES >> 20} MiB")
+    return data
 
 
 def parse_object(what: str, data: bytes) -> dict[str, Any]:

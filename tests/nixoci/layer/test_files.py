@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from nixoci.compression.formats import Compression
 from nixoci.layer.digest import digest_layer
 from nixoci.layer.mismatch import LayerMismatchError
 from nixoci.layer.source import LayerSource
-from nixoci.layer.write import write_layer
+from nixoci.layer.write import _sha256_of, write_layer
 from nixoci.recipe.files import FileEntry, FilesRecipe, with_directories
 from nixoci.recipe.layer import Owner
 from nixoci.tar.capabilities import capability_value
@@ -156,3 +157,23 @@ def test_layer_source_needs_no_nix(contents: str) -> None:
     layer = digest_layer(RECIPE, contents=contents)
     source = LayerSource(find_nix, contents=contents)  # type: ignore[arg-type]
     assert source.write_layer(RECIPE, layer, lambda part: None) == layer.size
+
+
+@pytest.mark.parametrize("kind", ("directory", "pipe", "device"))
+def test_contents_that_are_no_file(kind: str, contents: str) -> None:
+    """A pipe into which nobody writes is not waited for, and of a device no more is read than belongs there."""
+    layer = digest_layer(RECIPE, contents=contents)
+    path = Path(contents, hashlib.sha256(b"x" * 512).hexdigest())
+    path.unlink()
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    with pytest.raises(ContentsReadError, match="d{120}/ü{60}"):
+        write_layer(RECIPE, layer, lambda data: None, contents=contents)
+    if kind == "device":
+        entry = next(entry for entry in RECIPE.entries if entry.size == 512)
+        assert entry.sha256 is not None
+        assert _sha256_of(entry, entry.sha256, contents) == hashlib.sha256(bytes(513)).hexdigest()

@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 from nixoci.errors import InvalidInputError
 from nixoci.layer.digest import digest_layer
-from nixoci.layer.kept import is_kept, keep_layer, kept_name, write_kept_layer
+from nixoci.layer.kept import (
+    digest_kept_layer,
+    is_kept,
+    keep_layer,
+    kept_name,
+    write_kept_layer,
+)
 from nixoci.recipe.layer import LayerRecipe
 
 from tests.nixoci.tar.tar_support import File, recipe_of, store_path, tar_bytes, write_store
@@ -70,3 +76,22 @@ def test_another_file_never_passes_for_the_layer(tmp_path: Path, recipe: LayerRe
     path.write_bytes(good)
     with pytest.raises(InvalidInputError, match="contents are not"):
         write_kept_layer(str(tmp_path), recipe, replace(layer, digest="sha256:0"), written.extend)
+
+
+@pytest.mark.parametrize("kind", ("directory", "pipe", "device", "loop"))
+def test_something_else_than_a_file(kind: str, tmp_path: Path, recipe: LayerRecipe) -> None:
+    """What has no bytes, or no end of them, is an error that names it, and is not waited for."""
+    layer = digest_layer(recipe, store_root=str(tmp_path))
+    path = tmp_path / kept_name(recipe)
+    if kind == "directory":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero" if kind == "device" else path)
+    for use in (
+        lambda: write_kept_layer(str(tmp_path), recipe, layer, None),
+        lambda: digest_kept_layer(str(tmp_path), recipe),
+    ):
+        with pytest.raises(InvalidInputError, match=f"kept layer '{path}' is not valid: "):
+            use()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from typing import Sequence
+from typing import Any, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nixoci.errors import InvalidInputError
 from nixoci.layering.cost.model import cost_model, package_name
+from nixoci.layering.distributions import DistributionSize, distributions_apart
+from nixoci.layering.document import split_document
 from nixoci.layering.preferences import Preferences
 from nixoci.layering.split import Split, split
 from nixoci.store.closure import ClosureGraph
@@ -157,11 +159,34 @@ def test_rates_keep_apart_what_changes_often() -> None:
     assert [["a", "b"], ["own-1", "own-2"]] == names(split(known, 2, preferences=rates))
 
 
-@pytest.mark.parametrize("rate", [-1, float("nan"), float("inf")])
-def test_a_rate_that_is_none_is_refused(rate: float) -> None:
-    """A rate is a finite number from 0 on."""
-    with pytest.raises(InvalidInputError, match="from 0 on"):
-        split(graph({"a": ""}), 2, preferences=Preferences(rates=(("*", rate),)))
+@pytest.mark.parametrize(
+    "rate",
+    [-1, float("nan"), float("inf"), 10**400, -(10**400), 1e308, 1_000_001, True, "1", None],
+    ids=range(10),
+)
+def test_a_rate_that_is_none_is_refused(rate: Any) -> None:
+    """A rate is a number from 0 on, with which one can compute, whoever takes it."""
+    with pytest.raises(InvalidInputError, match="rate of x.*from 0 on"):
+        Preferences(rates=(("x", rate),))
+    distributions = [DistributionSize("a", "1", 1), DistributionSize("b", "1", 1)]
+    with pytest.raises(InvalidInputError, match="rate of x.*from 0 on"):
+        distributions_apart(distributions, rates=(("x", rate),))
+
+
+@pytest.mark.parametrize("number", ("1e400", "-1", "1" + 400 * "0", "1" + 5000 * "0", "NaN", "[]"), ids=range(6))
+@pytest.mark.parametrize("form", ('"rates": [["*", %s]]', '"weights": {"*": %s}', '"max_layers": %s'))
+def test_numbers_of_a_request(form: str, number: str) -> None:
+    """The same of the JSON of `nixoci split`."""
+    path = store_path("a")
+    request = '{"graph": [{"path": "%s", "narSize": 1, "references": []}], "max_layers": 9, %s}'
+    with pytest.raises(InvalidInputError):
+        split_document((request % (path, form % number)).encode(), "expected_cost")
+
+
+@pytest.mark.parametrize("rate", [0, 1e-300, 1_000_000])
+def test_the_ends_of_rates(rate: float) -> None:
+    known = graph({"a": "", "b": "a"})
+    assert split(known, 2, preferences=Preferences(rates=(("a", rate),)))
 
 
 @pytest.mark.parametrize("seed", range(3))

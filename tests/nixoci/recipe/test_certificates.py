@@ -69,3 +69,19 @@ def test_other_names_lead_to_the_bundle() -> None:
     for link in links:
         place = Path(link.path).parent / (link.target or "")
         assert str(place) == BUNDLE
+
+
+@pytest.mark.parametrize(
+    "content",
+    (
+        b"-----BEGIN A-----" * 400_000,
+        b"-----BEGIN CERTIFICATE-----\n" * 200_000 + b"-----END CERTIFICATE",
+        b"-----BEGIN " * 400_000,
+        b"-----BEGIN A" + b"A" * 4_000_000,
+    ),
+    ids=range(4),
+)
+def test_beginnings_without_an_end(content: bytes) -> None:
+    """Not all that follows is looked at once more for each of them."""
+    with pytest.raises(InvalidInputError, match="no certificate is in it"):
+        bundle_certificates([("x", content)])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from nixoci.errors import InvalidInputError
-from nixoci.recipe.globs import check_glob, glob_expression
+from nixoci.recipe.globs import check_glob, glob_expression, matches_shell_pattern
 from nixoci.recipe.layer import LayerRecipe
 
 from tests.nixoci.recipe.glob_support import glob_matches, paths, patterns
@@ -130,3 +130,19 @@ def test_excludes_are_a_set_in_the_recipe() -> None:
     one = LayerRecipe((), excludes=("b/**", "a", "b/**"))
     assert json.loads(one.to_json())["excludes"] == ["a", "b/**"]
     assert one == LayerRecipe((), excludes=("a", "b/**")) == LayerRecipe.from_json(one.to_json())
+
+
+@pytest.mark.parametrize("pattern", ("*a" * 40 + "*!", "*?" * 40 + "!", "*[a-z]" * 40 + "!", "*a*" * 40 + "!"))
+def test_hostile_shell_patterns(pattern: str) -> None:
+    """Patterns that had exponential time where each star is tried at each place."""
+    assert not matches_shell_pattern(pattern, "a" * 300, "a" * 200 + "b")
+    assert matches_shell_pattern(pattern, "a", "a" * 300 + "!")
+
+
+@pytest.mark.parametrize("pattern", ("[b-a]", "x[!z-a]", "*[9-0]*"))
+def test_shell_patterns_that_are_none(pattern: str) -> None:
+    """They match nothing, or are an error of ours that names them, as the version of Python has it."""
+    try:
+        assert not matches_shell_pattern(pattern, "b", "x[!z-a]") or "!" in pattern
+    except InvalidInputError as error:
+        assert f"shell pattern {pattern!r} is not valid" in str(error)

@@ -6,6 +6,7 @@ A kept layer is a file, compressed only to be small: the layer itself is what co
 from __future__ import annotations
 
 import os
+import stat
 import zlib
 
 from nixoci.atomic import replace_file
@@ -78,7 +79,7 @@ def digest_kept_layer(
 
     def write_tar(write: Callable[[memoryview], object]) -> None:
         try:
-            with open(path, "rb") as file:
+            with _open(path) as file:
                 for part in _decompressed(file, path):
                     write(memoryview(part))
         except FileNotFoundError:
@@ -123,7 +124,7 @@ def write_kept_layer(
         )
     path = os.path.join(directory, kept_name(recipe))
     try:
-        file = open(path, "rb")
+        file = _open(path)
     except FileNotFoundError:
         return None
     hasher = sha256()
@@ -143,6 +144,25 @@ def write_kept_layer(
     return layer.size
 
 
+def _open(path: str) -> BinaryIO:
+    """Opens the file that keeps a layer.
+
+    :raises FileNotFoundError: there is none.
+    :raises InvalidInputError: something else is there (a pipe, into which nobody may write), or it cannot
+        be read.
+    """
+    try:
+        file = open(path, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NONBLOCK))
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise InvalidInputError("kept layer", path, str(error.strerror)) from None
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise InvalidInputError("kept layer", path, "it is no regular file")
+    return file
+
+
 def _decompressed(file: BinaryIO, path: str) -> Iterator[bytes]:
     """Yields the tar in a file that keeps a layer, part by part.
 
@@ -157,5 +177,5 @@ def _decompressed(file: BinaryIO, path: str) -> Iterator[bytes]:
             part = decompressor.decompress(data, BUFFER_SIZE)
             if part:
                 yield part
-    except zlib.error as error:
+    except (zlib.error, OSError) as error:
         raise InvalidInputError("kept layer", path, str(error)) from None

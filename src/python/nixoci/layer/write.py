@@ -102,6 +102,9 @@ def _sha256_of(entry: FileEntry, sha256_in_recipe: str, contents: Optional[str])
 
     hasher = sha256()
     with open(open_contents(entry, sha256_in_recipe, contents), "rb") as file:
-        for part in iter(lambda: file.read(BUFFER_SIZE), b""):
+        # A device may have no end.
+        left = entry.size + 1
+        while left and (part := file.read(min(left, BUFFER_SIZE))):
             hasher.update(part)
+            left -= len(part)
     return hasher.hexdigest()

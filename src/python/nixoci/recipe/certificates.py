@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from typing import Iterable
+from typing import Iterable, Iterator
 
 from nixoci.errors import InvalidInputError
 from nixoci.recipe.files import FileEntry
@@ -27,7 +27,8 @@ LINKS = {
     "/etc/ssl/certs/ca-bundle.crt": "ca-certificates.crt",
 }
 
-_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END ([A-Z0-9 ]+)-----", re.DOTALL)
+_BEGIN = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
+_END = re.compile(rb"-----END ([A-Z0-9 ]+)-----")
 _KINDS = (b"CERTIFICATE", b"TRUSTED CERTIFICATE", b"X509 CERTIFICATE")
 
 
@@ -41,7 +42,7 @@ def bundle_certificates(files: Iterable[tuple[str, bytes]]) -> bytes:
     """
     found: dict[bytes, None] = {}
     for name, content in files:
-        blocks = _BLOCK.findall(content)
+        blocks = list(_blocks(content))
         if not blocks:
             raise InvalidInputError("file of certificates", name, "no certificate is in it (PEM)")
         for kind, body, end in blocks:
@@ -74,6 +75,17 @@ def certificate_files(sha256: str, size: int) -> tuple[FileEntry, ...]:
         FileEntry(BUNDLE, 0o444, sha256=sha256, size=size),
         *(FileEntry(path, 0o777, target=target) for path, target in LINKS.items()),
     )
+
+
+def _blocks(content: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
+    """Yields the kind at the beginning, the body and the kind at the end of each block.
+
+    One expression for all of that would look for an end behind each beginning.
+    """
+    begin = _BEGIN.search(content)
+    while begin and (end := _END.search(content, begin.end())):
+        yield begin[1], content[begin.end() : end.start()], end[1]
+        begin = _BEGIN.search(content, end.end())
 
 
 def _encode(der: bytes) -> bytes:

@@ -11,7 +11,7 @@ from typing import Iterable
 from nixoci.atomic import OutputError, replace_file
 from nixoci.errors import InvalidInputError
 from nixoci.image.reference import Reference
-from nixoci.json_input import get_list, parse_object
+from nixoci.json_input import get_list, parse_object, read_all
 from nixoci.json_output import canonical_json
 from nixoci.registry.address import split_reference
 
@@ -61,7 +61,7 @@ def read_blob_homes(path: str) -> BlobHomes:
     """Reads a file that `write_blob_homes` wrote. One that is not there, or is another one, says nothing."""
     try:
         with open(path, "rb") as file:
-            return BlobHomes.from_json(file.read())
+            return BlobHomes.from_json(read_all(file, path))
     except (OSError, InvalidInputError):
         return BlobHomes()
 

@@ -25,7 +25,7 @@ from typing import Any, Mapping, Optional, Sequence
 
 from nixoci.atomic import OutputError, output_errors, replace_file, replace_link
 from nixoci.errors import InvalidInputError
-from nixoci.json_input import get_field, get_list, parse_object
+from nixoci.json_input import get_field, get_list, parse_object, read_all
 from nixoci.store.configuration import configuration_digest
 from nixoci.store.nix import ENVIRONMENT_NAMES, Nix, NixNotFoundError
 
@@ -152,7 +152,7 @@ def read_tools(path: str) -> Nix:
 def _read(path: str) -> Optional[dict[str, Any]]:
     try:
         with open(path, "rb") as file:
-            return parse_object("file of tools", file.read())
+            return parse_object("file of tools", read_all(file, path))
     except FileNotFoundError:
         return None
     except OSError as error:

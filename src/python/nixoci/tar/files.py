@@ -102,7 +102,9 @@ def open_contents(entry: FileEntry, sha256: str, contents: Optional[str]) -> int
         if contents is not None:
             for place in (sha256, entry.path[1:]):
                 try:
-                    return os.open(os.path.join(contents, place), os.O_RDONLY | os.O_CLOEXEC)
+                    # Nobody may ever write into a pipe.
+                    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+                    return os.open(os.path.join(contents, place), flags)
                 except (FileNotFoundError, NotADirectoryError):
                     continue
     except OSError as error:

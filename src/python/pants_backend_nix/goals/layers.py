@@ -12,6 +12,7 @@ from nixoci.atomic import replace_file
 from nixoci.errors import NixOciError
 from nixoci.image.descriptor import Descriptor
 from nixoci.image.image import Image
+from nixoci.json_input import read_all
 from nixoci.json_output import readable_json
 from nixoci.layer.layer import Layer
 from nixoci.report.diff import ImageDiff, diff_images
@@ -220,7 +221,7 @@ def _read_descriptor(name: str) -> Descriptor:
     )
     try:
         with open(os.path.join(get_buildroot(), name), "rb") as file:
-            return Descriptor.from_json(file.read())
+            return Descriptor.from_json(read_all(file, name))
     except OSError as error:
         raise NixImageError(f"{name} cannot be read: {error.strerror}. {way_out}") from None
     except NixOciError as error:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from nixoci.atomic import OutputError, OutputFile, output_errors, replace_file, require_name
 from nixoci.errors import NixOciError
+from nixoci.json_input import read_all
 
 # As in `nixoci.cli.main`.
 TYPE_CHECKING = False
@@ -39,13 +40,13 @@ def once_done(deed: str) -> Iterator[None]:
 def read_input(path: str) -> bytes:
     """Returns what a file has.
 
-    :raises NixOciError: the operating system refused.
+    :raises NixOciError: the operating system refused, or it has too much.
     """
+    name = "standard input" if path == "-" else path
     try:
         with open(0 if path == "-" else path, "rb", closefd=path != "-") as file:
-            return file.read()
+            return read_all(file, name)
     except OSError as error:
-        name = "standard input" if path == "-" else path
         raise NixOciError(f"Cannot read {name}: {error.strerror}.") from None
 
 
