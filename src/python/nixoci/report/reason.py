@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Callable, Iterable, Mapping, Sequence
+from typing import Callable, Iterable, Iterator, Mapping, Sequence
 
 from nixoci.layering.cost.model import cost_model, package_name
 from nixoci.layering.preferences import Preferences
@@ -35,12 +35,16 @@ class Dependencies:
     :param graph: closed.
     :param own: the bit of each path.
     :param reach: the triggers of each path.
+    :param by_place: the paths in the order of their bits.
+    :param referrers: what references each path, itself excepted.
     :param roots: what nothing references.
     """
 
     graph: ClosureGraph
     own: Mapping[StorePath, int]
     reach: Mapping[StorePath, int]
+    by_place: Sequence[StorePath]
+    referrers: Mapping[StorePath, Sequence[StorePath]]
     roots: frozenset[StorePath]
     rate: Callable[[int], int]
     all_rates: int
@@ -55,14 +59,17 @@ class Dependencies:
         model = cost_model(graph, preferences)
         reach = dict(zip(model.paths, model.triggers))
         own = {}
+        referrers: dict[StorePath, list[StorePath]] = {path: [] for path in graph}
         for path, info in graph.items():
             below = 0
             for reference in info.references:
                 if reference != path:
                     below |= reach[reference]
+                    referrers[reference].append(path)
             own[path] = reach[path] & ~below
-        roots = frozenset(graph.keys() - referenced)
-        return cls(graph, own, reach, roots, model.rate, model.all_rates)
+        by_place = sorted(own, key=lambda path: own[path].bit_length())
+        roots = frozenset(path for path in graph if path not in referenced)
+        return cls(graph, own, reach, by_place, referrers, roots, model.rate, model.all_rates)
 
     def triggers(self, paths: Iterable[StorePath]) -> int:
         """Returns the triggers of a layer that holds `paths`."""
@@ -75,13 +82,17 @@ class Dependencies:
         """Returns the part of all events that triggers have, 0 to 1."""
         return self.rate(triggers) / self.all_rates if self.all_rates else 0.0
 
+    def among(self, triggers: int) -> list[StorePath]:
+        """Returns the paths that are triggers."""
+        return [self.by_place[place] for place in _ones(triggers)]
+
     def topmost(self, triggers: int) -> list[StorePath]:
-        """Returns those paths among triggers that no other of them depends on."""
-        among = [path for path, bit in self.own.items() if bit & triggers]
-        below = 0
-        for path in among:
-            below |= self.reach[path] & ~self.own[path]
-        return [path for path in among if not self.own[path] & below]
+        """Returns those paths among triggers that no other of them depends on.
+
+        :param triggers: with all that they depend on.
+        """
+        among = dict.fromkeys(self.among(triggers))
+        return [path for path in among if not any(r in among for r in self.referrers[path])]
 
 
 def reason(members: Sequence[StorePath], dependencies: Dependencies, image_size: int) -> str:
@@ -137,13 +148,7 @@ def _only_needed_by(
 ) -> bool:
     """Returns whether nothing outside of a layer references paths in it."""
     inside = set(members)
-    wanted = set(paths)
-    return not any(
-        reference in wanted
-        for path, info in dependencies.graph.items()
-        if path not in inside
-        for reference in info.references
-    )
+    return all(inside.issuperset(dependencies.referrers[path]) for path in paths)
 
 
 def _covering(
@@ -151,29 +156,39 @@ def _covering(
 ) -> list[StorePath]:
     """Returns few of the triggers that most bytes of the members change with, the greatest first."""
     graph, reach = dependencies.graph, dependencies.reach
-    left = {path: graph[path].nar_size for path in members}
-    users = Counter(r for info in graph.values() for r in info.references if r != info.path)
-    candidates = [path for path, bit in dependencies.own.items() if bit & triggers]
+    candidates = dependencies.among(triggers)
     # What few paths reference is behind few changes; this bounds the work in a large image.
-    candidates.sort(key=lambda path: (-users[path], path))
+    candidates.sort(key=lambda path: (-len(dependencies.referrers[path]), path))
     del candidates[max(20, _WORK // len(members)) :]
+    mask = sum(dependencies.own[cause] for cause in candidates)
+    causes = {path: dependencies.among(reach[path] & mask) for path in dict.fromkeys(members)}
+    behind: Counter[StorePath] = Counter()
+    for path, its_causes in causes.items():
+        behind.update(dict.fromkeys(its_causes, graph[path].nar_size))
     found: list[StorePath] = []
-    while left and candidates and len(found) < _NAMES:
+    while causes and candidates and len(found) < _NAMES:
         # Of causes that come to the same, the one that says most: all that it needs is implied.
+        most = max(behind[cause] for cause in candidates)
         best = max(
-            candidates,
-            key=lambda cause: (
-                sum(size for path, size in left.items() if reach[path] & dependencies.own[cause]),
-                dependencies.rate(reach[cause]),
-                cause.name,
-            ),
+            (cause for cause in candidates if behind[cause] == most),
+            key=lambda cause: (dependencies.rate(reach[cause]), cause.name),
         )
-        rest = {p: s for p, s in left.items() if not reach[p] & dependencies.own[best]}
-        if len(rest) == len(left):
+        followers = [path for path, its_causes in causes.items() if best in its_causes]
+        if not followers:
             break
         found.append(best)
-        left = rest
+        for path in followers:
+            behind.subtract(dict.fromkeys(causes.pop(path), graph[path].nar_size))
     return found
+
+
+def _ones(mask: int) -> Iterator[int]:
+    """Yields the places of the ones in an integer."""
+    digits = bin(mask)[:1:-1]
+    place = digits.find("1")
+    while place >= 0:
+        yield place
+        place = digits.find("1", place + 1)
 
 
 def _names(paths: Iterable[StorePath]) -> str:

@@ -81,6 +81,9 @@ class ClosureGraph(Mapping[StorePath, PathInfo]):
     def __getitem__(self, path: StorePath) -> PathInfo:
         return self._infos[path]
 
+    def __contains__(self, path: object) -> bool:
+        return path in self._infos
+
     def __iter__(self) -> Iterator[StorePath]:
         return iter(self._infos)
 
