@@ -234,6 +234,21 @@ def test_bad_permission_regex(errors: Packager) -> None:
     assert "missing ), unterminated subpattern" in text
 
 
+@pytest.mark.parametrize(
+    "path,why",
+    (
+        ("/nix(?=/)(/[a-z]+)*", "beside '(?'"),
+        (r"(/.*)*\\b", "beside"),
+        ("(.{0,255}){9}", "over 2000 characters"),
+    ),
+)
+def test_permission_that_may_take_long(errors: Packager, path: str, why: str) -> None:
+    text = errors.error(
+        _image('source="default.nix", attr="good"', f'permissions=[{{"path": "{path}", "mode": "0555"}}]')
+    )
+    assert "`permissions` of DIR:image is not valid" in text and why in text
+
+
 def test_bad_permission_mode(errors: Packager) -> None:
     text = errors.error(
         _image('source="default.nix", attr="good"', 'permissions=[{"path": "/", "mode": "9"}]')

@@ -31,7 +31,9 @@ class PermissionsField(Field):
             ]
 
         `path` is a Python regular expression that must match a whole absolute path in the image, in
-        which `{name}` stands for the store path of a package. `mode` is an octal number in a string.
+        which `{name}` stands for the store path of a package. It takes time in proportion to the path, however
+        it is written; lookarounds and backreferences are taken beside two repeats of single characters (`.*`)
+        at most. `mode` is an octal number in a string.
         `capabilities` are those that a program has whoever runs it, as `setcap cap_net_raw+ep` gives
         them; only regular files get any, whatever else `path` matches. The last entry that matches and
         sets a value wins.
