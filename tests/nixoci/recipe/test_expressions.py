@@ -15,7 +15,8 @@ from nixoci.recipe.expressions import expression
 #: Parts of expressions; most sequences of them are some.
 PARTS = (
     *("a", "b", "/", ".", r"\.", "[ab]", "[^/]", "[]a]", "[^]b]", r"[a-c\]]", r"[\d-]", "-", "]", "}", "{", "A"),
-    *("(", "(?:", "(?P<x>", ")", ")", ")", "|", "*", "+", "?", "*?", "+?", "??", "{2}", "{1,2}", "{,2}", "{0,}", "{,}"),
+    *("(", "(?:", "(?P<x>", ")", ")", ")", "|", "*", "+", "?", "*?", "+?", "??"),
+    *("{2}", "{1,2}", "{,2}", "{0,}", "{,}"),
     *("^", "$", r"\A", r"\Z", r"\d", r"\w", r"\S", r"\-", r"\n", "\n", r"\x61", r"\u0062", r"\141", "é"),
     *("(?!", "(?=", "(?<=", r"\b", r"\1", r"\N{DIGIT ONE}"),
 )
@@ -80,7 +81,11 @@ def test_hostile_expressions(text: str, inside: str) -> None:
         (r"/nix/store/[^/]+/bin/.*", "/nix/store/abc/bin/x", "/nix/store/a/b/bin/x"),
         ("/data(/.*)?", "/data", "/database"),
         ("^/tmp$", "/tmp", "/tmp/x"),
-        ("/nix/store/[0-9a-z]{32}-(bash|zsh).*/bin/.*sh", f"/nix/store/{'a' * 32}-zsh-5/bin/zsh", "/nix/store/a-zsh/bin/zsh"),
+        (
+            "/nix/store/[0-9a-z]{32}-(bash|zsh).*/bin/.*sh",
+            f"/nix/store/{'a' * 32}-zsh-5/bin/zsh",
+            "/nix/store/a-zsh/bin/zsh",
+        ),
         ("(?i).*/readme.*", "/x/README.md", "/x/READM"),
         ("/a(?!b).*", "/ac", "/abc"),
         (r".*/(.)\1", "/x/aa", "/x/ab"),

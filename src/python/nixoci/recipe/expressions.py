@@ -31,7 +31,7 @@ _START, _DOLLAR, _END = range(3)
 _PLACES = {"^": _START, r"\A": _START, "$": _DOLLAR, r"\Z": _END, r"\z": _END}
 
 _WHAT = "permission path"
-_FLAGS = re.compile(r"(?:\(\?[aiLmsux]+\))*")
+_FLAGS = re.compile(r"\A(?:\(\?[aiLmsux]+\))*")
 _TOKEN = re.compile(
     r"\\(?:x..|u.{4}|U.{8}|N\{[^}]*\}|0[0-7]{0,2}|[0-3][0-7][0-7]|[1-9][0-9]?|.)"
     r"|\[\^?\]?(?:\\.|[^\]\\])*\]"
@@ -56,26 +56,27 @@ def expression(text: str) -> Callable[[str], object]:
     """
     try:
         compiled = re.compile(text)
-        flags = _FLAGS.match(text)
+        flags = _FLAGS.findall(text)[0]
         # Python refuses others from 3.11 on; before, they count for all of the expression.
-        if flags is None or compiled.flags != re.compile(flags[0]).flags:
+        if compiled.flags != re.compile(flags).flags:
             raise InvalidInputError(_WHAT, text, "flags are not at its start")
     except (re.error, ValueError, OverflowError, RecursionError) as error:
         raise InvalidInputError(_WHAT, text, str(error)) from None
-    tokens = _TOKEN.findall(text, flags.end())
+    tokens = _TOKEN.findall(text, len(flags))
     other = next((t for t in tokens if _IS_OTHER(t) and t not in ("(?:", r"\+", "+")), "")
     if compiled.flags & (re.MULTILINE | re.VERBOSE):
-        other = flags[0]
+        other = flags
     if not other:
         if _has_few_ways(tokens, 1):
             return compiled.fullmatch
-        code = _code(text, tokens, flags[0])
+        code = _code(text, tokens, flags)
         if not _takes_line_end_after_dollar(code):
             return _Automaton(code).matches
         other = "$"
     if not _has_few_ways(tokens, 2):
-        why = f"it may take too long: beside {other!r}, only two single characters may be repeated (`.*`), and "
-        raise InvalidInputError(_WHAT, text, why + "there may be two `|` or `?`; write it without")
+        why = f"it may take too long: beside {other!r}, only two single characters may be repeated "
+        why += "(`.*`), and there may be two `|` or `?`; write it without"
+        raise InvalidInputError(_WHAT, text, why)
     return compiled.fullmatch
 
 
@@ -198,7 +199,8 @@ class _State(dict):  # type: ignore[type-arg]
     def __missing__(self, character: str) -> _State:
         if not self.positions:
             raise KeyError(character)
-        self[character] = state = self.automaton.state(_after(self.automaton.code, self.positions, character))
+        after = _after(self.automaton.code, self.positions, character)
+        self[character] = state = self.automaton.state(after)
         return state
 
 

@@ -396,8 +396,8 @@ def test_port_in_use(served: Served) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ("127.0.0.1", "127.0.0.1:{port}", "127.0.0.1:1", "127.1.2.3", "localhost", "LocalHost:{port}", "localhost.", "[::1]",
-     "[::1]:{port}"),
+    ("127.0.0.1", "127.0.0.1:{port}", "127.0.0.1:1", "127.1.2.3", "localhost", "LocalHost:{port}",
+     "localhost.", "[::1]", "[::1]:{port}"),
 )
 def test_hosts_on_loopback(served: Served, host: str) -> None:
     """Names of loopback that no name server can give to another machine, whatever the port."""
@@ -407,8 +407,8 @@ def test_hosts_on_loopback(served: Served, host: str) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ("evil.example", "evil.example:{port}", "localhost.evil.example", "127.0.0.1.evil.example", "192.0.2.1", "[2001:db8::1]:{port}",
-     "", ":{port}", "[", "evil.example:localhost", "localhost@evil.example", "127.0.0.1:80:{port}"),
+    ("evil.example", "evil.example:{port}", "localhost.evil.example", "127.0.0.1.evil.example",
+     "192.0.2.1", "[2001:db8::1]:{port}", "", ":{port}", "[", "evil.example:localhost", "localhost@evil.example", "127.0.0.1:80:{port}"),
 )
 @pytest.mark.parametrize("method", ("GET", "HEAD", "POST"))
 def test_other_hosts_on_loopback(served: Served, host: str, method: str) -> None:
@@ -541,7 +541,8 @@ def test_too_many_at_work(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "header,pieces",
-    (("bytes=0-0", 1), ("bytes=0-65535", 1), ("bytes=65536-65536", 2), ("bytes=5-200000", 4), ("bytes=-1", None), ("bytes=0-", None)),
+    (("bytes=0-0", 1), ("bytes=0-65535", 1), ("bytes=65536-65536", 2), ("bytes=5-200000", 4),
+     ("bytes=-1", None), ("bytes=0-", None)),
 )
 def test_range_stops_where_it_ends(header: str, pieces: int | None) -> None:
     """Of a layer, no more is packed than a range needs; for its last byte that is all."""

@@ -16,7 +16,20 @@ from pants_backend_nix.engine import create, rule
 ZIPAPP = "nixoci.pyz"
 
 #: What no command of the core uses, only the plugin: its changes must not change the key of any step.
-LEFT_OUT = ("report", "layering/collisions.py", "layering/directories.py", "layering/files.py")
+LEFT_OUT = (
+    "elf/image_paths.py",
+    "elf/search.py",
+    "layering/collisions.py",
+    "layering/contents.py",
+    "layering/directories.py",
+    "layering/distributions.py",
+    "layering/files.py",
+    "layering/previous_document.py",
+    "layering/shared.py",
+    "recipe/accounts.py",
+    "registry/lookup.py",
+    "report",
+)
 
 
 @dataclass(frozen=True)
