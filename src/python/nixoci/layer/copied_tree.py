@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -10,6 +11,7 @@ from collections.abc import Iterable
 from hashlib import sha256
 from typing import Mapping
 
+from nixoci.descent import OPEN_FILE
 from nixoci.errors import InvalidInputError
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.layer.places import places
@@ -20,6 +22,7 @@ from nixoci.tar.errors import StorePathUnreadableError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from nixoci.descent import Item
     from nixoci.store.case_hack import HasCaseHack
 
 _CHUNK_SIZE = 256 * 1024
@@ -36,7 +39,7 @@ def copied_tree(
     :raises StorePathMissingError: and others, see `nixoci.layer.places`.
     """
     return {
-        place.path: place.kind == stat.S_IFDIR
+        place.path: place.item.kind == stat.S_IFDIR
         for entry in recipe.entries
         if entry.destination == ROOT
         for place in places(recipe, entry, store_root, has_case_hack)
@@ -63,14 +66,16 @@ def things_of_tree(
         if entry.destination != ROOT:
             continue
         for place in places(recipe, entry, store_root, has_case_hack):
+            item = place.item
             # What two entries bring to one place is the same.
-            if place.path not in wanted or place.path in found or place.kind == stat.S_IFDIR:
+            if place.path not in wanted or place.path in found or item.kind == stat.S_IFDIR:
                 continue
             try:
-                if place.kind == stat.S_IFLNK:
-                    found[place.path] = 0o777, f"link:{os.readlink(place.location)}"
+                if item.kind == stat.S_IFLNK:
+                    target = os.readlink(item.name, dir_fd=item.parent)
+                    found[place.path] = 0o777, f"link:{target}"
                 else:
-                    mode, digest = _digest(place.location)
+                    mode, digest = _digest(item)
                     found[place.path] = file_mode(mode), f"sha256:{digest}"
             except OSError as error:
                 raise StorePathUnreadableError(
@@ -79,13 +84,16 @@ def things_of_tree(
     return found
 
 
-def _digest(location: str) -> tuple[int, str]:
+def _digest(item: Item) -> tuple[int, str]:
     """Returns `st_mode` of a file, and the SHA-256 of its contents in hex."""
     contents = sha256()
-    with open(location, "rb") as file:
+    with open(os.open(item.name, OPEN_FILE, dir_fd=item.parent), "rb") as file:
+        mode = os.fstat(file.fileno()).st_mode
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "it is no regular file")
         for chunk in iter(lambda: file.read(_CHUNK_SIZE), b""):
             contents.update(chunk)
-        return os.fstat(file.fileno()).st_mode, contents.hexdigest()
+        return mode, contents.hexdigest()
 
 
 def tree_to_json(tree: Mapping[str, bool]) -> bytes:

@@ -44,7 +44,7 @@ def idle_permissions(
             break
         if any(permission.may_match(entry.destination) for _, permission in idle.values()):
             for place in places(recipe, entry, store_root, has_case_hack):
-                look(place.path, place.kind)
+                look(place.path, place.item.kind)
                 if not idle:
                     break
     return tuple(sorted(idle))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from nixoci.descent import Item, walk
 from nixoci.recipe.layer import ROOT, LayerRecipe, RecipeEntry
 from nixoci.store.case_hack import without_case_hack
 from nixoci.tar.errors import StorePathMissingError, StorePathUnreadableError
@@ -20,13 +19,11 @@ if TYPE_CHECKING:
 
 class Place(NamedTuple):
     """:ivar path: in the image.
-    :ivar location: on the disk.
-    :ivar kind: `stat.S_IFDIR`, `stat.S_IFLNK`, or `stat.S_IFREG` for anything else.
+    :ivar item: on the disk.
     """
 
     path: str
-    location: str
-    kind: int
+    item: Item
 
 
 def places(
@@ -46,39 +43,20 @@ def places(
     excluded = excluded_by(recipe.excludes)
     top = "" if entry.destination == ROOT else str(entry.destination)
     location = store_root + entry.path
-    below = ""
+    last = None
+
+    def choose(below: str, names: list[str]) -> dict[str, str]:
+        return names_in_layer(entry.path, below, names, excluded, has_case_hack)
+
     try:
-        kind = _kind(os.lstat(location).st_mode)
-        if top:
-            yield Place(top, location, kind)
-        # Each directory as it is in the image, and on the disk.
-        waiting = [("", location)] if kind == stat.S_IFDIR else []
-        while waiting:
-            below, location = waiting.pop()
-            with os.scandir(location) as found:
-                items = {item.name: item for item in found}
-            names = names_in_layer(entry.path, below, items, excluded, has_case_hack)
-            for name, on_disk in names.items():
-                kind = _kind_of(items[on_disk])
-                place = Place(f"{top}/{below}{name}", f"{location}/{on_disk}", kind)
-                yield place
-                if kind == stat.S_IFDIR:
-                    waiting.append((f"{below}{name}/", place.location))
+        for last in walk(location, choose):
+            if last.depth:
+                yield Place(f"{top}/{last.path}", last)
+            elif top:
+                yield Place(top, last)
     except OSError as error:
-        if isinstance(error, FileNotFoundError) and not below:
+        if isinstance(error, FileNotFoundError) and last is None:
             raise StorePathMissingError(entry.path, location) from None
         raise StorePathUnreadableError(
-            entry.path, below.rstrip("/"), error.errno, error.strerror or str(error)
+            entry.path, last.path if last else "", error.errno, error.strerror or str(error)
         ) from None
-
-
-def _kind(mode: int) -> int:
-    kind = stat.S_IFMT(mode)
-    return kind if kind in (stat.S_IFDIR, stat.S_IFLNK) else stat.S_IFREG
-
-
-def _kind_of(item: os.DirEntry[str]) -> int:
-    # Known without another system call.
-    if item.is_symlink():
-        return stat.S_IFLNK
-    return stat.S_IFDIR if item.is_dir(follow_symlinks=False) else stat.S_IFREG

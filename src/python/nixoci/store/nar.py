@@ -13,6 +13,7 @@ import stat
 from dataclasses import dataclass
 from typing import Callable
 
+from nixoci.descent import OPEN_FILE, walk
 from nixoci.errors import NixOciError
 from nixoci.store.case_hack import (
     NoTrueNameError,
@@ -24,6 +25,7 @@ from nixoci.store.hashes import to_sri
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from nixoci.descent import Item
     from nixoci.store.case_hack import HasCaseHack
 
 _BUFFER_SIZE = 256 * 1024
@@ -74,46 +76,64 @@ def read_nar(path: str, has_case_hack: HasCaseHack = without_case_hack) -> Nar:
         digest.update(data)
 
     write(memoryview(_string(b"nix-archive-1")))
-    _dump(os.fsencode(path), write, has_case_hack)
+    _dump(path, write, has_case_hack)
     return Nar(to_sri(digest.digest()), size)
 
 
 def _dump(
-    path: bytes, write: Callable[[memoryview], object], has_case_hack: HasCaseHack
+    path: str, write: Callable[[memoryview], object], has_case_hack: HasCaseHack
 ) -> None:
     def put(*words: bytes) -> None:
         write(memoryview(b"".join(map(_string, words))))
 
+    def choose(below: str, names: list[str]) -> dict[str, str]:
+        found = by_true_name(true_names(names, has_case_hack))
+        return {name: found[name] for name in sorted(found, key=os.fsencode)}
+
+    file = path
+    depth = 0
     try:
-        status = os.lstat(path)
-        if stat.S_ISREG(status.st_mode):
-            executable = (b"executable", b"") if status.st_mode & stat.S_IXUSR else ()
-            put(b"(", b"type", b"regular", *executable, b"contents")
-            _dump_contents(path, status.st_size, write)
-            put(b")")
-        elif stat.S_ISLNK(status.st_mode):
-            put(b"(", b"type", b"symlink", b"target", os.readlink(path), b")")
-        elif stat.S_ISDIR(status.st_mode):
-            put(b"(", b"type", b"directory")
-            names = by_true_name(true_names(os.listdir(os.fsdecode(path)), has_case_hack))
-            for name in sorted(names, key=os.fsencode):
-                put(b"entry", b"(", b"name", os.fsencode(name), b"node")
-                _dump(path + b"/" + os.fsencode(names[name]), write, has_case_hack)
+        for item in walk(path, choose):
+            file = item.location
+            # The directories that have ended, each with the entry that it is.
+            put(*(b")", b")") * (depth - item.depth))
+            depth = item.depth
+            if depth:
+                put(b"entry", b"(", b"name", os.fsencode(item.path.rpartition("/")[2]), b"node")
+            if item.kind == stat.S_IFDIR:
+                put(b"(", b"type", b"directory")
+                depth += 1
+                continue
+            if item.kind == stat.S_IFREG:
+                _dump_file(item, put, write)
+            elif item.kind == stat.S_IFLNK:
+                target = os.fsencode(os.readlink(item.name, dir_fd=item.parent))
+                put(b"(", b"type", b"symlink", b"target", target, b")")
+            else:
+                raise NarError(file, "it is no directory, regular file or symbolic link")
+            if depth:
                 put(b")")
-            put(b")")
-        else:
-            raise NarError(os.fsdecode(path), "it is no directory, regular file or symbolic link")
+        if depth:
+            put(*(b")", b")") * (depth - 1), b")")
     except NoTrueNameError as error:
-        raise NarError(os.fsdecode(path), f"it {error.why}") from None
+        raise NarError(file, f"it {error.why}") from None
     except OSError as error:
-        raise NarError(os.fsdecode(path), error.strerror or str(error)) from error
+        raise NarError(file, error.strerror or str(error)) from error
 
 
-def _dump_contents(path: bytes, size: int, write: Callable[[memoryview], object]) -> None:
-    write(memoryview(size.to_bytes(8, "little")))
-    buffer = memoryview(bytearray(min(size + 1, _BUFFER_SIZE)))
-    left = size
-    with open(path, "rb", buffering=0) as file:
+def _dump_file(
+    item: Item, put: Callable[..., object], write: Callable[[memoryview], object]
+) -> None:
+    descriptor = os.open(item.name, OPEN_FILE, dir_fd=item.parent)
+    with open(descriptor, "rb", buffering=0) as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise NarError(item.location, "it was replaced while it was read")
+        executable = (b"executable", b"") if status.st_mode & stat.S_IXUSR else ()
+        put(b"(", b"type", b"regular", *executable, b"contents")
+        size = left = status.st_size
+        write(memoryview(size.to_bytes(8, "little")))
+        buffer = memoryview(bytearray(min(size + 1, _BUFFER_SIZE)))
         while True:
             count = file.readinto(buffer)
             if not count:
@@ -121,8 +141,9 @@ def _dump_contents(path: bytes, size: int, write: Callable[[memoryview], object]
             left -= count
             write(buffer[:count])
     if left:
-        raise NarError(os.fsdecode(path), "it changed its size while it was read")
+        raise NarError(item.location, "it changed its size while it was read")
     write(memoryview(bytes(-size % 8)))
+    put(b")")
 
 
 def _string(text: bytes) -> bytes:

@@ -1,7 +1,8 @@
 """Merges what the entries of a recipe bring to the image into one sorted stream.
 
 The trees are walked together, directory by directory, so memory is bounded by the sizes of the
-directories that several of them have. What only one of them has is left to its `Walker`.
+directories that several of them have. What only one of them has is left to its `Walker`. Directories in
+directories are merged by generators, as that packs them.
 """
 
 from __future__ import annotations
@@ -9,19 +10,18 @@ from __future__ import annotations
 import os
 import stat
 
+from nixoci.descent import OPEN_FILE, Descent, run_nested
 from nixoci.tar.errors import (
     DuplicateDestinationError,
     NotADirectoryInRootError,
-    StorePathUnreadableError,
 )
 from nixoci.tar.header import DIRECTORY, REGULAR, SYMLINK
 from nixoci.tar.permissions import destination_of
-from nixoci.tar.walk import OPEN_DIRECTORY, OPEN_FILE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import Optional, Union
+    from typing import Any, Optional, Union
 
     from nixoci.store.path import StorePath
     from nixoci.tar.output import Output
@@ -49,33 +49,42 @@ class Implied:
         self.path = path
         self.contents = contents
 
-    def children(self, descriptors: list[int]) -> Iterable[tuple[bytes, Source]]:
+    def children(self) -> Iterable[tuple[bytes, Source]]:
         """As `Found.children`; opens nothing."""
         return self.contents.items()
+
+    def leave(self) -> None:
+        """As `Found.leave`; there is nothing to do."""
 
 
 class Found:
     """A store path, or something below one.
 
     :param walker: of the store path.
-    :param source: its name in `parent`, or where to find it.
-    :param parent: descriptor of the directory that it is in.
+    :param source: its name in the directory that it is in, or where to find the store path.
     :param file: its path below the store path; empty for that itself.
+    :param descent: the way down into the store path, which is at the directory that this is in
+        whenever this is used.
     """
 
-    __slots__ = ("walker", "source", "parent", "file")
+    __slots__ = ("walker", "source", "file", "descent")
 
     def __init__(
-        self, walker: Walker, source: str, parent: Optional[int] = None, file: str = ""
+        self, walker: Walker, source: str, file: str = "", descent: Optional[Descent] = None
     ) -> None:
         self.walker = walker
         self.source = source
-        self.parent = parent
         self.file = file
+        self.descent = Descent() if descent is None else descent
 
     @property
     def path(self) -> StorePath:
         return self.walker.path
+
+    @property
+    def parent(self) -> Optional[int]:
+        """Descriptor of the directory that it is in; None for the store path."""
+        return self.descent.descriptor
 
     def facts(self) -> Facts:
         """:raises StoreReadError: see its children."""
@@ -89,18 +98,18 @@ class Found:
         link = self.walker.link(status.st_mode, self.source, self.parent, self.file)
         return SYMLINK, 0o777, 0, link
 
-    def children(self, descriptors: list[int]) -> Iterable[tuple[bytes, Source]]:
-        """Returns what is in a directory and goes into the image.
-
-        :param descriptors: gets those that must be open while the children are used.
-        """
+    def children(self) -> Iterable[tuple[bytes, Source]]:
+        """Enters a directory, and yields what in it goes into the image."""
         attempt, file = self.walker.attempt, self.file
-        descriptor = attempt(file, os.open, self.source, OPEN_DIRECTORY, dir_fd=self.parent)
-        descriptors.append(descriptor)
+        descriptor = attempt(file, self.descent.enter, self.source)
         below = f"{file}/" if file else ""
         names = self.walker.names(below, attempt(file, os.listdir, descriptor))
         for name, on_disk in names.items():
-            yield os.fsencode(name), Found(self.walker, on_disk, descriptor, below + name)
+            yield os.fsencode(name), Found(self.walker, on_disk, below + name, self.descent)
+
+    def leave(self) -> None:
+        """Goes back to the directory that it is in."""
+        self.walker.attempt(self.file, self.descent.leave)
 
     def pack(self, name: bytes) -> None:
         self.walker.pack(name, self.source, self.parent, self.file)
@@ -128,7 +137,6 @@ class Merger:
         self._output = output
         self._encode = encode
         self._root = root
-        self._directory = root
 
     def pack(self, trees: list[Source]) -> None:
         """Packs what the trees contain to the root of the image.
@@ -137,39 +145,40 @@ class Merger:
         :raises StoreReadError: see its children.
         :raises DuplicateDestinationError: two trees differ in what they bring to one place.
         """
-        for tree in trees:
-            if isinstance(tree, Found) and tree.facts()[0] != DIRECTORY:
+        copied = [tree for tree in trees if isinstance(tree, Found)]
+        for tree in copied:
+            if tree.facts()[0] != DIRECTORY:
                 raise NotADirectoryInRootError(tree.path)
         try:
-            self._pack_directory(self._root, _IMPLIED_MODE, trees)
-        except RecursionError:
-            file = destination_of(self._directory)[1:]
-            reason = "directories are nested too deeply"
-            raise StorePathUnreadableError(trees[0].path, file, None, reason) from None
-
-    def _pack_directory(self, directory: bytes, mode: int, sources: list[Source]) -> None:
-        """:param directory: its name in the tar, with a final slash unless it is empty."""
-        self._directory = directory
-        descriptors: list[int] = []
-        try:
-            found: dict[bytes, list[Source]] = {}
-            for source in sources:
-                for name, child in source.children(descriptors):
-                    found.setdefault(name, []).append(child)
-            # The root has an entry for the sake of what is in it, and none in some dialects.
-            if directory and (found or directory != self._root):
-                self._output.append(self._encode(directory, DIRECTORY, mode, 0, b""))
-            for name in sorted(found):
-                self._pack_together(directory + name, found[name])
+            run_nested(self._pack_directory(self._root, _IMPLIED_MODE, trees))
         finally:
-            for descriptor in descriptors:
-                os.close(descriptor)
+            for tree in copied:
+                tree.descent.close()
 
-    def _pack_together(self, name: bytes, sources: list[Source]) -> None:
+    def _pack_directory(
+        self, directory: bytes, mode: int, sources: list[Source]
+    ) -> Iterator[Iterator[Any]]:
+        """Yields what packs a directory in this one.
+
+        :param directory: its name in the tar, with a final slash unless it is empty.
+        """
+        found: dict[bytes, list[Source]] = {}
+        for source in sources:
+            for name, child in source.children():
+                found.setdefault(name, []).append(child)
+        # The root has an entry for the sake of what is in it, and none in some dialects.
+        if directory and (found or directory != self._root):
+            self._output.append(self._encode(directory, DIRECTORY, mode, 0, b""))
+        for name in sorted(found):
+            yield from self._pack_together(directory + name, found[name])
+        for source in sources:
+            source.leave()
+
+    def _pack_together(self, name: bytes, sources: list[Source]) -> Iterator[Iterator[Any]]:
         first, *others = sources
         if isinstance(first, Implied):
             # It is from the last of all trees, so it is alone.
-            self._pack_directory(name + b"/", _IMPLIED_MODE, sources)
+            yield self._pack_directory(name + b"/", _IMPLIED_MODE, sources)
             return
         if not others:
             first.pack(name)
@@ -179,7 +188,7 @@ class Merger:
             if not _agree(first, facts, other):
                 raise DuplicateDestinationError(destination_of(name), (first.path, other.path))
         if facts[0] == DIRECTORY:
-            self._pack_directory(name + b"/", facts[1], sources)
+            yield self._pack_directory(name + b"/", facts[1], sources)
         else:
             first.pack(name)
 

@@ -3,7 +3,8 @@
 Of the time that an entry of a tree of small files takes, two thirds are its four system calls
 (open, fstat, readv, close). What keeps the rest small: files are read straight into the stream's
 buffer, names are opened relative to a directory's descriptor, headers come from parts that are
-constant in a directory, and an ordinary file costs no call of a Python function.
+constant in a directory, and an ordinary file costs no call of a Python function. Directories are packed by
+generators that yield those of the directories in them, so that no tree is too deep.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Callable
 from operator import attrgetter
 from zlib import adler32
 
+from nixoci.descent import OPEN_FILE, Descent, run_nested
 from nixoci.recipe.reserved import WHITEOUT
 from nixoci.store.case_hack import CASE_HACK, without_case_hack
 from nixoci.store.path import StorePath
@@ -37,7 +39,7 @@ from nixoci.tar.output import BUFFER_SIZE, Output, SizeChangedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from typing import Any, Optional
 
     from nixoci.store.case_hack import HasCaseHack
@@ -46,9 +48,6 @@ if TYPE_CHECKING:
 #: Path, kind, mode, size, link target → what precedes the contents; see `tar_header.encode_header`.
 EncodeHeader = Callable[[bytes, bytes, int, int, bytes], bytes]
 
-OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-# A pipe that took a file's place meanwhile must not block the open; on files the flag does nothing.
-OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 _PADDING = [bytes(count) for count in range(BLOCK_SIZE)]
 _KINDS = {
     stat.S_IFIFO: "named pipe",
@@ -113,17 +112,16 @@ class Walker:
         self._name = file
         try:
             if stat.S_ISDIR(mode):
-                self._pack_directory(source, parent, name + b"/", f"{file}/" if file else "")
+                below = f"{file}/" if file else ""
+                with Descent() as descent:
+                    opened = descent.enter(source, parent)
+                    run_nested(self._pack_directory(descent, opened, name + b"/", below))
             elif stat.S_ISREG(mode):
                 self._pack_file(source, parent, name)
             else:
                 self._pack_other(mode, source, parent, name)
         except SizeChangedError as error:
             raise FileChangedError(self.path, self._below + self._name, error.expected) from None
-        except RecursionError:
-            raise StorePathUnreadableError(
-                self.path, self._below + self._name, None, "directories are nested too deeply"
-            ) from None
         except OSError as error:
             if self._output.flush_failed:
                 raise
@@ -174,79 +172,91 @@ class Walker:
         return os.fsencode(target)
 
     def _pack_directory(
-        self, name: str, parent: Optional[int], directory: bytes, below: str
-    ) -> None:
-        """:param directory: its name in the tar, with a final slash.
+        self, descent: Descent, descriptor: int, directory: bytes, below: str
+    ) -> Iterator[Iterator[Any]]:
+        """Packs the directory that was entered, and leaves it; yields what packs a directory in it.
+
+        :param descriptor: of the directory.
+        :param directory: its name in the tar, with a final slash.
         :param below: its path below the store path, with a final slash; empty for that itself.
         """
-        descriptor = os.open(name, OPEN_DIRECTORY, dir_fd=parent)
-        try:
-            self._below = below
-            self._name = ""
-            mode = self.directory_mode
-            if mode is None:
-                mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
-            self._output.append(self._encode(directory, DIRECTORY, mode, 0, b""))
-            with os.scandir(descriptor) as scan:
-                entries = list(scan)
-            # One search in all names is much faster than one in each.
-            text = "".join(map(_name_of, entries))
-            if WHITEOUT in text or CASE_HACK in text:
-                on_disk = {entry.name: entry for entry in entries}
-                found = self.names(below, on_disk)
-                self._pack_each(
-                    {name: on_disk[found[name]] for name in found}, descriptor, directory, below
-                )
-                return
-            excluded = self._excluded
+        self._below = below
+        self._name = ""
+        mode = self.directory_mode
+        if mode is None:
+            mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
+        self._output.append(self._encode(directory, DIRECTORY, mode, 0, b""))
+        with os.scandir(descriptor) as scan:
+            entries = list(scan)
+        # One search in all names is much faster than one in each.
+        text = "".join(map(_name_of, entries))
+        excluded = self._excluded
+        if WHITEOUT in text or CASE_HACK in text:
+            on_disk = {entry.name: entry for entry in entries}
+            found = self.names(below, on_disk)
+            named = {name: on_disk[found[name]] for name in found}
+            yield from self._pack_each(named, descent, directory, below)
+        else:
             if excluded is not None:
                 entries = [entry for entry in entries if not excluded(below + entry.name)]
             if self._fast_fields is not None and directory.isascii() and text.isascii():
                 # For ASCII text the order of characters is that of bytes.
                 entries.sort(key=_name_of)
-                self._pack_fast(entries, descriptor, directory, below, self._fast_fields)
-                return
-            self._pack_each(
-                {entry.name: entry for entry in entries}, descriptor, directory, below
-            )
-        finally:
-            os.close(descriptor)
+                yield from self._pack_fast(entries, descent, directory, below, self._fast_fields)
+            else:
+                named = {entry.name: entry for entry in entries}
+                yield from self._pack_each(named, descent, directory, below)
+        descent.leave()
 
     def _pack_each(
         self,
         entries: dict[str, os.DirEntry[str]],
-        descriptor: int,
+        descent: Descent,
         directory: bytes,
         below: str,
-    ) -> None:
+    ) -> Iterator[Iterator[Any]]:
         """Packs the entries of a directory, by the names that they have in the layer."""
+        is_file = dict(zip(entries, _are_files(entries.values())))
         for name in sorted(entries, key=os.fsencode):
             self._name = name
             entry = entries[name]
-            if entry.is_file(follow_symlinks=False):
-                self._pack_file(entry.name, descriptor, directory + os.fsencode(name))
+            place = directory + os.fsencode(name)
+            if is_file[name]:
+                self._pack_file(entry.name, descent.descriptor, place)
+            elif entry.is_dir(follow_symlinks=False):
+                opened = descent.enter(entry.name)
+                yield self._pack_directory(descent, opened, place + b"/", f"{below}{name}/")
+                self._below = below
             else:
-                self._pack_entry(entry, name, descriptor, directory, below)
+                self._pack_entry(entry, descent.descriptor, place)
 
     def _pack_fast(
         self,
         entries: list[os.DirEntry[str]],
-        descriptor: int,
+        descent: Descent,
         directory: bytes,
         below: str,
         fields: tuple[bytes, bytes],
-    ) -> None:
+    ) -> Iterator[Iterator[Any]]:
         """Packs the entries of a directory, all ASCII; the one method that is written for speed."""
         output = self._output
+        descriptor = descent.descriptor
         whole, prefixed = file_header_parts(directory, fields)
         whole_room, longest = whole.room, max(whole.room, prefixed.room)
         owner = fields[0].decode()
         modes: dict[int, str] = {}
         open_file, fstat, readv, close = os.open, os.fstat, os.readv, os.close
-        for entry in entries:
+        for entry, is_file in zip(entries, _are_files(entries)):
             self._name = name = entry.name
-            if not entry.is_file(follow_symlinks=False):
-                self._pack_entry(entry, name, descriptor, directory, below)
+            if not is_file:
+                place = directory + name.encode()
+                if entry.is_dir(follow_symlinks=False):
+                    opened = descent.enter(name)
+                    yield self._pack_directory(descent, opened, place + b"/", f"{below}{name}/")
+                    self._below = below
+                    descriptor = descent.descriptor
+                else:
+                    self._pack_entry(entry, descriptor, place)
                 continue
             if len(name) > longest:
                 self._pack_file(name, descriptor, directory + name.encode())
@@ -279,26 +289,17 @@ class Walker:
                 close(file)
 
     def _pack_entry(
-        self,
-        entry: os.DirEntry[str],
-        name: str,
-        descriptor: int,
-        directory: bytes,
-        below: str,
+        self, entry: os.DirEntry[str], descriptor: Optional[int], place: bytes
     ) -> None:
-        """Packs what is not a regular file.
+        """Packs what is neither a regular file nor a directory.
 
-        :param name: of the entry in the layer.
+        :param place: its name in the tar.
         """
-        place = directory + os.fsencode(name)
-        if entry.is_dir(follow_symlinks=False):
-            self._pack_directory(entry.name, descriptor, place + b"/", f"{below}{name}/")
-            self._below = below
-        elif entry.is_symlink():
-            self._pack_other(stat.S_IFLNK, entry.name, descriptor, place)
+        if entry.is_symlink():
+            mode = stat.S_IFLNK
         else:
-            mode = entry.stat(follow_symlinks=False).st_mode
-            self._pack_other(mode, entry.name, descriptor, place)
+            mode = os.lstat(entry.name, dir_fd=descriptor).st_mode
+        self._pack_other(mode, entry.name, descriptor, place)
 
     def _pack_file(self, source: str, parent: Optional[int], name: bytes) -> None:
         file = os.open(source, OPEN_FILE, dir_fd=parent)
@@ -330,3 +331,12 @@ class Walker:
 
 def _unreadable(path: StorePath, file: str, error: OSError) -> StorePathUnreadableError:
     return StorePathUnreadableError(path, file, error.errno, error.strerror or str(error))
+
+
+def _are_files(entries: Iterable[os.DirEntry[str]]) -> list[bool]:
+    """Whether each of the entries is a regular file.
+
+    Where the file system does not say so with the names, an entry asks by the descriptor that its directory
+    had when it was read. So it is asked before that is closed, and knows its kind from then on.
+    """
+    return [entry.is_file(follow_symlinks=False) for entry in entries]
