@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,11 @@ from tests.nixoci.tar.tar_support import (
     File,
     Link,
     Node,
+    far_down,
+    few_descriptors,
     nodes,
     temporary_directory,
+    write_deep_tree,
     write_tree,
 )
 
@@ -66,3 +70,41 @@ def test_what_has_no_nar(tmp_path: Path) -> None:
     with pytest.raises(NarError) as caught:
         nar_hash(str(tmp_path))
     assert caught.value.file == f"{tmp_path}/pipe"
+
+
+@pytest.mark.parametrize("levels", [320, 1_900])
+def test_a_deep_tree_has_the_hash_that_nix_gives_it(levels: int) -> None:
+    """Whoever asks for it, and however few files may be open."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        tree = f"{directory}/t"
+        write_deep_tree(tree, levels)
+        try:
+            with few_descriptors(50):
+                assert far_down(lambda: nar_hash(tree)) == hash_by_nix(tree)
+        finally:
+            subprocess.run(["rm", "-rf", tree], check=True)
+
+
+def test_a_tree_that_no_path_leads_through(tmp_path: Path) -> None:
+    """It has the hash that it has part by part: deeper than Nix takes, and the errors name the place."""
+    tree = f"{tmp_path}/t"
+    write_deep_tree(tree, 2_100, b"same")
+    try:
+        before = far_down(lambda: read_nar(tree))
+        parent = os.open(tree, os.O_RDONLY)
+        for _ in range(2_100):
+            inner = os.open("d", os.O_RDONLY, dir_fd=parent)
+            os.close(parent)
+            parent = inner
+        os.mkdir("e", dir_fd=parent)
+        # Strings that are padded to eight bytes and have their length before them.
+        words = ("entry", "(", "name", "e", "node", "(", "type", "directory", ")", ")")
+        added = sum(8 + (len(word) + 7) // 8 * 8 for word in words)
+        assert read_nar(tree).size == before.size + added
+        os.mkfifo("pipe", dir_fd=parent)
+        os.close(parent)
+        with pytest.raises(NarError) as caught:
+            nar_hash(tree)
+        assert caught.value.file == tree + "/d" * 2_100 + "/pipe"
+    finally:
+        subprocess.run(["rm", "-rf", tree], check=True)

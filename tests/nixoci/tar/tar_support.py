@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import resource
 import shutil
 import stat
+import sys
 import tempfile
 from dataclasses import dataclass
-from typing import Dict, Iterator, Mapping, Union
+from types import FrameType
+from typing import Callable, Dict, Iterator, Mapping, Optional, TypeVar, Union
 
 from hypothesis import strategies as st
 from nixoci.recipe.layer import DIALECTS, ROOT, LayerRecipe, RecipeEntry
@@ -92,6 +95,67 @@ def write_tree(path: bytes, node: Node) -> None:
         for name, child in node.items():
             write_tree(path + b"/" + name, child)
         os.chmod(path, DIRECTORY_MODE)
+
+
+#: Of so many directories of a deep tree, one has files.
+_LEVELS_OF_FILES = 25
+
+
+def write_deep_tree(path: str, levels: int, content: bytes = b"x") -> None:
+    """Puts directories in one another on disk, some with a file and a link after the next one.
+
+    Those beyond the longest path that the system takes are there as well.
+    """
+    os.mkdir(path)
+    parent = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    for level in range(levels):
+        if level % _LEVELS_OF_FILES == 0:
+            with open(os.open("z", os.O_WRONLY | os.O_CREAT, dir_fd=parent), "wb") as file:
+                file.write(content)
+            os.chmod("z", 0o444, dir_fd=parent)
+            os.symlink(f"{level}", "y", dir_fd=parent)
+        os.mkdir("d", dir_fd=parent)
+        inner = os.open("d", os.O_RDONLY | os.O_DIRECTORY, dir_fd=parent)
+        os.close(parent)
+        parent = inner
+    os.close(parent)
+
+
+def names_of_deep_tree(top: str, levels: int) -> list[str]:
+    """What a tar has of it, in order, as `tarfile` names it."""
+    directories = [top + "/d" * level for level in range(levels + 1)]
+    with_files = directories[:-1][::_LEVELS_OF_FILES][::-1]
+    return directories + [f"{directory}/{name}" for directory in with_files for name in "yz"]
+
+
+@contextlib.contextmanager
+def few_descriptors(count: int) -> Iterator[None]:
+    """Lets the process open so many files more; what it has open now must be the same afterwards."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    before = sorted(map(int, os.listdir("/dev/fd")))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[-1] + count, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert len(os.listdir("/dev/fd")) == len(before)
+
+
+Result = TypeVar("Result")
+
+
+def far_down(function: Callable[[], Result]) -> Result:
+    """Calls a function with little left of the stack that Python allows."""
+    frame: Optional[FrameType] = sys._getframe()
+    used = 0
+    while frame is not None:
+        used += 1
+        frame = frame.f_back
+
+    def call(more: int) -> Result:
+        return call(more - 1) if more else function()
+
+    return call(sys.getrecursionlimit() - used - 120)
 
 
 def as_in_nar(node: Node) -> Node:

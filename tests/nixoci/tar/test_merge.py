@@ -21,7 +21,6 @@ from nixoci.tar.errors import (
     HiddenStoreError,
     NotADirectoryInRootError,
     StorePathMissingError,
-    StorePathUnreadableError,
     UnsupportedFileTypeError,
 )
 
@@ -31,11 +30,15 @@ from tests.nixoci.tar.tar_support import (
     Link,
     Node,
     both,
+    far_down,
+    few_descriptors,
+    names_of_deep_tree,
     recipe_of,
     store_path,
     tar_bytes,
     temporary_directory,
     to_root,
+    write_deep_tree,
     write_store,
 )
 
@@ -338,21 +341,49 @@ def test_errors_of_merged_trees_name_path_and_file(tmp_path: Path) -> None:
     assert (unsupported.value.path, unsupported.value.file) == (TWO, "etc/x")
 
 
-def test_merged_trees_that_are_too_deep_are_refused(tmp_path: Path) -> None:
-    """What exceeds descriptors or stack is an error here too, and leaves no descriptor open."""
-    write_store(str(tmp_path), {ONE: {}, TWO: {}})
-    for path in (ONE, TWO):
-        place = f"{tmp_path}{path}"
-        os.chmod(place, 0o755)
-        for _ in range(1200):
-            place += "/d"
-            os.mkdir(place)
-    before = os.listdir("/dev/fd")
+@pytest.mark.parametrize("levels, dialect", [(320, "nix2container"), (1_000, "oci"), (2_100, "oci")])
+def test_deep_trees_are_merged(tmp_path: Path, levels: int, dialect: str) -> None:
+    """Whoever does it, and however few files are open; the bytes are those of one of them if they are equal."""
+    os.makedirs(f"{tmp_path}/nix/store")
     try:
-        with pytest.raises(StorePathUnreadableError) as caught:
-            tar_bytes(to_root(ONE, TWO), str(tmp_path))
+        for path in (ONE, TWO):
+            write_deep_tree(f"{tmp_path}{path}", levels)
+        with few_descriptors(120):
+            data = tar_bytes(to_root(ONE, dialect=dialect), str(tmp_path))
+            both_trees = to_root(ONE, TWO, dialect=dialect)
+            assert far_down(lambda: tar_bytes(both_trees, str(tmp_path))) == data
     finally:
         subprocess.run(["rm", "-rf", f"{tmp_path}{ONE}", f"{tmp_path}{TWO}"], check=True)
-    assert caught.value.path in (ONE, TWO)
-    assert caught.value.file.startswith("d/d/d/")
-    assert len(os.listdir("/dev/fd")) == len(before)
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        names = [name.strip("/") for name in archive.getnames() if name.strip("/")]
+    assert names == [name[2:] for name in names_of_deep_tree("x", levels)[1:]]
+
+
+def test_deep_trees_that_part(tmp_path: Path) -> None:
+    """What only one of them has, far down, and what is in it; then what they have in common again."""
+    os.makedirs(f"{tmp_path}/nix/store")
+    for path in (ONE, TWO):
+        write_deep_tree(f"{tmp_path}{path}", 100)
+        write_deep_tree(f"{tmp_path}{path}" + "/d" * 100 + f"/{path.name}", 100)
+    with few_descriptors(120):
+        data = tar_bytes(to_root(ONE, TWO), str(tmp_path))
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        names = archive.getnames()
+    common = [name[2:] for name in names_of_deep_tree("x", 100)[1:]]
+    own = [names_of_deep_tree(f"{common[99]}/{path.name}", 100) for path in (ONE, TWO)]
+    assert names == [*common[:100], *sorted(own)[0], *sorted(own)[1], *common[100:]]
+
+
+def test_deep_trees_that_differ(tmp_path: Path) -> None:
+    """The error names the place, and nothing stays open."""
+    os.makedirs(f"{tmp_path}/nix/store")
+    for path in (ONE, TWO):
+        write_deep_tree(f"{tmp_path}{path}", 400)
+    place = "/d" * 400 + "/file"
+    for path, content in ((ONE, b"1"), (TWO, b"2")):
+        with open(f"{tmp_path}{path}{place}", "wb") as file:
+            file.write(content)
+    with few_descriptors(120), pytest.raises(DuplicateDestinationError) as caught:
+        tar_bytes(to_root(ONE, TWO), str(tmp_path))
+    assert caught.value.destination == place
+

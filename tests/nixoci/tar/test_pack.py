@@ -10,6 +10,7 @@ import stat
 import subprocess
 import tarfile
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,16 +23,21 @@ from nixoci.tar.errors import (
     StorePathUnreadableError,
     UnsupportedFileTypeError,
 )
-from nixoci.tar.pack import write_tar
+from nixoci.tar.output import BUFFER_SIZE
+from nixoci.tar.pack import pack, write_tar
 
 from tests.nixoci.tar.tar_support import (
     File,
     Link,
     Node,
+    far_down,
+    few_descriptors,
+    names_of_deep_tree,
     recipe_of,
     store_path,
     tar_bytes,
     to_root,
+    write_deep_tree,
     write_store,
 )
 
@@ -270,21 +276,70 @@ def test_file_that_changes_while_it_is_read(tmp_path: Path, size: int, change: i
     assert not stream.getvalue().endswith(bytes(1024))
 
 
-def test_too_deep_a_tree_is_refused(tmp_path: Path) -> None:
-    """What exceeds the descriptors or the stack of the process is an error that names the path."""
-    write_store(str(tmp_path), {ONE: {}})
-    place = f"{tmp_path}{ONE}"
-    os.chmod(place, 0o755)
-    for _ in range(1200):
-        place += "/d"
-        os.mkdir(place)
+@pytest.mark.parametrize("levels, dialect", [(320, "nix2container"), (1_000, "oci"), (2_100, "oci")])
+def test_a_deep_tree(tmp_path: Path, levels: int, dialect: str) -> None:
+    """Whoever packs it, and however few files are open; also where no path leads to what is in it."""
+    os.makedirs(f"{tmp_path}/nix/store")
+    write_deep_tree(f"{tmp_path}{ONE}", levels)
+    recipe = recipe_of(ONE, dialect=dialect)
     try:
-        with pytest.raises(StorePathUnreadableError) as caught:
-            tar_bytes(recipe_of(ONE), str(tmp_path))
+        with few_descriptors(50):
+            data = tar_bytes(recipe, str(tmp_path))
+            assert far_down(lambda: tar_bytes(recipe, str(tmp_path))) == data
+            slow = io.BytesIO()
+            buffer = memoryview(bytearray(BUFFER_SIZE))
+
+            def flush(full: memoryview) -> memoryview:
+                slow.write(full)
+                return full
+
+            slow.write(pack(recipe, buffer, flush, store_root=str(tmp_path), fast=False)[1])
+            assert slow.getvalue() == data
     finally:
         subprocess.run(["rm", "-rf", f"{tmp_path}{ONE}"], check=True)
-    assert caught.value.path == ONE
-    assert caught.value.file.startswith("d/d/d/")
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        members = [member for member in archive.getmembers() if member.name.strip("/")]
+        links = [member.linkname for member in members if member.issym()]
+    names = [member.name.strip("/") for member in members]
+    assert names == ["nix", "nix/store", *names_of_deep_tree(ONE[1:], levels)]
+    assert links == [f"{level}" for level in range(0, levels, 25)][::-1]
+
+
+@pytest.mark.parametrize("permission", [(), (Permission("/nix/store/.*", mode=0o700, uid=7),)])
+def test_a_deep_tree_of_odd_names(tmp_path: Path, permission: tuple[Permission, ...]) -> None:
+    """What is not packed by the fast loop: names that are no ASCII, those of other disks, permissions."""
+    write_store(str(tmp_path), {TWO: {b"a": File(b"a"), "é".encode(): {b"x": File()}}})
+    os.chmod(f"{tmp_path}{TWO}/é", 0o755)
+    write_deep_tree(f"{tmp_path}{TWO}/é/deep", 500)
+    recipe = replace(recipe_of(TWO), permissions=permission)
+    with few_descriptors(50):
+        data = far_down(lambda: tar_bytes(recipe, str(tmp_path)))
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        names = archive.getnames()
+        assert {member.mode for member in archive} >= ({0o700} if permission else {0o555})
+    top = f"{TWO[1:]}/é"
+    assert names[:5] == ["nix", "nix/store", TWO[1:], f"{TWO[1:]}/a", top]
+    assert names[5:] == [*names_of_deep_tree(f"{top}/deep", 500), f"{top}/x"]
+
+
+def test_a_directory_that_is_moved_while_it_is_read(tmp_path: Path) -> None:
+    """Files of another directory are not taken for those of the one that they were in."""
+    os.makedirs(f"{tmp_path}/nix/store")
+    os.makedirs(f"{tmp_path}/elsewhere")
+    write_deep_tree(f"{tmp_path}{ONE}", 100)
+    with open(f"{tmp_path}{ONE}" + "/d" * 100 + "/large", "wb") as file:
+        file.write(bytes(1_000_000))
+    moved = f"{tmp_path}{ONE}" + "/d" * 10
+    before = len(os.listdir("/dev/fd"))
+
+    def write(part: memoryview) -> None:
+        if os.path.exists(moved):
+            os.rename(moved, f"{tmp_path}/elsewhere/d")
+
+    with pytest.raises(StorePathUnreadableError) as caught:
+        write_tar(recipe_of(ONE), write, store_root=str(tmp_path))
+    assert caught.value.path == ONE and "moved" in str(caught.value)
+    assert len(os.listdir("/dev/fd")) == before
 
 
 def test_errors_print_nothing_that_a_terminal_obeys(tmp_path: Path) -> None:

@@ -216,14 +216,15 @@ class Walker:
         below: str,
     ) -> Iterator[Iterator[Any]]:
         """Packs the entries of a directory, by the names that they have in the layer."""
-        is_file = dict(zip(entries, _are_files(entries.values())))
+        unasked: Iterable[os.DirEntry[str]] = entries.values()
         for name in sorted(entries, key=os.fsencode):
             self._name = name
             entry = entries[name]
             place = directory + os.fsencode(name)
-            if is_file[name]:
+            if entry.is_file(follow_symlinks=False):
                 self._pack_file(entry.name, descent.descriptor, place)
             elif entry.is_dir(follow_symlinks=False):
+                unasked = _know_kinds(unasked)
                 opened = descent.enter(entry.name)
                 yield self._pack_directory(descent, opened, place + b"/", f"{below}{name}/")
                 self._below = below
@@ -246,11 +247,13 @@ class Walker:
         owner = fields[0].decode()
         modes: dict[int, str] = {}
         open_file, fstat, readv, close = os.open, os.fstat, os.readv, os.close
-        for entry, is_file in zip(entries, _are_files(entries)):
+        unasked: Iterable[os.DirEntry[str]] = entries
+        for entry in entries:
             self._name = name = entry.name
-            if not is_file:
+            if not entry.is_file(follow_symlinks=False):
                 place = directory + name.encode()
                 if entry.is_dir(follow_symlinks=False):
+                    unasked = _know_kinds(unasked)
                     opened = descent.enter(name)
                     yield self._pack_directory(descent, opened, place + b"/", f"{below}{name}/")
                     self._below = below
@@ -333,10 +336,12 @@ def _unreadable(path: StorePath, file: str, error: OSError) -> StorePathUnreadab
     return StorePathUnreadableError(path, file, error.errno, error.strerror or str(error))
 
 
-def _are_files(entries: Iterable[os.DirEntry[str]]) -> list[bool]:
-    """Whether each of the entries is a regular file.
+def _know_kinds(unasked: Iterable[os.DirEntry[str]]) -> tuple[()]:
+    """Has entries know their kinds before their directory may be closed; returns those that do not.
 
-    Where the file system does not say so with the names, an entry asks by the descriptor that its directory
-    had when it was read. So it is asked before that is closed, and knows its kind from then on.
+    Where the file system does not tell kinds with the names, an entry asks once, by the descriptor that its
+    directory had when it was read.
     """
-    return [entry.is_file(follow_symlinks=False) for entry in entries]
+    for entry in unasked:
+        entry.is_file(follow_symlinks=False)
+    return ()
