@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import json
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from nixoci import json_input
 from nixoci.errors import InvalidInputError
-from nixoci.json_input import get_field, get_list, parse_json, parse_object
+from nixoci.json_input import MOST_NESTED, get_field, get_list, parse_json, parse_object
+from nixoci.json_output import readable_json
+
+from tests.nixoci.tar.tar_support import far_down
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -129,3 +132,36 @@ def test_a_file_of_just_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
     assert b"0123456789" == json_input.read_all(io.BytesIO(b"0123456789"), "x")
     with pytest.raises(InvalidInputError, match="file 'x'"):
         json_input.read_all(io.BytesIO(b"0123456789a"), "x")
+
+
+def nested(kind: str, levels: int) -> bytes:
+    """JSON of so many objects and lists in one another."""
+    opening, closing = {"lists": ('["[", ', "]"), "objects": ('{"a": ', "}"), "both": ('[{"": ', "}]")}[kind]
+    count = levels // 2 if kind == "both" else levels
+    return (opening * count + "1" + closing * count).encode()
+
+
+@pytest.mark.parametrize("kind", ["lists", "objects", "both"])
+def test_how_deep_json_may_be_is_the_same_everywhere(kind: str) -> None:
+    """It does not depend on who parses it; what is parsed can be written and quoted."""
+    taken = nested(kind, MOST_NESTED)
+    for act in (lambda parse: parse(), far_down_with_room):
+        value = act(lambda: parse_json("document", taken))
+        assert act(lambda: parse_json("document", readable_json("document", value))) == value
+        error = act(lambda: InvalidInputError("document", value, "of no reason"))
+        assert "1" in str(error)
+        for levels in (MOST_NESTED + 2, 400, 990, 5_000, 300_000):
+            with pytest.raises(InvalidInputError, match=f"more than {MOST_NESTED} objects and lists"):
+                act(lambda: parse_json("document", nested(kind, levels)))
+
+
+def far_down_with_room(function: Callable[[], Any]) -> Any:
+    """In the middle of the stack."""
+    return far_down(function, 500)
+
+
+def test_brackets_in_text_are_none() -> None:
+    value = ["[{" * 1_000, {"[": "[" * 500}]
+    assert parse_json("document", json.dumps(value).encode()) == value
+    many = [[{"a": [1]}] for _ in range(500)]
+    assert parse_json("document", json.dumps(many).encode()) == many

@@ -12,6 +12,11 @@ if TYPE_CHECKING:
 
 _REQUIRED: Any = object()
 
+#: How many objects and lists may be in one another. What is nested so deep can be written and quoted too,
+#: whoever does it; without such a limit it would depend on the depth of the program.
+MOST_NESTED = 128
+_NESTS = frozenset((dict, list))
+
 #: Bytes that a document may have. The descriptor of an image with 20,000 store paths has 20 MB.
 MOST_BYTES = 1 << 28
 
@@ -27,27 +32,51 @@ def read_all(file: BinaryIO, name: str) -> bytes:
     return data
 
 
-def parse_object(what: str, data: bytes) -> dict[str, Any]:
+def parse_object(what: str, data: bytes, nested: int = MOST_NESTED) -> dict[str, Any]:
     """Parses `data` as a JSON object.
 
     :param what: what the document is, for the error.
-    :raises InvalidInputError: no JSON, or JSON of another type.
+    :param nested: how many objects and lists may be in one another.
+    :raises InvalidInputError: no JSON, JSON of another type, or nested more deeply.
     """
-    document = parse_json(what, data)
+    document = parse_json(what, data, nested)
     if not isinstance(document, dict):
         raise InvalidInputError(what, data[:200], "expected a JSON object")
     return document
 
 
-def parse_json(what: str, data: bytes) -> Any:
+def parse_json(what: str, data: bytes, nested: int = MOST_NESTED) -> Any:
     """Parses `data` as JSON.
 
-    :raises InvalidInputError: no JSON.
+    :param nested: as of `parse_object`.
+    :raises InvalidInputError: no JSON, or nested more deeply.
     """
     try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
+        document = json.loads(data)
+    except ValueError as error:
         raise InvalidInputError(what, data[:200], f"no JSON ({error})") from None
+    except RecursionError:
+        document = None
+        too_deep = True
+    else:
+        # Most documents have not even so many of both.
+        too_deep = data.count(b"{") + data.count(b"[") > nested and _is_deeper(document, nested)
+    if too_deep:
+        why = f"more than {nested} objects and lists are in one another"
+        raise InvalidInputError(what, data[:200], why)
+    return document
+
+
+def _is_deeper(document: Any, nested: int) -> bool:
+    level: list[Any] = [[document]]
+    for _ in range(nested + 1):
+        found: list[Any] = []
+        for items in level:
+            # Most have nothing but text and numbers in them.
+            if not _NESTS.isdisjoint(map(type, items)):
+                found += [item for item in items if type(item) in _NESTS]
+        level = [item.values() if type(item) is dict else item for item in found]
+    return bool(level)
 
 
 def get_field(document: Mapping[str, Any], name: str, kind: type, default: Any = _REQUIRED) -> Any:

@@ -18,6 +18,7 @@ from nixoci.image.reference import Reference
 from nixoci.image.store_path_annotation import STORE_PATHS, store_path_annotation
 
 from tests.nixoci.image.layout_support import known_image
+from tests.nixoci.tar.tar_support import far_down
 
 # A busy machine is no reason to fail: no example has a time limit.
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -158,3 +159,23 @@ def test_a_recipe_too_few_is_refused() -> None:
     """A descriptor that could not be read again is not made."""
     with pytest.raises(InvalidInputError):
         descriptor_json(KNOWN.image, KNOWN.recipes[:1])
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_a_config_may_nest_comes_back(whole: bool) -> None:
+    """Fields of others are kept as they are; whatever depth is taken of them is taken in the descriptor too."""
+    taken = []
+    for levels in range(100, 140):
+        inner = "[" * levels + "]" * levels
+        other = '"architecture": "amd64",' if whole else ""
+        data = f'{{{other} "X": {inner}}}'.encode()
+        try:
+            config = ImageConfig.from_json(data)
+        except InvalidInputError as error:
+            assert "objects and lists are in one another" in str(error)
+            continue
+        taken.append(levels)
+        image = assemble(replace(config, architecture="amd64"), KNOWN.image.layers)
+        descriptor = far_down(lambda: descriptor_json(image, KNOWN.recipes), 500)
+        assert far_down(lambda: Descriptor.from_json(descriptor), 500).image == image
+    assert taken == list(range(100, taken[-1] + 1)) and taken[-1] < 130

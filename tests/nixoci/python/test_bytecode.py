@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import marshal
 import os
+import subprocess
 import sys
 import traceback
 from pathlib import Path
@@ -13,8 +14,11 @@ from typing import Any, Mapping
 
 import packaging
 import pytest
+from nixoci.errors import NixOciError
 from nixoci.python import bytecode
 from nixoci.python.bytecode import find_modules, write_bytecode
+from nixoci.python.distributions import normalize_distributions
+from nixoci.python.environment import Environment
 from nixoci.python.interpreter import (
     InterpreterFailedError,
     InterpreterMissingError,
@@ -26,6 +30,7 @@ from nixoci.python.interpreter import (
 from nixoci.store.nix import Nix
 
 from tests.integration.support.interpreters import interpreter
+from tests.nixoci.tar.tar_support import far_down, write_deep_tree
 
 #: Interpreters of the usual store are started as they are.
 _NIX = Nix("/nosuch", {}, known_store="local")
@@ -171,6 +176,27 @@ def test_modules_are_files(tmp_path: Path) -> None:
     _write(tmp_path, {"a.py": "", "b/c.py": "", "b/d.txt": "", "without/e.py": "", "b/without/f.py": ""})
     (tmp_path / "link.py").symlink_to("a.py")
     assert find_modules(str(tmp_path), frozenset({"without"})) == ["a.py", "b/c.py", "b/without/f.py"]
+
+
+def test_modules_and_files_far_down(tmp_path: Path) -> None:
+    """However deep the directories are in one another, and whoever asks."""
+    tree = f"{tmp_path}/t"
+    write_deep_tree(tree, 1_200)
+    place = "/d" * 1_200
+    (Path(tree + place) / "m.py").touch()
+    try:
+        assert far_down(lambda: find_modules(tree)) == [f"{place[1:]}/m.py"]
+        environment = Environment("/app", "3.11", "/nix/store/x/bin/python3")
+        installed = normalize_distributions(tree, environment, f"{tmp_path}/changed")
+        assert installed.distributions == ()
+    finally:
+        subprocess.run(["rm", "-rf", tree], check=True)
+
+
+def test_modules_that_cannot_be_read(tmp_path: Path) -> None:
+    """An error of ours, and no tree without them."""
+    with pytest.raises(NixOciError, match="cannot be read"):
+        find_modules(f"{tmp_path}/missing")
 
 
 def test_an_interpreter_says_what_it_is() -> None:

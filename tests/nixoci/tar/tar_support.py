@@ -144,8 +144,8 @@ def few_descriptors(count: int) -> Iterator[None]:
 Result = TypeVar("Result")
 
 
-def far_down(function: Callable[[], Result]) -> Result:
-    """Calls a function with little left of the stack that Python allows."""
+def far_down(function: Callable[[], Result], left: int = 120) -> Result:
+    """Calls a function with so many calls left of those that Python allows in one another."""
     frame: Optional[FrameType] = sys._getframe()
     used = 0
     while frame is not None:
@@ -155,7 +155,7 @@ def far_down(function: Callable[[], Result]) -> Result:
     def call(more: int) -> Result:
         return call(more - 1) if more else function()
 
-    return call(sys.getrecursionlimit() - used - 120)
+    return call(sys.getrecursionlimit() - used - left)
 
 
 def as_in_nar(node: Node) -> Node:

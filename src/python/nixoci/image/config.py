@@ -9,7 +9,7 @@ from typing import Any, Mapping, Optional
 from nixoci.errors import InvalidInputError
 from nixoci.image import config_values as values
 from nixoci.image.healthcheck import Healthcheck
-from nixoci.json_input import get_field, get_list, parse_object
+from nixoci.json_input import MOST_NESTED, get_field, get_list, parse_object
 from nixoci.json_output import canonical_json
 
 #: When an image says it was created unless told otherwise. Any fixed time would be reproducible;
@@ -117,7 +117,8 @@ class ImageConfig:
         :raises InvalidInputError: no such document, a value that is not valid, or `rootfs` or
             `history`, which are computed.
         """
-        document = parse_object("image config", data)
+        # A descriptor has the config in it, and this one may be a part of it only.
+        document = parse_object("image config", data, MOST_NESTED - 8)
         computed = [name for name in document if name.casefold() in _COMPUTED_NAMES]
         if computed:
             raise InvalidInputError(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import stat
 from importlib.util import find_spec
 from typing import Iterable, Sequence
 
+from nixoci.descent import walk
 from nixoci.errors import NixOciError
 from nixoci.python.interpreter import run_interpreter
 from nixoci.store.nix import Nix
@@ -52,17 +54,22 @@ def write_bytecode(
 
 
 def find_modules(source: str, without: frozenset[str] = frozenset()) -> Sequence[str]:
-    """Returns the paths of modules (`*.py`) below a directory, sorted by the bytes of their names."""
-    found = []
-    for directory, directories, files in os.walk(source):
-        relative = os.path.relpath(directory, source)
-        if relative == ".":
-            directories[:] = [name for name in directories if name not in without]
-        found += [
-            os.path.normpath(os.path.join(relative, name))
-            for name in files
-            if name.endswith(".py") and not os.path.islink(os.path.join(directory, name))
+    """Returns the paths of modules (`*.py`) below a directory, sorted by the bytes of their names.
+
+    :raises NixOciError: something in it cannot be read.
+    """
+
+    def choose(below: str, names: list[str]) -> dict[str, str]:
+        return {name: name for name in names if below or name not in without}
+
+    try:
+        found = [
+            item.path
+            for item in walk(os.path.realpath(source), choose)
+            if item.kind == stat.S_IFREG and item.path.endswith(".py")
         ]
+    except OSError as error:
+        raise NixOciError(f"Modules in {source} cannot be read: {error.strerror}.") from None
     return sorted(found, key=lambda path: os.fsencode(path).split(b"/"))
 
 

@@ -13,10 +13,12 @@ import hashlib
 import io
 import os
 import re
+import stat
 from dataclasses import dataclass
 from email.parser import HeaderParser
 from typing import Iterable, Mapping, Optional
 
+from nixoci.descent import walk
 from nixoci.errors import NixOciError
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json
@@ -169,12 +171,12 @@ def _normalize(tree: str, environment: Environment, changed: str) -> Installed:
 
 def _files(tree: str) -> list[str]:
     """Returns the paths of all files and links in a tree, sorted."""
-    found = []
-    for directory, directories, names in os.walk(tree):
-        relative = os.path.relpath(directory, tree)
-        links = [name for name in directories if os.path.islink(os.path.join(directory, name))]
-        found += [os.path.normpath(os.path.join(relative, name)) for name in (*names, *links)]
-    return sorted(found)
+
+    def choose(below: str, names: list[str]) -> dict[str, str]:
+        return {name: name for name in names}
+
+    items = walk(os.path.realpath(tree), choose)
+    return sorted(item.path for item in items if item.kind != stat.S_IFDIR)
 
 
 def _below(files: Iterable[str], directory: str) -> Iterable[str]:
