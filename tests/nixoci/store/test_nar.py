@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
-from nixoci.store.hashes import parse_sha256, to_sri
 from nixoci.store.nar import NarError, nar_hash, read_nar
 
 from tests.integration.support.tools import tool
+from tests.nixoci.store.nar_support import hash_by_nix
 from tests.nixoci.tar.tar_support import (
     ODD_NAMES,
     File,
@@ -25,13 +25,6 @@ from tests.nixoci.tar.tar_support import (
     write_deep_tree,
     write_tree,
 )
-
-
-def hash_by_nix(path: str) -> str:
-    """In the notation that every version of `nix-hash` prints: hexadecimal."""
-    command = [tool("nix-hash"), "--type", "sha256", path]
-    result = subprocess.run(command, check=True, stdout=subprocess.PIPE, encoding="ascii")
-    return to_sri(parse_sha256("sha256:" + result.stdout.strip()))
 
 
 def dump_by_nix(path: str) -> bytes:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Callable, Iterable, Iterator, Mapping, Optional, Sequence, Union
 
 from nixoci.errors import InvalidInputError, NixOciError
+from nixoci.json_input import get_field, parse_object
 from nixoci.store.evaluate import (
     EVAL,
     FLAKE,
@@ -132,7 +133,7 @@ def _described(
         mark = f"nixoci {secrets.token_hex(16)} "
         succeeded, text = run(some, mark)
         described = 0
-        for number, value in _values(text, mark):
+        for number, value in described_values(text, mark, len(some)):
             described = number + 1
             if value is not None:
                 yield some[number], value
@@ -142,13 +143,21 @@ def _described(
             in_vain = 0 if described else in_vain + 1
 
 
-def _values(text: str, mark: str) -> Iterator[tuple[int, Optional[object]]]:
-    """Yields the numbers and descriptions that are in what Nix wrote."""
-    for line in text.splitlines():
-        _, is_ours, document = line.partition(f"trace: {mark}")
+def described_values(text: str, mark: str, count: int) -> Iterator[tuple[int, Optional[object]]]:
+    """Yields the numbers and descriptions that are in what Nix wrote.
+
+    :param count: how many attributes are described; others have no number.
+    :raises InvalidInputError: what has the mark is no description.
+    """
+    # Nix ends a line in one way, and JSON has what else Python takes for an end.
+    for line in text.split("\n"):
+        _, is_ours, written = line.partition(f"trace: {mark}")
         if is_ours:
-            item = json.loads(document)
-            yield item["number"], item.get("value")
+            item = parse_object("description", written.encode())
+            number = get_field(item, "number", int)
+            if not 0 <= number < count:
+                raise InvalidInputError("number", number, f"{count} attributes are described")
+            yield number, item.get("value")
 
 
 def _stderr(nix: Nix, words: Iterable[str], directory: str) -> tuple[bool, str]:

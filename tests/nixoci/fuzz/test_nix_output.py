@@ -1,0 +1,96 @@
+"""What Nix prints, and what it is asked: evaluated JSON, dumps of its database, attribute paths, settings."""
+
+from __future__ import annotations
+
+import json
+
+from nixoci.errors import InvalidInputError
+from nixoci.store.configuration import configuration_files, store_in
+from nixoci.store.evaluate import UnknownOutputPathError, read_derivation
+from nixoci.store.evaluate_many import described_values
+from nixoci.store.expression import attribute_names, described, described_in, selected
+from nixoci.store.nix import Nix
+from nixoci.store.path import STORE_DIR
+from nixoci.store.registration import parse_text, to_text
+
+from tests.nixoci.fuzz.fuzz import fuzz
+
+_PATH = f"{STORE_DIR}/{'0' * 32}-hello"
+_DERIVATION = {
+    **{"drvPath": f"{_PATH}.drv", "default": "out", "system": "x86_64-linux"},
+    "outputs": {"out": _PATH, "dev": f"{_PATH}-dev"},
+}
+_PLACEHOLDER = f"/{'0' * 52}"
+
+
+def test_evaluated_values() -> None:
+    """A store that has nothing is asked for the reason of what is no path yet."""
+    unknown = {**_DERIVATION, "outputs": {"out": _PLACEHOLDER}}
+    nix = Nix("/nosuch", {}, known_store="local")
+    fuzz(
+        lambda data: read_derivation(nix, data, "default.nix", "a").to_json(),
+        [json.dumps(one).encode() for one in (_DERIVATION, unknown)],
+        1,
+        (InvalidInputError, UnknownOutputPathError),
+    )
+
+
+def test_many_evaluated_values() -> None:
+    """Among other lines that evaluation writes, and whatever is in the values."""
+    items = [json.dumps({"number": n, "value": _DERIVATION}) for n in range(2)]
+    lines = ["trace: other", f"trace: mark {items[0]}", "warning: x", f"trace: mark {items[1]}", ""]
+    corpus = ("\n".join(lines).encode(), f"trace: mark {items[0]}\n".encode(), items[0].encode())
+
+    def check(data: bytes) -> None:
+        for text in (data.decode(errors="replace"), f"trace: mark {data.decode(errors='replace')}"):
+            for number, _ in described_values(text, "mark ", 2):
+                assert number in (0, 1)
+
+    fuzz(check, corpus, 1)
+
+
+def test_lines_in_values() -> None:
+    """What Python takes for the end of a line, and JSON for a character, is no end of a value."""
+    value = {**_DERIVATION, "system": "a\u2028b\u0085c\x0bd"}
+    item = json.dumps({"number": 0, "value": value}, ensure_ascii=False)
+    assert list(described_values(f"trace: mark {item}\n", "mark ", 1)) == [(0, value)]
+
+
+def test_attribute_paths() -> None:
+    """What is taken for one becomes an expression in which every text of it is quoted."""
+
+    def check(data: bytes) -> None:
+        attr = data.decode("utf-8", "replace").replace("\0", "")
+        names = attribute_names(attr)
+        assert "" not in names
+        for expression in (selected("/x.nix", attr, "s"), described("/x.nix", [attr], "s", "m")):
+            assert expression.count('"') % 2 == 0 or "\\" in expression
+        described_in([attr], "m")
+
+    fuzz(check, (b"packages.x86_64-linux.default", b'a."b.c".d', b"0.1", b".", b'"${x}"'), 1)
+
+
+def test_dumps_of_the_database() -> None:
+    """What is taken for one is written as the same."""
+    first = "\n".join((_PATH, "0" * 64, "12", f"{_PATH}.drv", "1", _PATH, ""))
+    second = "\n".join((f"{_PATH}-dev", "1" * 64, "0", "", "1", _PATH, ""))
+
+    def check(data: bytes) -> None:
+        found = parse_text(data)
+        assert parse_text(to_text(found)) == found
+
+    fuzz(check, (first.encode(), (first + second).encode(), b""), 1)
+
+
+def test_settings() -> None:
+    """Any text is a file that configures Nix, or names some."""
+    corpus = (
+        b"store = daemon # x\n!include y\nextra-experimental-features = nix-command",
+        b"nix (Nix) 2.18\nSystem configuration file: /etc/nix/nix.conf\nUser configuration files: /a:/b",
+    )
+
+    def check(data: bytes) -> None:
+        text = data.decode(errors="replace")
+        assert all(configuration_files(text)) and isinstance(store_in(text), str)
+
+    fuzz(check, corpus, 1, ())
