@@ -132,8 +132,10 @@ def names_of_deep_tree(top: str, levels: int) -> list[str]:
 def few_descriptors(count: int) -> Iterator[None]:
     """Lets the process open so many files more; what it has open now must be the same afterwards."""
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    before = sorted(map(int, os.listdir("/dev/fd")))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (before[-1] + count, limits[1]))
+    before = set(map(int, os.listdir("/dev/fd")))
+    # The limit is one of numbers, of which some are taken.
+    most = next(n for n in range(limits[0]) if n - len([d for d in before if d < n]) == count)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, limits[1]))
     try:
         yield
     finally:
