@@ -99,3 +99,11 @@ def test_documents_that_are_no_recipe(document: dict) -> None:
 def test_summary_names_what_is_no_parent() -> None:
     entries = [FileEntry(f"/a/{name}", 0o644, text="") for name in "xyz"]
     assert FilesRecipe(with_directories(entries)).summary == "/a/x, /a/y and 1 more"
+
+
+@pytest.mark.parametrize("kind", [{}, {"text": "a"}, {"target": "b"}])
+def test_only_files_with_contents_have_a_size(kind: dict[str, str]) -> None:
+    """It would be lost in the JSON form of the recipe, and equal forms are equal recipes."""
+    with pytest.raises(InvalidInputError, match="only files with contents have one"):
+        FileEntry("/a", 0o644, size=1, **kind)  # type: ignore[arg-type]
+    FileEntry("/a", 0o644, sha256="0" * 64, size=1)

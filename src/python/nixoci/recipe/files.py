@@ -56,8 +56,9 @@ class FileEntry:
             raise InvalidInputError(f"mode of {self.path}", self.mode, "it is not 0 to 0o7777")
         if self.sha256 is not None and not _SHA256.fullmatch(self.sha256):
             raise InvalidInputError(f"sha256 of {self.path}", self.sha256, "expected 64 hex digits")
-        if self.size < 0:
-            raise InvalidInputError(f"size of {self.path}", self.size, "it is negative")
+        if self.size < 0 or (self.size and self.sha256 is None):
+            why = "it is negative" if self.size < 0 else "only files with contents have one"
+            raise InvalidInputError(f"size of {self.path}", self.size, why)
         if self.target is not None and (not self.target or "\0" in self.target):
             raise InvalidInputError(f"target of {self.path}", self.target, "it is no path")
         object.__setattr__(self, "capabilities", capability_names(self.capabilities))
