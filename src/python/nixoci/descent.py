@@ -14,8 +14,11 @@ from typing import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Iterator, Mapping
     from typing import Any, Optional
+
+    #: Yields generators of its kind.
+    Nested = Generator[Any, None, None]
 
     #: A directory's path below the top, with a final slash (empty: the top), and the names in it on the disk
     #: → those names, by the ones that they shall have, in the order in which they are walked.
@@ -88,7 +91,7 @@ class Descent:
         self.descriptor = self._open[-1] if self._open else None
 
 
-def run_nested(first: Iterator[Any]) -> None:
+def run_nested(first: Nested) -> None:
     """Runs a generator that yields generators, each of which runs in its place: calls without a stack."""
     running = [first]
     try:

@@ -73,7 +73,7 @@ def _is_deeper(document: Any, nested: int) -> bool:
         found: list[Any] = []
         for items in level:
             # Most have nothing but text and numbers in them.
-            if not _NESTS.isdisjoint(map(type, items)):
+            if not _NESTS.isdisjoint(map(type, items)):  # type: ignore[arg-type]
                 found += [item for item in items if type(item) in _NESTS]
         level = [item.values() if type(item) is dict else item for item in found]
     return bool(level)

@@ -21,8 +21,9 @@ from nixoci.tar.permissions import destination_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import Any, Optional, Union
+    from typing import Optional, Union
 
+    from nixoci.descent import Nested
     from nixoci.store.path import StorePath
     from nixoci.tar.output import Output
     from nixoci.tar.walk import EncodeHeader, Walker
@@ -157,7 +158,7 @@ class Merger:
 
     def _pack_directory(
         self, directory: bytes, mode: int, sources: list[Source]
-    ) -> Iterator[Iterator[Any]]:
+    ) -> Nested:
         """Yields what packs a directory in this one.
 
         :param directory: its name in the tar, with a final slash unless it is empty.
@@ -174,7 +175,7 @@ class Merger:
         for source in sources:
             source.leave()
 
-    def _pack_together(self, name: bytes, sources: list[Source]) -> Iterator[Iterator[Any]]:
+    def _pack_together(self, name: bytes, sources: list[Source]) -> Nested:
         first, *others = sources
         if isinstance(first, Implied):
             # It is from the last of all trees, so it is alone.

@@ -39,9 +39,10 @@ from nixoci.tar.output import BUFFER_SIZE, Output, SizeChangedError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from typing import Any, Optional
 
+    from nixoci.descent import Nested
     from nixoci.store.case_hack import HasCaseHack
     from nixoci.tar.excludes import Excluded
 
@@ -173,7 +174,7 @@ class Walker:
 
     def _pack_directory(
         self, descent: Descent, descriptor: int, directory: bytes, below: str
-    ) -> Iterator[Iterator[Any]]:
+    ) -> Nested:
         """Packs the directory that was entered, and leaves it; yields what packs a directory in it.
 
         :param descriptor: of the directory.
@@ -214,7 +215,7 @@ class Walker:
         descent: Descent,
         directory: bytes,
         below: str,
-    ) -> Iterator[Iterator[Any]]:
+    ) -> Nested:
         """Packs the entries of a directory, by the names that they have in the layer."""
         unasked: Iterable[os.DirEntry[str]] = entries.values()
         for name in sorted(entries, key=os.fsencode):
@@ -238,7 +239,7 @@ class Walker:
         directory: bytes,
         below: str,
         fields: tuple[bytes, bytes],
-    ) -> Iterator[Iterator[Any]]:
+    ) -> Nested:
         """Packs the entries of a directory, all ASCII; the one method that is written for speed."""
         output = self._output
         descriptor = descent.descriptor
@@ -298,10 +299,8 @@ class Walker:
 
         :param place: its name in the tar.
         """
-        if entry.is_symlink():
-            mode = stat.S_IFLNK
-        else:
-            mode = os.lstat(entry.name, dir_fd=descriptor).st_mode
+        is_link = entry.is_symlink()
+        mode = stat.S_IFLNK if is_link else os.lstat(entry.name, dir_fd=descriptor).st_mode
         self._pack_other(mode, entry.name, descriptor, place)
 
     def _pack_file(self, source: str, parent: Optional[int], name: bytes) -> None:
