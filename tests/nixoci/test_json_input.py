@@ -149,7 +149,7 @@ def test_how_deep_json_may_be_is_the_same_everywhere(kind: str) -> None:
         value = act(lambda: parse_json("document", taken))
         assert act(lambda: parse_json("document", readable_json("document", value))) == value
         error = act(lambda: InvalidInputError("document", value, "of no reason"))
-        assert "1" in str(error)
+        assert str(error).startswith("document ")
         for levels in (MOST_NESTED + 2, 400, 990, 5_000, 300_000):
             with pytest.raises(InvalidInputError, match=f"more than {MOST_NESTED} objects and lists"):
                 act(lambda: parse_json("document", nested(kind, levels)))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
+from nixoci.batch.evaluate_many import described_values
 from nixoci.errors import InvalidInputError
 from nixoci.store.configuration import configuration_files, store_in
 from nixoci.store.evaluate import UnknownOutputPathError, read_derivation
-from nixoci.store.evaluate_many import described_values
 from nixoci.store.expression import attribute_names, described, described_in, selected
 from nixoci.store.nix import Nix
 from nixoci.store.path import STORE_DIR

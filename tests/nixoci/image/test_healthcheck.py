@@ -81,13 +81,12 @@ def test_what_is_no_duration(text: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["9" * 5_000, "1s" * 60, "9" * 19_000 + "h", "0." + "0" * 99 + "1h", "." * 101, "1" * 101]
+    "text", ["9" * 5_000, "1s" * 110, "9" * 19_000 + "h", "0." + "0" * 199 + "1h", "." * 201, "1" * 201]
 )
 def test_what_is_long_is_no_duration(text: str) -> None:
     """The time that it takes to say so grows with the third power of the length, so it is said before."""
-    with pytest.raises(InvalidInputError, match="it has more than 100 characters") as caught:
+    with pytest.raises(InvalidInputError, match="it is too long"):
         parse_duration("interval", text)
-    assert len(str(caught.value)) < 300
     assert parse_duration("interval", "1s" * 50) == 50 * SECOND
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import nixoci
 import pytest
+from nixoci.descent import walk
 from nixoci.errors import InvalidInputError
 from nixoci.store.evaluate import (
     EXECUTABLES,
@@ -20,12 +21,14 @@ from nixoci.store.evaluate import (
     UndeclaredSourceError,
     UnknownOutputPathError,
     evaluate,
+    prepare,
 )
 from nixoci.store.nix import Nix
 from nixoci.store.path import StorePath
 
 from tests.nixoci.store.closure_support import store_path
 from tests.nixoci.store.nix_support import SYSTEM, environment, nix, shell_derivation, write_tree
+from tests.nixoci.tar.tar_support import far_down, write_deep_tree
 
 ONE = shell_derivation("one", "echo 1 > $out")
 SEVERAL = shell_derivation(
@@ -624,3 +627,23 @@ def test_features_of_nix_are_an_input(tmp_path: Path) -> None:
         for features in ((), ("fetch-closure",))
     ]
     assert [str(path).partition("-")[2] for path in found] == ["without.drv", "with.drv"]
+
+
+def test_sources_far_down(tmp_path: Path) -> None:
+    """Modes and times are set however deep the directories are in one another."""
+    root = f"{tmp_path}/s"
+    write_deep_tree(root, 1_200)
+    (tmp_path / "s" / "default.nix").touch()
+    deepest = "d/" * 1_175 + "z"
+    Path(f"{root}{EXECUTABLES}").write_text(json.dumps({"executables": [deepest]}))
+    try:
+        far_down(lambda: prepare(root, "default.nix", "", True))
+        found = {}
+        for item in walk(root, lambda below, names: dict(zip(names, names))):
+            status = os.stat(item.name, dir_fd=item.parent, follow_symlinks=False)
+            assert status.st_mtime == 1
+            found[item.path] = status.st_mode & 0o777
+    finally:
+        subprocess.run(["rm", "-rf", root], check=True)
+    assert len(found) == 1_201 + 2 * 48 + 1
+    assert found[deepest] == 0o755 and found["z"] == found["default.nix"] == 0o644

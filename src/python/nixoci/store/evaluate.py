@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Callable, Mapping, Optional, Sequence
 from urllib.parse import quote
 
+from nixoci.descent import OPEN_FILE, Item, walk
 from nixoci.errors import InvalidInputError, NixOciError
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json
@@ -526,35 +527,40 @@ def _set_modes(root: str) -> None:
             listing = parse_object("list of executables", file.read())
     except FileNotFoundError:
         return
-    executables = {os.path.join(root, p) for p in get_list(listing, "executables", str)}
-    try:
-        for directory, _, files in os.walk(root):
-            for path in (os.path.join(directory, name) for name in files):
-                status = os.lstat(path)
-                if stat.S_ISLNK(status.st_mode):
-                    continue
-                if status.st_nlink > 1:
-                    with open(path, "rb") as file:
-                        content = file.read()
-                    os.unlink(path)
-                    with open(path, "xb") as file:
-                        file.write(content)
-                os.chmod(path, 0o755 if path in executables else 0o644)
-    except OSError as error:
-        raise NixOciError(
-            f"Cannot set the mode of {error.filename or root}: {error.strerror}. "
-            "Evaluate a copy of the sources that belongs to you."
-        ) from None
+    executables = set(map(os.path.normpath, get_list(listing, "executables", str)))
+
+    def set_mode(item: Item) -> None:
+        if item.kind not in (stat.S_IFREG, 0):
+            return
+        if os.lstat(item.name, dir_fd=item.parent).st_nlink > 1:
+            with open(os.open(item.name, OPEN_FILE, dir_fd=item.parent), "rb") as file:
+                content = file.read()
+            os.unlink(item.name, dir_fd=item.parent)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            with open(os.open(item.name, flags, dir_fd=item.parent), "wb") as file:
+                file.write(content)
+        mode = 0o755 if item.path in executables else 0o644
+        os.chmod(item.name, mode, dir_fd=item.parent)
+
+    _change_each(root, "mode", set_mode)
 
 
 def _reset_modification_times(root: str) -> None:
+    def reset(item: Item) -> None:
+        os.utime(item.name, (1, 1), dir_fd=item.parent, follow_symlinks=False)
+
+    _change_each(root, "modification time", reset)
+
+
+def _change_each(root: str, what: str, change: Callable[[Item], None]) -> None:
+    """Changes something of all that is at and below the root."""
+    place = root
     try:
-        for directory, directories, files in os.walk(root, topdown=False):
-            for name in (*directories, *files):
-                os.utime(os.path.join(directory, name), (1, 1), follow_symlinks=False)
-        os.utime(root, (1, 1))
+        for item in walk(root, lambda below, names: dict(zip(names, names))):
+            place = item.location
+            change(item)
     except OSError as error:
         raise NixOciError(
-            f"Cannot set the modification time of {error.filename or root}: {error.strerror}. "
+            f"Cannot set the {what} of {place}: {error.strerror or error}. "
             "Evaluate a copy of the sources that belongs to you."
         ) from None
