@@ -70,6 +70,11 @@ class OutputFile:
             while view:
                 view = view[os.write(self._descriptor, view) :]
 
+    @property
+    def inode(self) -> int:
+        """The number that the file keeps when it takes its place."""
+        return os.fstat(self._descriptor).st_ino
+
     def sync(self) -> None:
         """Waits until the file is on the disk.
 

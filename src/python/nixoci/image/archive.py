@@ -28,16 +28,17 @@ def write_oci_archive(
     recipes: Sequence[Recipe],
     write_layer: WriteLayer,
     references: Sequence[Reference] = (),
-) -> None:
+) -> int:
     """Writes an image as an OCI archive, a tar of an OCI image layout, whole or not at all.
 
     :param recipes: one for each layer of the image, in the same order.
     :param references: names of the image; none is possible.
+    :returns: the inode of the archive.
     :raises OutputError: the operating system refused.
     :raises InvalidInputError: the recipes are not those of the image, or its manifest is of Docker's
         format. What `write_layer` raises passes through.
     """
-    _write_archive(
+    return _write_archive(
         path, layout_files(image, references), image_blobs(image, recipes, write_layer)
     )
 
@@ -48,14 +49,14 @@ def write_docker_archive(
     recipes: Sequence[Recipe],
     write_layer: WriteLayer,
     references: Sequence[Reference] = (),
-) -> None:
+) -> int:
     """Writes an image as a Docker archive, for `docker load` and `podman load`, whole or not at all.
 
     Its layers are uncompressed, which every version of Docker reads. It has no manifest, so the format of
-    the image's does not matter. Parameters and errors are those of `write_oci_archive`.
+    the image's does not matter. Parameters, result and errors are those of `write_oci_archive`.
     """
     files, blobs = _docker_archive(image, recipes, write_layer, references)
-    _write_archive(path, files, blobs)
+    return _write_archive(path, files, blobs)
 
 
 def stream_docker_archive(
@@ -96,9 +97,10 @@ def _docker_archive(
     return files, tuple(blob for blob in blobs if blob.digest != image.digest)
 
 
-def _write_archive(path: str, files: Mapping[str, bytes], blobs: Sequence[Blob]) -> None:
+def _write_archive(path: str, files: Mapping[str, bytes], blobs: Sequence[Blob]) -> int:
     with replace_file(path) as output:
         _stream_archive(output.write, files, blobs)
+        return output.inode
 
 
 def _stream_archive(write: Write, files: Mapping[str, bytes], blobs: Sequence[Blob]) -> None:

@@ -60,7 +60,7 @@ def write_oci_layout(
     recipes: Sequence[Recipe],
     write_layer: WriteLayer,
     references: Sequence[Reference] = (),
-) -> None:
+) -> int:
     """Writes an image as the OCI image layout `directory`, whole or not at all.
 
     A layout that is there is replaced, together with all images in it. Its layers are taken over
@@ -68,6 +68,7 @@ def write_oci_layout(
 
     :param recipes: one for each layer of the image, in the same order.
     :param references: names of the image; none is possible.
+    :returns: the inode of the directory.
     :raises OutputError: something else is at `directory`, or the operating system refused.
     :raises InvalidInputError: the recipes are not those of the image, or its manifest is of Docker's
         format. What `write_layer` raises passes through.
@@ -90,6 +91,7 @@ def write_oci_layout(
         with output_errors(directory):
             sync_directory(blob_directory)
             sync_directory(os.path.dirname(blob_directory))
+            return os.stat(partial).st_ino
 
 
 def layout_files(image: Image, references: Sequence[Reference]) -> dict[str, bytes]:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import logging
 import os
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from nixoci.image.descriptor import descriptor_json, layer_summary
+from nixoci.image.written import is_written
 from nixoci.json_output import readable_json
 from nixoci.recipe.files import FilesRecipe
 from pants.base.build_environment import get_buildroot
@@ -27,6 +29,7 @@ from pants.engine.addresses import Address
 from pants.engine.fs import FileContent
 from pants.engine.rules import collect_rules
 from pants.engine.unions import UnionRule
+from pants.option.global_options import GlobalOptions
 
 from pants_backend_nix.engine import (
     addresses_of,
@@ -44,6 +47,7 @@ from pants_backend_nix.rules.core.contents import contents_arguments
 from pants_backend_nix.rules.core.run import CoreRun
 from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.core.step import StoreStep, run_store_step
+from pants_backend_nix.rules.core.zipapp import pack_zipapp
 from pants_backend_nix.rules.delivery.claims import CLAIMS
 from pants_backend_nix.rules.delivery.healthcheck import warn_of_lost_healthcheck
 from pants_backend_nix.rules.delivery.references import ReferencesRequest, name_image
@@ -122,10 +126,29 @@ async def _warn_of_archives(field_set: NixImagePackageFieldSet) -> None:
 
 
 async def _write(
-    field_set: NixImagePackageFieldSet, built: BuiltImage, descriptor: bytes, output: str
-) -> None:
+    field_set: NixImagePackageFieldSet,
+    built: BuiltImage,
+    descriptor: bytes,
+    output: str,
+    workdir: str,
+) -> bool:
+    """Writes the image, unless the output is as it was written before; returns whether it did.
+
+    :param output: relative to the build root.
+    :param workdir: that of Pants, which has the record of what was written.
+    """
     output_format = field_set.output_format.value
     session = await current_session(CurrentSessionRequest(), **implicitly())
+    path = os.path.join(get_buildroot(), output)
+    record = os.path.join(
+        workdir, "nix", "written", f"{sha256(path.encode()).hexdigest()[:32]}.json"
+    )
+    # Another version of the program may write other bytes.
+    zipapp = await pack_zipapp(**implicitly())
+    key = f"{output_format} {sha256(descriptor).hexdigest()} {zipapp.digest.fingerprint}"
+    if is_written(record, path, key):
+        logger.info(f"{output} of {field_set.address} is up to date and was not written again.")
+        return False
     await run_store_step(
         StoreStep(
             CoreRun(
@@ -134,7 +157,9 @@ async def _write(
                     "descriptor.json",
                     f"--kept-layers={_KEPT}",
                     f"--format={output_format}",
-                    f"--output={os.path.join(get_buildroot(), output)}",
+                    f"--output={path}",
+                    f"--record={record}",
+                    f"--record-key={key}",
                     *contents_arguments(built.contents),
                 ),
                 f"Write {output} of {field_set.address}",
@@ -153,10 +178,13 @@ async def _write(
         ),
         **implicitly(),
     )
+    return True
 
 
 @rule(desc="Package nix_image")
-async def package_image(field_set: NixImagePackageFieldSet, dist_dir: DistDir) -> BuiltPackage:
+async def package_image(
+    field_set: NixImagePackageFieldSet, dist_dir: DistDir, global_options: GlobalOptions
+) -> BuiltPackage:
     built = await build_image(ImageRequest(field_set.address), **implicitly())
     names = await name_image(
         ReferencesRequest(field_set.address, built.image.digest), **implicitly()
@@ -178,11 +206,14 @@ async def package_image(field_set: NixImagePackageFieldSet, dist_dir: DistDir) -
     output = field_set.output_path.value_or_default(file_ending=_ENDINGS[output_format])
     await _take_output_path(field_set.output_path, field_set.address, output)
     path = f"{output[: -len('.tar')] if output.endswith('.tar') else output}.{_DESCRIPTOR_ENDING}"
-    await _write(field_set, built, descriptor, os.path.join(dist_dir.relpath, output))
+    shown = os.path.join(dist_dir.relpath, output)
+    written = await _write(
+        field_set, built, descriptor, shown, global_options.pants_workdir
+    )
     digest = await create([FileContent(path, descriptor)])
     # Pants empties the places of artifacts before it writes them, so the output is named in a line.
-    lines = (summary, f"Wrote {os.path.join(dist_dir.relpath, output)} ({output_format})")
-    return BuiltPackage(digest, (BuiltPackageArtifact(path, lines),))
+    lines = (f"Wrote {shown} ({output_format})",) if written else ()
+    return BuiltPackage(digest, (BuiltPackageArtifact(path, (summary, *lines)),))
 
 
 def _files(recipe: Recipe) -> dict[str, Any]:

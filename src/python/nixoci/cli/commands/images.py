@@ -35,6 +35,12 @@ def write_image_options(command: argparse.ArgumentParser) -> None:
         default=[],
         help="name of the image in the output, repository:tag (default: those of the descriptor)",
     )
+    command.add_argument(
+        "--record",
+        metavar="FILE",
+        help="file to write that tells whether somebody touches the output later on",
+    )
+    command.add_argument("--record-key", default="", help="what the record calls the output")
 
 
 def write_image(options: argparse.Namespace) -> None:
@@ -43,6 +49,7 @@ def write_image(options: argparse.Namespace) -> None:
     from nixoci.image.descriptor import Descriptor
     from nixoci.image.layout import write_oci_layout
     from nixoci.image.reference import Reference
+    from nixoci.image.written import note_written
 
     descriptor = Descriptor.from_json(read_input(options.descriptor))
     output = output_path(options.output)
@@ -53,13 +60,15 @@ def write_image(options: argparse.Namespace) -> None:
         "oci-archive": write_oci_archive,
         "docker-archive": write_docker_archive,
     }
-    writers[options.format](
+    inode = writers[options.format](
         output,
         descriptor.image,
         descriptor.recipes,
         layer_source(options).write_layer,
         [Reference.parse(text) for text in options.references] or descriptor.references,
     )
+    if options.record is not None:
+        note_written(options.record, output, options.record_key, inode)
 
 
 def verify_options(command: argparse.ArgumentParser) -> None:
