@@ -27,6 +27,7 @@ from nixoci.registry.progress import Progress, megabytes
 from nixoci.registry.push_blobs import BlobSender, MountHints
 from nixoci.registry.push_result import (
     MOUNTED,
+    PENDING,
     PRESENT,
     UNCHANGED,
     UPLOADED,
@@ -54,6 +55,7 @@ class PushOptions:
     :param hints: repositories that may have layers of the image.
     :param jobs: layers that are uploaded at the same time, at least 1.
     :param silence_time_limit: seconds until a registry that does nothing is given up.
+    :param writes_tags: False if repositories get the manifest by its digest only.
     """
 
     registries: Registries = Registries()
@@ -61,6 +63,7 @@ class PushOptions:
     jobs: int = DEFAULT_JOBS
     retry: RetryPolicy = RetryPolicy()
     silence_time_limit: float = SILENCE_TIME_LIMIT
+    writes_tags: bool = True
 
     def __post_init__(self) -> None:
         if self.jobs < 1:
@@ -157,7 +160,9 @@ class _Push:
             reason = "the registry has this image under the tag"
             if reference in written:
                 reason = _reason(uploads[full_name])
-            outcome = WRITTEN if reference in written else UNCHANGED
+            outcome = UNCHANGED
+            if reference in written:
+                outcome = WRITTEN if self._options.writes_tags else PENDING
             tags.append(PushedTag(str(reference), full_name, reference.tag, outcome, reason))
         return PushResult(
             self._image.digest, tuple(tags), tuple(blobs), tuple(self._sender.homes())
@@ -194,12 +199,13 @@ class _Push:
     def _write_tags(self, stale: Sequence[tuple[Repository, list[Reference]]]) -> None:
         digest = self._image.digest
         manifest, media_type = self._image.manifest, self._image.media_type
-        if len(stale) > 1:
+        by_tag = self._options.writes_tags
+        if len(stale) > 1 or not by_tag:
             # A registry that refuses the image shall do so before any tag is moved elsewhere.
             for repository, _ in stale:
                 repository.put_manifest(digest, manifest, media_type, digest)
         for repository, references in stale:
-            for reference in references:
+            for reference in references if by_tag else ():
                 repository.put_manifest(reference.tag, manifest, media_type, digest)
 
 

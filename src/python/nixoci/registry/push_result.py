@@ -15,6 +15,7 @@ PRESENT = "present"
 #: What happened to a tag.
 WRITTEN = "written"
 UNCHANGED = "unchanged"
+PENDING = "pending"
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class PushedTag:
 
     :param reference: as it was asked for, `repository:tag`.
     :param repository: with its registry.
-    :param outcome: `written`, or `unchanged` where the registry had this very image there already.
+    :param outcome: `written`; `unchanged` where the registry had this very image there already; `pending`
+        if somebody else is to write it, now that the repository has the image.
     :param reason: why, in words.
     """
 

@@ -28,6 +28,7 @@ from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.options.images import NixImageSubsystem
 from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.core.start import TOOLS_CACHE
+from pants_backend_nix.rules.delivery.batch import enrol, withdraw
 from pants_backend_nix.rules.delivery.claims import CLAIMS
 from pants_backend_nix.rules.delivery.foreground import ForegroundRequest, prepare_foreground
 from pants_backend_nix.rules.delivery.healthcheck import warn_of_lost_healthcheck
@@ -158,11 +159,18 @@ async def publish_image(
     shown = tuple(map(str, references))
     data = _output_data(built.image, pushed, unchanged=lacking.is_there)
     if lacking.is_there:
+        withdraw(global_options.pants_workdir, session.id, address)
         reason = f"({address}: the registry has it already, {built.image.digest})"
         packages.append(PublishPackages(shown, description=reason, data=data))
         return PublishProcesses(packages)
     likely = await guess_repositories(LikelyRepositoriesRequest(address, built), **implicitly())
     verbose = global_options.level in (LogLevel.DEBUG, LogLevel.TRACE)
+    together: tuple[str, ...] = ()
+    if options.tags_together:
+        # Without tags: only the last push of the command can tell whether it writes them.
+        shown = tuple(f"{names.repository}@{built.image.digest}" for names in pushed)
+        file = enrol(global_options.pants_workdir, session.id, address)
+        together = (f"--batch={file}",)
     # One process for all repositories: tags are written when all of them have everything.
     command = await prepare_foreground(
         ForegroundRequest(
@@ -174,6 +182,7 @@ async def publish_image(
                 f"--likely={{chroot}}/{_LIKELY}",
                 f"--known-blobs={{chroot}}/{TOOLS_CACHE}/{_KNOWN_BLOBS}",
                 f"--label={address}",
+                *together,
                 *(("--log-blobs",) if verbose else ()),
                 *(f"--mount-from={other}" for other in options.mount_from),
             ),

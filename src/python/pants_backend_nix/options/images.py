@@ -225,6 +225,19 @@ class NixImageSubsystem(Subsystem):
             """
         ),
     )
+    tags_together = BoolOption(
+        default=False,
+        help=softwrap(
+            f"""
+            With `{bin_name()} publish`, write the tags of all images of the command together, when each is in its
+            registries. If one cannot be pushed, no tag of any image moves, and the command fails. By default an image
+            has its tags before the next one is pushed.
+
+            Images that a registry has already, and those that are skipped, take no part. Pants says of the others
+            by which digest they were pushed; the lines with their tags follow at the end.
+            """
+        ),
+    )
     engine = EnumOption(
         default=None,
         enum_type=Engine,

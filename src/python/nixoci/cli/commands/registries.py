@@ -8,6 +8,7 @@ import sys
 from nixoci.cli.commands.files import (
     once_done,
     open_output,
+    print_error,
     print_line,
     read_input,
     require_standard_output,
@@ -26,6 +27,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
     from typing import Optional
+
+    from nixoci.image.image import Image
+    from nixoci.registry.push_result import PushResult
 
 
 def push_options(command: argparse.ArgumentParser) -> None:
@@ -65,6 +69,12 @@ def push_options(command: argparse.ArgumentParser) -> None:
         "--label", default="", help="what each line that says what was pushed begins with"
     )
     command.add_argument(
+        "--batch",
+        metavar="FILE",
+        help="file of this push, in a directory that has one for each push of a batch: the last one writes the tags "
+        "of all, if every image was pushed",
+    )
+    command.add_argument(
         "--jobs", type=int, default=4, help="layers to upload at the same time (default: 4)"
     )
     command.add_argument(
@@ -73,6 +83,43 @@ def push_options(command: argparse.ArgumentParser) -> None:
 
 
 def push(options: argparse.Namespace) -> None:
+    if options.batch is None:
+        _push(options)
+        return
+    from nixoci.errors import NixOciError
+    from nixoci.registry.batch.members import (
+        FAILED,
+        PUSHED,
+        WAITING,
+        Member,
+        labels,
+        read_members,
+        remove_batch,
+        write_member,
+    )
+    from nixoci.registry.batch.tags import NotAllPushedError, write_tags
+    from nixoci.registry.push_result import PENDING
+
+    directory = os.path.dirname(os.path.abspath(options.batch))
+    write_member(options.batch, Member(options.label, FAILED))
+    try:
+        result, image = _push(options)
+    except NixOciError:
+        members = read_members(directory)
+        if not labels(members, WAITING):
+            remove_batch(directory)
+            print_error(f"nixoci: {NotAllPushedError(labels(members, FAILED))}")
+        raise
+    tags = tuple(tag.reference for tag in result.tags if tag.outcome == PENDING)
+    facts = (image.digest, image.manifest.decode(), image.media_type, tags)
+    write_member(options.batch, Member(options.label, PUSHED, *facts))
+    members = read_members(directory)
+    if not labels(members, WAITING):
+        remove_batch(directory)
+        write_tags(members, os.environ, registries(options))
+
+
+def _push(options: argparse.Namespace) -> tuple[PushResult, Image]:
     from contextlib import ExitStack
 
     from nixoci.image.descriptor import Descriptor
@@ -94,12 +141,15 @@ def push(options: argparse.Namespace) -> None:
             [Reference.parse(text) for text in options.references] or descriptor.references,
             layer_source(options).write_layer,
             os.environ,
-            PushOptions(registries(options), hints, options.jobs),
+            PushOptions(
+                registries(options), hints, options.jobs, writes_tags=options.batch is None
+            ),
             progress_for(sys.stderr, options.log_blobs),
         )
         if options.known_blobs is not None:
             write_blob_homes(options.known_blobs, result.homes)
-        with once_done("The image was pushed, and its tags were written"):
+        tags = "were" if options.batch is None else "are not yet"
+        with once_done(f"The image was pushed, and its tags {tags} written"):
             try:
                 if write is not None:
                     write(result.to_json())
@@ -107,6 +157,7 @@ def push(options: argparse.Namespace) -> None:
             finally:
                 if options.result != "-":
                     print_line(result.summary(options.label))
+    return result, descriptor.image
 
 
 def _likely(path: Optional[str]) -> dict[str, list[str]]:
