@@ -20,10 +20,8 @@ from __future__ import annotations
 
 import argparse
 import compileall
-import contextlib
 import json
 import os
-import re
 import shutil
 import statistics
 import subprocess
@@ -31,7 +29,9 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Iterator, Mapping, Sequence
+from typing import Any, Mapping, Sequence
+
+from docker_registry import docker_registry
 
 _HERE = Path(__file__).resolve().parent
 _SOURCE = _HERE.parents[1] / "src" / "python"
@@ -40,10 +40,6 @@ _OURS = "nixoci push"
 
 #: Name, layers, bytes of each.
 _IMAGES = (("few big layers", 4, 100_000_000), ("many small layers", 100, 400_000))
-
-#: The registry prints the port that the kernel gave it.
-_LISTENING = re.compile(r"listening on (127\.0\.0\.1:[0-9]+)")
-_START_SECONDS = 20
 
 _NIX_CONFIGURATION = "experimental-features = nix-command\nbuild-users-group =\nsubstituters =\n"
 
@@ -152,30 +148,6 @@ class Bench:
                 raise RuntimeError(f"{' '.join(words)} failed:\n{output.read().decode()}")
         return seconds, usage.ru_maxrss * 1024
 
-    @contextlib.contextmanager
-    def registry(self) -> Iterator[str]:
-        """Runs an empty registry while the body runs; gives its address."""
-        storage = Path(tempfile.mkdtemp(dir=self.directory))
-        log = storage / "log"
-        configuration = storage / "config.yml"
-        configuration.write_text(_registry_configuration(storage))
-        with log.open("wb") as output, subprocess.Popen(
-            ["docker-registry", "serve", str(configuration)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-        ) as process:
-            try:
-                deadline = time.monotonic() + _START_SECONDS
-                while not (found := _LISTENING.search(log.read_text())):
-                    if process.poll() is not None or time.monotonic() > deadline:
-                        raise RuntimeError(f"docker-registry did not start:\n{log.read_text()}")
-                    time.sleep(0.02)
-                yield found[1]
-            finally:
-                process.terminate()
-        shutil.rmtree(storage)
-
     def _nixoci(self) -> list[str]:
         return [sys.executable, "-S", "-m", "nixoci"]
 
@@ -189,18 +161,6 @@ def _skopeo(arguments: Sequence[str]) -> list[str]:
     script = 'mount -t tmpfs none /var/lib/containers && exec skopeo "$@"'
     namespace = ["unshare", "--mount", "--propagation", "private"]
     return [*namespace, "/bin/sh", "-c", script, "sh", *arguments]
-
-
-def _registry_configuration(storage: Path) -> str:
-    """JSON is YAML too."""
-    return json.dumps(
-        {
-            "version": "0.1",
-            "log": {"level": "info", "accesslog": {"disabled": True}},
-            "storage": {"filesystem": {"rootdirectory": str(storage / "data")}},
-            "http": {"addr": "127.0.0.1:0"},
-        }
-    )
 
 
 def _measure(bench: Bench, runs: int) -> dict[str, Any]:
@@ -245,7 +205,8 @@ def _round(
     """Lets each program push twice into a registry of its own."""
     results = {}
     for name, command in commands.items():
-        with bench.registry() as host:
+        with docker_registry(bench.directory) as running:
+            host = running.host
             results[name] = {kind: bench.run(command, host) for kind in ("first", "again")}
     return results
 
