@@ -154,19 +154,15 @@ def test_no_tag_moves_when_one_image_cannot_be_pushed(
             assert _tag(where, name) == _published(machine)[f"{name}:image"]["digest"]
 
 
-def test_all_tags_are_written_at_the_end(machine: Machine, plain_registry: Registry) -> None:
+def test_all_tags_are_written_at_the_end(
+    machine: Machine, daemon: Callable[..., PantsRun], plain_registry: Registry
+) -> None:
     """After the last blob of the last image; parametrized targets, several tags, and what is there already."""
     host = plain_registry.host
     _write(machine, "one", host, fields='image_tags=["1", "2"]')
-    _write(
-        machine,
-        "two",
-        host,
-        fields='**parametrize("x", architecture="amd64", image_tags=["x"]), '
-        '**parametrize("y", architecture="arm64", image_tags=["y"])',
-    )
+    _write(machine, "two", host, fields='image_tags=parametrize(x=["x"], y=["y"])')
     _write(machine, "three", host)
-    machine.pants(*_options(host), "three:image")
+    daemon(*_options(host), "three:image")
     _write(machine, "skipped", host, fields="skip_push=True")
     start = len(plain_registry.requests())
     run = machine.pants(*_options(host), "one::", "two::", "three::", "skipped::")
@@ -177,11 +173,11 @@ def test_all_tags_are_written_at_the_end(machine: Machine, plain_registry: Regis
     published = _published(machine)
     assert _tag(host, "one", "1") == _tag(host, "one", "2") == published["one:image"]["digest"]
     for tag in "xy":
-        entry = published[f"two:image@parametrize={tag}"]
+        entry = published[f"two:image@image_tags={tag}"]
         assert _tag(host, "two", tag) == entry["digest"]
         assert (entry["published"], entry["tags"]) == (True, [tag])
         assert entry["names"] == [entry["reference"]] == [f"{host}/acme/two@{entry['digest']}"]
-        line = f"two:image@parametrize={tag}: {host}/acme/two:{tag}@{entry['digest']} written: "
+        line = f"two:image@image_tags={tag}: {host}/acme/two:{tag}@{entry['digest']} written: "
         assert line in run.stdout
     assert published["three:image"]["unchanged"]
     assert f"{host}/acme/three:latest skipped (three:image: the registry has it already" in run.stderr
