@@ -7,8 +7,9 @@ inode, size and times. Whatever touches one of them changes its ctime, which no 
 from __future__ import annotations
 
 import os
+import stat
 import time
-from typing import Optional
+from typing import Any, Optional
 
 from nixoci.atomic import OutputError, output_errors, replace_file
 from nixoci.errors import InvalidInputError
@@ -57,9 +58,9 @@ def is_written(record: str, output: str, key: str) -> bool:
     return bool(state) and known == {"key": key, "entries": state}
 
 
-def _state(output: str) -> Optional[list[list[object]]]:
+def _state(output: str) -> Optional[list[list[Any]]]:
     """Returns name, inode, size, mtime and ctime of all that is at or below a path; None if that fails."""
-    state = []
+    state: list[list[Any]] = []
     paths = [output]
     try:
         for path in paths:
@@ -67,7 +68,7 @@ def _state(output: str) -> Optional[list[list[object]]]:
             name = path[len(output) :]
             times = [status.st_mtime_ns, status.st_ctime_ns]
             state.append([name, status.st_ino, status.st_size, *times])
-            if os.path.isdir(path) and not os.path.islink(path):
+            if stat.S_ISDIR(status.st_mode):
                 paths.extend(sorted(os.path.join(path, entry) for entry in os.listdir(path)))
     except OSError:
         return None
