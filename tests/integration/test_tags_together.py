@@ -16,6 +16,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 from nixoci.image.manifest_format import OCI
+from nixoci.registry.batch.members import PUSHED, WAITING, labels, read_members
 
 from tests.integration.support.faulty_registry import Fault, faulty_registry, status, wait
 from tests.integration.support.machines import Machine
@@ -222,9 +223,14 @@ def test_a_command_that_is_interrupted(machine: Machine, plain_registry: Registr
                 assert pants.poll() is None and time.monotonic() < deadline
                 time.sleep(0.02)
             pants.send_signal(signal.SIGKILL)
-        assert not _tag(plain_registry.host, "one") and not _tag(plain_registry.host, "two")
-        # What is left is found by no later command, and removed some days later.
+        # The push that was under way goes on by itself. What is left is found by no later command, and removed
+        # some days later.
         (left,) = _batches(machine)
+        while not labels(read_members(str(left)), PUSHED):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert len(labels(read_members(str(left)), WAITING)) == 1
+        assert not _tag(plain_registry.host, "one") and not _tag(plain_registry.host, "two")
         os.utime(left, (0, 0))
         machine.pants(*options, *targets)
     for name in ("one", "two"):
