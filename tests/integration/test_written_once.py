@@ -144,11 +144,15 @@ def test_published_again(
 
 
 def test_packaged_again_without_a_daemon(machine: Machine) -> None:
-    """By a process that remembers nothing."""
+    """By a process that remembers nothing; another version of the program may write other bytes."""
     _empty_dist(machine)
     _write(machine, "oci-archive")
     assert _wrote(machine.pants("package", "app:image"), "app/image.tar")
     assert not _wrote(machine.pants("package", "app:image"), "app/image.tar")
+    plugin = machine.monorepo.root.with_name("machine-plugin")
+    with (plugin / "nixoci" / "errors.py").open("a") as file:
+        file.write("# Another version.\n")
+    assert _wrote(machine.pants("package", "app:image"), "app/image.tar")
 
 
 def test_no_store_path_is_realised(tmp_path: Path, machine_nix: Nix) -> None:
