@@ -28,7 +28,6 @@ from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.options.images import NixImageSubsystem
 from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.core.start import TOOLS_CACHE
-from pants_backend_nix.rules.delivery.batch import enrol, withdraw
 from pants_backend_nix.rules.delivery.claims import CLAIMS
 from pants_backend_nix.rules.delivery.foreground import ForegroundRequest, prepare_foreground
 from pants_backend_nix.rules.delivery.healthcheck import warn_of_lost_healthcheck
@@ -40,6 +39,7 @@ from pants_backend_nix.rules.delivery.likely import (
     LikelyRepositoriesRequest,
     guess_repositories,
 )
+from pants_backend_nix.rules.delivery.push_batch import enrol, withdraw
 from pants_backend_nix.rules.delivery.references import (
     ReferencesRequest,
     RepositoryReferences,
