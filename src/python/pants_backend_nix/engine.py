@@ -54,12 +54,16 @@ from pants.engine.fs import (
 )
 from pants.engine.process import FallibleProcessResult, Process, ProcessExecutionEnvironment
 from pants.engine.target import (
+    AllTargets,
     AllUnexpandedTargets,
     DependenciesRequest,
+    ExplicitlyProvidedDependencies,
     FieldSetsPerTarget,
     FieldSetsPerTargetRequest,
     HydratedSources,
     HydrateSourcesRequest,
+    SourcesPaths,
+    SourcesPathsRequest,
     Targets,
     TransitiveTargets,
     TransitiveTargetsRequest,
@@ -157,10 +161,13 @@ if PANTS_SEMVER.release >= (2, 30):
     from pants.core.util_rules.env_vars import environment_vars_subset
     from pants.core.util_rules.source_files import determine_source_files
     from pants.engine.internals.graph import (
+        determine_explicitly_provided_dependencies,
+        find_all_targets,
         find_all_unexpanded_targets,
         find_valid_field_sets,
         hydrate_sources,
         resolve_dependencies,
+        resolve_source_paths,
         resolve_targets,
         resolve_unparsed_address_inputs,
         transitive_targets,
@@ -174,6 +181,7 @@ if PANTS_SEMVER.release >= (2, 30):
         get_digest_contents,
         get_digest_entries,
         merge_digests,
+        path_globs_to_digest,
         remove_prefix,
     )
 
@@ -200,6 +208,10 @@ if PANTS_SEMVER.release >= (2, 30):
     async def subset(digest: Digest, files: Iterable[str]) -> Digest:
         """Returns those files of a tree."""
         return await digest_subset_to_digest(DigestSubset(digest, PathGlobs(files)))
+
+    async def files_matching(globs: PathGlobs) -> Digest:
+        """Returns those files of the repository."""
+        return await path_globs_to_digest(globs)
 
     async def subtree(digest: Digest, directory: str) -> Digest:
         """Returns what is below a directory."""
@@ -246,6 +258,16 @@ if PANTS_SEMVER.release >= (2, 30):
         """Returns all targets of the repository, generators as they are written."""
         return await find_all_unexpanded_targets()
 
+    async def all_generated_targets() -> AllTargets:
+        """Returns all targets of the repository, generators replaced by what they generate."""
+        return await find_all_targets()
+
+    async def explicit_dependencies_of(
+        request: DependenciesRequest,
+    ) -> ExplicitlyProvidedDependencies:
+        """Returns what the field `dependencies` of a target says."""
+        return await determine_explicitly_provided_dependencies(**implicitly(request))
+
     async def dependencies_of(request: DependenciesRequest) -> Addresses:
         """Returns the direct dependencies of a target, inferred ones included."""
         return await resolve_dependencies(request, **implicitly())
@@ -257,6 +279,10 @@ if PANTS_SEMVER.release >= (2, 30):
     async def source_files_of(request: SourceFilesRequest) -> SourceFiles:
         """Returns the files of source fields, at their places in the repository."""
         return await determine_source_files(request)
+
+    async def source_paths_of(request: SourcesPathsRequest) -> SourcesPaths:
+        """Returns the names of the files of one source field."""
+        return await resolve_source_paths(request, **implicitly())
 
     async def hydrated_sources_of(request: HydrateSourcesRequest) -> HydratedSources:
         """Returns the files of one source field, generated ones too."""
@@ -318,6 +344,9 @@ else:
     async def subset(digest: Digest, files: Iterable[str]) -> Digest:
         return await Get(Digest, DigestSubset(digest, PathGlobs(files)))
 
+    async def files_matching(globs: PathGlobs) -> Digest:
+        return await Get(Digest, PathGlobs, globs)
+
     async def subtree(digest: Digest, directory: str) -> Digest:
         below = await subset(digest, (f"{directory}/**",))
         return await Get(Digest, RemovePrefix(below, directory))
@@ -354,6 +383,14 @@ else:
     async def all_targets() -> AllUnexpandedTargets:
         return await Get(AllUnexpandedTargets)
 
+    async def all_generated_targets() -> AllTargets:
+        return await Get(AllTargets)
+
+    async def explicit_dependencies_of(
+        request: DependenciesRequest,
+    ) -> ExplicitlyProvidedDependencies:
+        return await Get(ExplicitlyProvidedDependencies, DependenciesRequest, request)
+
     async def dependencies_of(request: DependenciesRequest) -> Addresses:
         return await Get(Addresses, DependenciesRequest, request)
 
@@ -362,6 +399,9 @@ else:
 
     async def source_files_of(request: SourceFilesRequest) -> SourceFiles:
         return await Get(SourceFiles, SourceFilesRequest, request)
+
+    async def source_paths_of(request: SourcesPathsRequest) -> SourcesPaths:
+        return await Get(SourcesPaths, SourcesPathsRequest, request)
 
     async def hydrated_sources_of(request: HydrateSourcesRequest) -> HydratedSources:
         return await Get(HydratedSources, HydrateSourcesRequest, request)

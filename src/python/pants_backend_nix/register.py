@@ -52,6 +52,8 @@ from pants_backend_nix.rules.flow import (
     split,
     subtract,
 )
+from pants_backend_nix.rules.inference import dependencies as file_dependencies
+from pants_backend_nix.rules.inference import nix_file, owners
 from pants_backend_nix.rules.python import (
     bytecode,
     interpreter,
@@ -59,7 +61,7 @@ from pants_backend_nix.rules.python import (
     parts,
     requirements,
 )
-from pants_backend_nix.targets import dependencies
+from pants_backend_nix.targets import dependencies, named_packages
 from pants_backend_nix.targets.fields import environment
 from pants_backend_nix.targets.fields.contents import nix_contents
 from pants_backend_nix.targets.image import NixImageTarget
@@ -95,7 +97,12 @@ def rules():
         pex_from_targets,
         # What users write.
         dependencies,
+        named_packages,
         environment,
+        # What Nix files refer to.
+        nix_file,
+        owners,
+        file_dependencies,
         # Running the core.
         zipapp,
         place,

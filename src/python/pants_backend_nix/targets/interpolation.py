@@ -25,13 +25,18 @@ _REPOSITORY = re.compile(
 )
 
 
-def _names(address: Address) -> frozenset[str]:
+def names_of(address: Address) -> frozenset[str]:
     """Returns the names of a package: target name and address, with and without parameters."""
     base = address.maybe_convert_to_target_generator()
     parameters = address.spec[len(base.spec) :]
     return frozenset(
         name + some for name in (base.target_name, base.spec) for some in ("", parameters)
     )
+
+
+def names_in(text: str) -> frozenset[str]:
+    """Returns the names of packages in a text with placeholders, without those of outputs."""
+    return frozenset(match["name"] for match in _PLACEHOLDER.finditer(text) if match["name"])
 
 
 def _of_image_names(name: str) -> str:
@@ -68,7 +73,7 @@ class Interpolation:
     def create(cls, address: Address, packages: Iterable[NixPackage]) -> Interpolation:
         by_name: dict[str, dict[Address, NixPackage]] = {}
         for package in packages:
-            for name in _names(package.address):
+            for name in names_of(package.address):
                 by_name.setdefault(name, {})[package.address] = package
         return cls(address, {name: tuple(found.values()) for name, found in by_name.items()})
 

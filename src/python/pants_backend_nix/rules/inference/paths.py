@@ -89,13 +89,14 @@ _EMPTY = frozenset(
 _IMPORTED, _ASKED, _ALL, _OTHER = "imported", "asked", "all", ""
 
 
-def references_of(text: bytes, path: str) -> tuple[PathReference, ...]:
+def references_of(text: bytes, path: str, ignoring: bytes = b"") -> tuple[PathReference, ...]:
     """Returns what a Nix file refers to by paths that are written in it.
 
     `<nixpkgs>`, paths in `~`, absolute ones and such as lead out of the repository are left out. In a file called
     `flake.nix`, `self`, inputs by path and the lock file count, too.
 
     :param path: of the file, from the root of the repository.
+    :param ignoring: what lines have that are left out; empty: none are.
     :raises NixParserError: the parser is not installed.
     """
     root = parse(text)
@@ -108,7 +109,13 @@ def references_of(text: bytes, path: str) -> tuple[PathReference, ...]:
         if outputs is not None:
             constants[outputs.id] = Text(f"{ROOT}/{scope.directory}", is_self=True)
     found.extend(_Walk(constants).references(root, scope))
-    return merge_references(one for one in found if one.path != path or one.suffix is not None)
+    lines = text.split(b"\n") if ignoring else ()
+    ignored = {number for number, line in enumerate(lines, 1) if ignoring in line}
+    return merge_references(
+        one
+        for one in found
+        if one.line not in ignored and (one.path != path or one.suffix is not None)
+    )
 
 
 def literals_of(text: bytes, path: str) -> frozenset[str]:

@@ -21,8 +21,8 @@ from pants.util.strutil import help_text
 
 _INTERPOLATION = (
     "`{name}` stands for the store path of the `nix_package` of that name among the packages of "
-    "this target and of its layers, `{name^output}` for another output; the package becomes part of "
-    "the image. Write `{{` and `}}` for braces."
+    "this target and of its layers, or else in this directory, `{path/to:name}` for one elsewhere, and "
+    "`{name^output}` for another output; the package becomes part of the image. Write `{{` and `}}` for braces."
 )
 
 
