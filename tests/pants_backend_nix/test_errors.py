@@ -26,6 +26,8 @@ let text = name: attributes: script: derivation (attributes // {
   throws = throw "this is Nix's own message";
   fails = text "fails" { } "echo the last words of the build; exit 3";
   hidden = import ./hidden.nix;
+  unseen = import ./unseen.nix; # pants: no-infer-dep
+  listed = builtins.readDir ./data; # pants: no-infer-dep
   host = import /etc/nothing.nix;
   number = 1;
   fetched = import (builtins.fetchTarball "https://example.invalid/branch.tar.gz") { };
@@ -49,10 +51,18 @@ in rec {
 """
 
 
+_MORE = {
+    "unseen.nix": "{ }",
+    "data/1": "",
+    "data/2": "",
+    "sub/flake.nix": "{ outputs = _: { p = import ../hidden.nix; }; }",
+}
+
+
 @pytest.fixture(scope="module")
 def errors() -> Packager:
     return Packager(
-        machine_nix(), {"default.nix": _ALONE, "hidden.nix": "{ }", "floating.nix": _FLOATING}
+        machine_nix(), {"default.nix": _ALONE, "hidden.nix": "{ }", "floating.nix": _FLOATING, **_MORE}
     )
 
 
@@ -124,7 +134,51 @@ def test_undeclared_source(errors: Packager) -> None:
     """A file that exists, but is no dependency, is not visible; the error says how to declare it."""
     text = errors.error(_image('source="default.nix", attr="hidden"'))
     assert "DIR:p: evaluating DIR/default.nix reads DIR/hidden.nix" in text
-    assert "field `dependencies`" in text and "nix_source" in text
+    assert "No target owns it." in text and "field `dependencies`" in text
+    assert 'to DIR/BUILD: nix_source(name="hidden-nix", source="hidden.nix")' in text
+
+
+@pytest.mark.parametrize(
+    "attr, path, more, owner",
+    [
+        ("unseen", "unseen.nix", 'nix_source(name="h", source="unseen.nix")\n', "DIR:h"),
+        ("unseen", "unseen.nix", 'nix_sources(name="n", sources=["u*"])\n', "DIR/unseen.nix:n"),
+        ("listed", "data", 'files(name="f", sources=["data/*"])\n', "DIR:f"),
+        ("listed", "data", 'file(name="one", source="data/1")\n', "DIR:one"),
+    ],
+)
+def test_undeclared_source_that_a_target_owns(
+    errors: Packager, attr: str, path: str, more: str, owner: str
+) -> None:
+    """The error names it, and the line to add; with that line there is no such error."""
+    build = more + _image(f'source="default.nix", attr="{attr}"')
+    text = errors.error(build)
+    assert f"reads DIR/{path}, which evaluation cannot see. The target {owner} owns it" in text
+    line = f'dependencies=["{owner}"],'
+    assert f"Add it to the field `dependencies` of DIR:p: {line}" in text
+    text = errors.error(build.replace('attr="', f'{line} attr="'))
+    assert "evaluation cannot see" not in text and "is not a derivation" in text
+
+
+def test_undeclared_source_of_a_file_with_many_packages(errors: Packager) -> None:
+    """What the `nix_source` of the file depends on, each of them sees."""
+    more = (
+        'file(name="h", source="unseen.nix")\nnix_source(name="n", source="default.nix"{})\n'
+        + _image('source="default.nix", attr="unseen"')
+    )
+    text = errors.error(more.format(""))
+    assert "(or of DIR:n, for all packages of that file): dependencies=[\"DIR:h\"]," in text
+    text = errors.error(more.format(', dependencies=[":h"]'))
+    assert "is not a derivation" in text
+
+
+def test_undeclared_source_that_a_flake_cannot_see(errors: Packager) -> None:
+    """It is a dependency already, and adding it again would not help."""
+    text = errors.error(
+        'file(name="h", source="hidden.nix")\n' + _image('source="sub/flake.nix", attr="p"')
+    )
+    assert "A flake sees only what is in its own directory and below" in text
+    assert "The target DIR:h" not in text and "No target" not in text
 
 
 def test_source_outside_of_the_repository(errors: Packager) -> None:

@@ -27,12 +27,14 @@ def explain_package_error(
     source: str,
     attr: str,
     log: str = "",
+    hint: str = "",
 ) -> NixImageError:
     """Says what went wrong with a `nix_package`, and what to do.
 
     :param error: what the core reported (see `nixoci.cli.main`).
     :param source: the Nix file, or the store path; `attr`: the attribute path in it.
     :param log: the file that has all of what a build said.
+    :param hint: what to do about a file that evaluation lacks.
     """
     kind = error.get("error")
     message = str(error.get("message") or stderr).rstrip()
@@ -43,11 +45,13 @@ def explain_package_error(
             f"names: {attr}. Correct `attr`. Nix says:\n\n{message}"
         )
     if kind == "UndeclaredSourceError":
-        return NixImageError(
-            f"{address}: evaluating {source} reads {error.get('path')}, which evaluation cannot see. "
+        hint = hint or (
             "If it is a file of this repository, add the target that owns it (a `nix_source`, "
-            "`nix_sources` or `files` target) to the field `dependencies` of this target. A flake "
-            f"sees only what is in its own directory and below. Nix says:\n\n{message}"
+            "`nix_sources` or `files` target) to the field `dependencies` of this target. "
+        )
+        return NixImageError(
+            f"{address}: evaluating {source} reads {error.get('path')}, which evaluation cannot see. {hint}"
+            f"A flake sees only what is in its own directory and below. Nix says:\n\n{message}"
         )
     if kind == "UnpinnedFetchError":
         at = f" at {error.get('place')}" if error.get("place") else ""

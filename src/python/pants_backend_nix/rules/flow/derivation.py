@@ -14,7 +14,7 @@ from pants.engine.rules import collect_rules
 from pants.util.frozendict import FrozenDict
 
 from pants_backend_nix.engine import EnvironmentNameRequest, create, implicitly, merge, rule
-from pants_backend_nix.errors import NixImageError, explain_package_error
+from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.rules.core.answers import Question, look_up
 from pants_backend_nix.rules.core.batches import BATCHES, named
 from pants_backend_nix.rules.core.place import PlaceRequest, find_place
@@ -27,7 +27,7 @@ from pants_backend_nix.targets.evaluated import Evaluation
 class DerivationRequest:
     """Asks what an attribute evaluates to.
 
-    :param address: of the package, for a description or an error.
+    :param address: of a package that has the attribute, for descriptions.
     :param environment: in which it is evaluated.
     """
 
@@ -38,9 +38,15 @@ class DerivationRequest:
 
 @dataclass(frozen=True)
 class EvaluatedDerivation:
-    """What an attribute evaluates to; there are no others than the package's."""
+    """What an attribute evaluates to.
 
-    derivation: Derivation
+    :param derivation: None if it could not be evaluated.
+    :param error: what the core reports of that, and `stderr`.
+    """
+
+    derivation: Optional[Derivation]
+    error: FrozenDict[str, Any] = FrozenDict()
+    stderr: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,9 +116,7 @@ async def _evaluate_elsewhere(request: DerivationRequest) -> EvaluatedDerivation
         **implicitly(),
     )
     if result.output is None:
-        raise explain_package_error(
-            result.error, result.stderr, request.address, evaluation.source, evaluation.attr
-        )
+        return EvaluatedDerivation(None, result.error, result.stderr)
     return EvaluatedDerivation(Derivation.from_json(result.output))
 
 
@@ -132,7 +136,6 @@ async def find_derivation(request: DerivationRequest) -> EvaluatedDerivation:
     )
     answer = await look_up(question, **implicitly())
     if answer.content is None:
-        failure: Optional[EvaluatedBatch] = None
         session = await current_session(CurrentSessionRequest(), **implicitly())
         file = replace(evaluation, attr="")
         number = BATCHES.join(session.id, file, answer.key, (evaluation.attr, request.address))
@@ -141,15 +144,8 @@ async def find_derivation(request: DerivationRequest) -> EvaluatedDerivation:
             batch = await evaluate_batch(
                 EvaluationBatchRequest(file, session.id, earlier), **implicitly()
             )
-            failure = batch if answer.key in batch.failures else failure
-        if failure is not None:
-            raise explain_package_error(
-                failure.failures[answer.key],
-                failure.stderr,
-                request.address,
-                evaluation.source,
-                evaluation.attr,
-            )
+            if answer.key in batch.failures:
+                return EvaluatedDerivation(None, batch.failures[answer.key], batch.stderr)
         answer = await look_up(replace(question, attempt=1), **implicitly())
     if answer.content is None:
         raise NixImageError(

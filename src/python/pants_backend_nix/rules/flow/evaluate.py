@@ -27,9 +27,10 @@ from pants_backend_nix.engine import (
     targets_of,
     transitive_targets_of,
 )
-from pants_backend_nix.errors import NixImageError
+from pants_backend_nix.errors import NixImageError, explain_package_error
 from pants_backend_nix.options.nix import NixSubsystem
 from pants_backend_nix.rules.flow.derivation import DerivationRequest, find_derivation
+from pants_backend_nix.rules.inference.undeclared import undeclared_hint
 from pants_backend_nix.targets.arguments import NixArgumentsField
 from pants_backend_nix.targets.evaluated import SOURCE_ROOT, Evaluation, NixPackage
 from pants_backend_nix.targets.fields.reproducible import NixReproducibleField
@@ -122,6 +123,13 @@ async def evaluate_package(request: NixPackageRequest, nix: NixSubsystem) -> Nix
         DerivationRequest(evaluation, address, environment), **implicitly()
     )
     derivation = found.derivation
+    if derivation is None:
+        hint = await undeclared_hint(
+            found.error, address, evaluation.source, files.snapshot.files
+        )
+        raise explain_package_error(
+            found.error, found.stderr, address, evaluation.source, evaluation.attr, hint=hint
+        )
     outputs = target[NixOutputsField].value or (derivation.default_output,)
     known = dict(derivation.outputs)
     for output in outputs:

@@ -1,0 +1,68 @@
+"""A path that only an evaluation knew → who owns it, and what to write for it to be seen."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from typing import Any, Collection, Mapping
+
+from pants.engine.addresses import Address
+
+from pants_backend_nix.engine import implicitly
+from pants_backend_nix.rules.inference.owners import FileOwners, map_file_owners, one_of_variants
+from pants_backend_nix.rules.inference.references import PathReference, files_of
+
+#: So many owners of a directory are named.
+_MOST = 5
+
+
+async def undeclared_hint(
+    error: Mapping[str, Any], address: Address, source: str, visible: Collection[str]
+) -> str:
+    """Returns sentences on what to do about an evaluation that lacks a file; empty for any other error, and for a
+    path that is none of this repository or is a dependency already.
+
+    :param error: what the core reported.
+    :param address: of the package; `source`: its Nix file.
+    :param visible: the files that the evaluation had.
+    """
+    path = str(error.get("path") or "").rstrip("/")
+    if error.get("error") != "UndeclaredSourceError" or not path or path.startswith(("/", "..")):
+        return ""
+    if path in visible or any(file.startswith(f"{path}/") for file in visible):
+        return ""
+    return _hint(path, address, source, await map_file_owners(**implicitly()))
+
+
+def _hint(path: str, address: Address, source: str, owners: FileOwners) -> str:
+    files = files_of(PathReference(path), owners.paths)
+    found = {
+        owner for file in files for owner in one_of_variants(owners.by_path[file], address)[:1]
+    }
+    if len(found) > 1:
+        found = {owner.maybe_convert_to_target_generator() for owner in found}
+    if not found:
+        return (
+            "No target owns it. If it is a file of this repository, add one to "
+            f"{posixpath.join(posixpath.dirname(path), 'BUILD')}:\n\n    {_target(path)}\n\n"
+            f"Where Pants does not find the path in {source} or in what it imports, name the target in the field "
+            "`dependencies` of this one. "
+        )
+    specs = sorted(owner.spec for owner in found)
+    of_source = [one.spec for one in owners.by_path.get(source, ()) if one != address]
+    also = f" (or of {of_source[0]}, for all packages of that file)" if of_source else ""
+    who = f"target {specs[0]} owns it" if len(specs) == 1 else f"targets {', '.join(specs[:_MOST])} own it"
+    more = " and others" if len(specs) > _MOST else ""
+    line = ", ".join(f'"{spec}"' for spec in specs)
+    return (
+        f"The {who}{more}, and Pants has not found the path in Nix files, perhaps since it is computed. Add it to "
+        f"the field `dependencies` of {address}{also}:\n\n    dependencies=[{line}],\n\n"
+    )
+
+
+def _target(path: str) -> str:
+    """Returns the target that one would write for a file."""
+    file = posixpath.basename(path)
+    name = re.sub("[^A-Za-z0-9_-]+", "-", file).strip("-") or "file"
+    kind = "nix_source" if file.endswith(".nix") or file == "flake.lock" else "file"
+    return f'{kind}(name="{name}", source="{file}")'
