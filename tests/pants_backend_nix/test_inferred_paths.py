@@ -33,6 +33,18 @@ CONSTRUCTS = {
     "lib.evalModules { modules = [ ./m { x = ./y; } ]; }": {"→a/b/m", "a/b/y"},
     "map import [ ./a ./b ]": {"→a/b/a", "→a/b/b"},
     "{ inherit (import ./x) a b; }": {"→a/b/x"},
+    "let call = file: import file { x = 1; }; in call ./x": {"→a/b/x"},
+    "let call = f: g (import f) (import f); in { a = call ./x; b = map call [ ./y ]; }": {
+        "→a/b/x",
+        "→a/b/y",
+    },
+    "let call = f: import f f; in call ./x": {"a/b/x"},
+    "let call = f: { inherit f; x = import f; }; in call ./x": {"a/b/x"},
+    "let call = f: mk { src = f; }; in call ./x": {"a/b/x"},
+    "let call = { f }: import f; in call ./x": {"a/b/x"},
+    "let cp = lib.callPackageWith pkgs; call = cp; in call ./x {}": {"→a/b/x"},
+    "let i = i; in i ./x": {"a/b/x"},
+    "map (f: import f {}) [ ./x ./y ]": {"→a/b/x", "→a/b/y"},
     # Reading.
     "builtins.readFile ./x.txt": {"a/b/x.txt"},
     "builtins.readDir ./x": {"a/b/x"},

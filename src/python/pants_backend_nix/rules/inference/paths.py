@@ -9,12 +9,12 @@ from __future__ import annotations
 import posixpath
 from typing import Any, Iterable, Iterator, Mapping, Optional
 
+from pants_backend_nix.rules.inference.calls import ALL, ASKED, IMPORTED, OTHER, uses_of_arguments
 from pants_backend_nix.rules.inference.flake import FLAKE, FLAKE_LOCK, has_inputs, input_paths, outputs_of
 from pants_backend_nix.rules.inference.grammar import (
     attribute_path,
     bindings_of,
     called,
-    last_name,
     line_of,
     parse,
     text_of,
@@ -32,42 +32,11 @@ from pants_backend_nix.rules.inference.values import (
     value_of,
 )
 
-#: Functions that import an argument: of a directory its `default.nix`. By name, the place of the argument.
-_IMPORTING = {
-    "import": 0,
-    "scopedImport": 1,
-    "callPackage": 0,
-    "callPackages": 0,
-    "callPackageWith": 1,
-    "callPackagesWith": 1,
-    "importApply": 0,
-}
-
-#: Functions that ask whether there is such a path.
-_ASKING = {"pathExists": 0, "maybeMissing": 0}
-
-#: Functions whose last argument is, or has, their result.
-_PASSING = frozenset({"optional", "optionals", "mkIf", "toList"})
-
-#: Functions over lists, for `map import [ ./a ./b ]`.
-_MAPPING = frozenset({"map", "concatMap", "forEach"})
-
 #: Names of lists of modules, which are imported.
 _MODULES = frozenset({"imports", "modules"})
 
-#: Names of attributes, and functions, that are about all files of the flake if they get `self`.
+#: Names of attributes that are about all files of the flake if they are `self`.
 _SOURCES = frozenset({"src", "path", "root", "source", "fileset"})
-_READING = frozenset(
-    {
-        "cleanSource",
-        "filterSource",
-        "readDir",
-        "sourceByRegex",
-        "sourceFilesBySuffices",
-        "gitTracked",
-        "listFilesRecursive",
-    }
-)
 
 _VALUES = frozenset(
     {
@@ -85,8 +54,6 @@ _VALUES = frozenset(
 _EMPTY = frozenset(
     {"comment", "identifier", "integer_expression", "float_expression", "uri_expression", "inherit"}
 )
-
-_IMPORTED, _ASKED, _ALL, _OTHER = "imported", "asked", "all", ""
 
 
 def references_of(text: bytes, path: str, ignoring: bytes = b"") -> tuple[PathReference, ...]:
@@ -154,7 +121,7 @@ class _Walk:
         self._waiting: list[tuple[Any, Scope, str]] = []
 
     def references(self, root: Any, scope: Scope) -> Iterator[PathReference]:
-        self._waiting.append((root, scope, _OTHER))
+        self._waiting.append((root, scope, OTHER))
         while self._waiting:
             yield from self._visit(*self._waiting.pop())
 
@@ -166,7 +133,7 @@ class _Walk:
             if value is not None and value.is_rooted and not _is_prose(value):
                 self._wait_all(loose, scope)
                 # The flake that is handed on is read by whoever gets it.
-                if not value.is_self or use == _ALL:
+                if not value.is_self or use == ALL:
                     yield from _reference(value, node, use)
                 return
             if kind in ("string_expression", "indented_string_expression"):
@@ -185,7 +152,7 @@ class _Walk:
             for field, handed_on in _children(node, use):
                 self._wait(field, scope, handed_on)
 
-    def _wait(self, node: Any, scope: Scope, use: str = _OTHER) -> None:
+    def _wait(self, node: Any, scope: Scope, use: str = OTHER) -> None:
         """Visits an expression later, unless it is missing or has nothing in it."""
         if node is None or node.type in _EMPTY:
             return
@@ -212,7 +179,7 @@ class _Walk:
                 continue
             self._wait_all(loose, scope)
             if value.is_path:
-                yield from _reference(value, expression, _OTHER)
+                yield from _reference(value, expression, OTHER)
                 continue
             after = children[place + 1] if place + 1 < len(children) else None
             adjacent = after is not None and after.start_byte == child.end_byte
@@ -222,23 +189,11 @@ class _Walk:
             beyond = after if not following else children[place + 2] if place + 2 < len(children) else None
             if not ends and beyond is not None and beyond.type != "string_fragment":
                 whole = whole.plus(None)
-            yield from _reference(whole, expression, _OTHER)
+            yield from _reference(whole, expression, OTHER)
 
     def _visit_call(self, node: Any, scope: Scope, use: str) -> None:
         function, arguments = called(node)
-        name = last_name(function)
-        uses = [_OTHER] * len(arguments)
-        for functions, what in ((_IMPORTING, _IMPORTED), (_ASKING, _ASKED)):
-            if name in functions and functions[name] < len(uses):
-                uses[functions[name]] = what
-        if name in _PASSING and uses:
-            uses[-1] = use
-        if name in _READING:
-            uses = [_ALL] * len(arguments)
-        if name in _MAPPING and len(arguments) > 1:
-            for place, other in ((0, 1), (1, 0)):
-                if last_name(arguments[place]) == "import":
-                    uses[other] = _IMPORTED
+        uses = uses_of_arguments(function, arguments, scope, use)
         for argument, what in zip(arguments, uses):
             self._wait(argument, scope, what)
         self._wait(function, scope)
@@ -287,7 +242,7 @@ class _Walk:
                     else None
                 )
                 if value is not None and value.is_rooted and not value.is_self:
-                    yield from _reference(value, binding, _OTHER)
+                    yield from _reference(value, binding, OTHER)
 
     def _visit_function(self, node: Any, scope: Scope, use: str) -> None:
         names: dict[str, Meaning] = {}
@@ -308,7 +263,7 @@ class _Walk:
     def _bound(self, node: Any, scope: Scope) -> Scope:
         """Returns the scope of what is in a `let` or `rec`."""
         names: dict[str, Meaning] = {}
-        inner = Scope(scope.directory, names, scope)
+        inner = scope.within(names)
         for binding in bindings_of(node):
             if binding.type == "binding":
                 path = _names(binding)
@@ -329,7 +284,7 @@ def _names(binding: Any) -> tuple[Optional[str], ...]:
 def _use_of(names: tuple[Optional[str], ...]) -> str:
     """Returns what a binding is for, by the last of its names."""
     name = names[-1] if names else None
-    return _IMPORTED if name in _MODULES else _ALL if name in _SOURCES else _OTHER
+    return IMPORTED if name in _MODULES else ALL if name in _SOURCES else OTHER
 
 
 def _children(node: Any, use: str) -> Iterator[tuple[Any, str]]:
@@ -348,7 +303,7 @@ def _children(node: Any, use: str) -> Iterator[tuple[Any, str]]:
         handed_on = ("element",)
     same = {child.id for name in handed_on for child in node.children_by_field_name(name)}
     for child in node.named_children:
-        yield child, use if child.id in same else _OTHER
+        yield child, use if child.id in same else OTHER
 
 
 def _is_prose(value: Text) -> bool:
@@ -360,5 +315,5 @@ def _reference(value: Text, node: Any, use: str) -> Iterator[PathReference]:
     place = located(value)
     if place is not None:
         yield PathReference(
-            *place, imported=use == _IMPORTED, required=use != _ASKED, line=line_of(node)
+            *place, imported=use == IMPORTED, required=use != ASKED, line=line_of(node)
         )

@@ -72,14 +72,17 @@ class Scope:
     """Names that are bound lexically.
 
     :param directory: of the Nix file, from the root of the repository.
+    :param importing: what is known of functions of the file, by `id` of their nodes: whether they do nothing else
+        with their argument than to import it.
     """
 
     directory: str
     names: Mapping[str, Meaning] = field(default_factory=dict)
     outer: Optional[Scope] = None
+    importing: dict[int, bool] = field(default_factory=dict)
 
     def within(self, names: Mapping[str, Meaning]) -> Scope:
-        return Scope(self.directory, names, self) if names else self
+        return Scope(self.directory, names, self, self.importing)
 
     def meaning(self, name: str) -> Meaning:
         scope: Optional[Scope] = self
