@@ -231,8 +231,8 @@ def test_references_are_in_the_order_of_lines() -> None:
 
 
 def test_literals_are_all_there_is() -> None:
-    text = b'let unused = ./x; in [ ./y (./. + "/z") ./${a}/b <c> ../../up "${./d}/e" ]'
-    assert literals_of(text, "r/f.nix") == {"r/x", "r/y", "r", "r/d"}
+    text = b'let unused = ./x; in [ ./y (./. + "/z") ./e-${a}/b <c> ../../up "${./d}/e" ]'
+    assert literals_of(text, "r/f.nix") == {"r/x", "r/y", "r", "r/d", "r/e-"}
 
 
 def test_deep_and_long_files_are_read() -> None:

@@ -86,17 +86,21 @@ def references_of(text: bytes, path: str, ignoring: bytes = b"") -> tuple[PathRe
 
 
 def literals_of(text: bytes, path: str) -> frozenset[str]:
-    """Returns all paths that are literals without unknown parts, whatever they are used for."""
-    scope = Scope(posixpath.dirname(path))
+    """Returns all paths that are written in a file, whatever they are used for; of one with unknown parts its
+    beginning.
+
+    :param path: of the file, from the root of the repository.
+    """
+    directory = posixpath.dirname(path)
     found: set[str] = set()
     nodes = [parse(text)]
     while nodes:
         node = nodes.pop()
         nodes.extend(node.named_children)
-        value = value_of(node, scope, []) if node.type == "path_expression" else None
-        place = None if value is None else located(value)
-        if place is not None and place[1] is None:
-            found.add(place[0])
+        if node.type == "path_expression" and not text_of(node).startswith("/"):
+            place = located(Text(f"{ROOT}/{directory}/{text_of(node.named_children[0])}"))
+            if place is not None:
+                found.add(place[0])
     return frozenset(found)
 
 
