@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
-from pants_backend_nix.rules.inference.paths import literals_of
+import pants_backend_nix
+from pants_backend_nix.rules.inference.paths import literals_of, references_of
 
 from tests.integration.support.nix import Nix
 from tests.integration.support.nix_corpus import CASES, write_corpus
+from tests.integration.support.nix_parsers import python_with_nix_parser
 from tests.integration.support.opened_files import (
     evaluation,
     files_below,
     inferred_files,
     opened_files,
 )
+from tests.integration.support.process import run
 from tests.integration.support.tools import tool
 
 #: What Nix prints of a path, outside of strings.
@@ -64,3 +68,27 @@ def test_all_that_an_evaluation_opens_is_found(
     assert opened - found == set()
     if CASES[name].is_exact:
         assert found == opened
+
+
+_REFERENCES = """\
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from pants_backend_nix.rules.inference.paths import references_of
+def found(path):
+    with open(sys.argv[2] + "/" + path, "rb") as file:
+        return [vars(one) for one in references_of(file.read(), path)]
+print(json.dumps({path: found(path) for path in sys.argv[3:]}))
+"""
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.13"])
+def test_newer_pythons_find_the_same(corpus: Path, version: str) -> None:
+    """A newer Pants has another package with the grammar."""
+    nix_files = [path for path in files_below(corpus) if path.endswith(".nix")]
+    sources = Path(pants_backend_nix.__path__[0]).parent
+    python = python_with_nix_parser(version)
+    result = run([python, "-I", "-B", "-c", _REFERENCES, sources, corpus, *nix_files])
+    assert json.loads(result.stdout) == {
+        path: [vars(one) for one in references_of((corpus / path).read_bytes(), path)]
+        for path in nix_files
+    }

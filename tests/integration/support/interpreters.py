@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
+from tests.integration.support.cache import cached_directory
+from tests.integration.support.process import run
 from tests.integration.support.tools import ToolMissingError
 
 
@@ -26,3 +30,26 @@ def interpreter(version: str) -> str:
         if candidate and not subprocess.run([candidate, "-c", ""], stderr=subprocess.PIPE).returncode:
             return candidate
     raise ToolMissingError(f"python{version}", "pyenv does not have it either")
+
+
+def python_with(version: str, requirements: str, kept_as: str) -> Path:
+    """Returns the Python of a virtualenv with some packages; made on first use and kept.
+
+    :param version: such as `3.13`.
+    :param requirements: lines of a lockfile, with hashes.
+    :param kept_as: name of a directory of the tests' cache.
+    :raises ToolMissingError: there is no such Python.
+    :raises CommandFailedError: pip failed.
+    """
+
+    def make(directory: Path, _final: Path) -> None:
+        run([interpreter(version), "-I", "-m", "venv", directory])
+        lock = directory / "requirements.txt"
+        lock.write_text(requirements)
+        python = directory / "bin" / "python"
+        strict = ("--quiet", "--require-hashes", "--no-deps", "--only-binary", ":all:")
+        command = [python, "-I", "-m", "pip", "install", *strict, "--requirement", lock]
+        run(command, timeout=300)
+
+    tag = hashlib.sha256(f"{version} {requirements}".encode()).hexdigest()[:16]
+    return cached_directory(kept_as, tag, make) / "bin" / "python"
