@@ -11,7 +11,7 @@
         in {
           python = pkgs.python3.withPackages (packages: [ packages.flask ]);
 
-          # The application, as a store path. `./src` is seen since the BUILD file declares it.
+          # The application, as a store path. Evaluation sees the file since a target owns it.
           app = pkgs.writeShellApplication {
             name = "app";
             runtimeInputs = [ pkgs.coreutils ];

@@ -28,6 +28,26 @@ nix_image(name="one", packages=["app:a"], layer_plan=":plan")
 nix_image(name="two", packages=["app:c"], layer_plan=":plan")
 """
 
+#: A file that two of three packages use, through three imports.
+_INFERRED = {
+    "BUILD": """\
+nix_sources(name="nix")
+nix_package(name="p", source="p.nix")
+nix_package(name="q", source="q.nix")
+nix_package(name="r", source="r.nix")
+nix_image(name="image", packages=[":q"], entrypoint=["{p}/bin/p"])
+nix_image(name="other", packages=[":r"])
+""",
+    "p.nix": "import ./one.nix",
+    "q.nix": "import ./two.nix { }",
+    "r.nix": "import ./idle.nix",
+    "one.nix": "import ./two.nix",
+    "two.nix": "args: (import ./three.nix).x",
+    "three.nix": "{ x = 1; }",
+    "idle.nix": "{ }",
+    "unused.nix": "{ }",
+}
+
 #: Where a field has a parametrized target, and it is not said which one of its variants is meant.
 _VAGUE = """\
 SYSTEMS = ("x86_64-linux", "aarch64-linux")
@@ -58,6 +78,8 @@ def monorepo(tmp_path_factory: pytest.TempPathFactory, machine_nix: Nix) -> Mono
     repository.write("app/lib.nix", "{ }\n")
     repository.write("app/BUILD", _BUILD)
     repository.write("planned/BUILD", _PLAN)
+    for name, text in _INFERRED.items():
+        repository.write(f"inferred/{name}", text)
     repository.write("vague/BUILD", _VAGUE)
     repository.write("vague/package.nix", _PACKAGE)
     git = [tool("git"), "-c", "user.name=test", "-c", "user.email=test@example.com"]
@@ -91,6 +113,7 @@ def monorepo(tmp_path_factory: pytest.TempPathFactory, machine_nix: Nix) -> Mono
                 *("--nix-layers-diff", "opens in a browser", "NAME.layers.html"),
             ),
         ),
+        ("nix-infer", ("[nix-infer]", "no-infer-dep", "unowned_dependency_behavior")),
         ("nix_package", ("flake.nix", "Nothing else is visible to it", "attr", "store_path")),
         ("nix_layer", ("max_layers", "1 to 125", "permissions", "layer_groups", "change_rates")),
         ("nix_layer_plan", ("One split into layers for several images", "images", "layer_plan")),
@@ -135,6 +158,37 @@ def test_changed_since_lists_the_images_that_use_a_file(monorepo: Monorepo) -> N
     monorepo.write("app/lib.nix", "{ }\n")
     of_app = ["app/lib.nix:nix", "app:a", "app:image", "app:layer"]
     assert sorted(run.stdout.split()) == [*of_app, "planned:one", "planned:plan", "planned:two"]
+
+
+@pytest.mark.parametrize(
+    "file, concerned",
+    [
+        ("three.nix", {"one.nix:nix", "two.nix:nix", ":p", ":q", ":image"}),
+        ("idle.nix", {":r", ":other"}),
+        ("unused.nix", set()),
+    ],
+)
+def test_changed_since_goes_through_imports(
+    monorepo: Monorepo, file: str, concerned: set[str]
+) -> None:
+    """Nothing is listed by hand; a file that nothing uses concerns nothing."""
+    before = _INFERRED[file]
+    monorepo.write(f"inferred/{file}", f"{before} # Changed.\n")
+    run = monorepo.pants("--changed-since=HEAD", "--changed-dependents=transitive", "list")
+    monorepo.write(f"inferred/{file}", before)
+    expected = {f"{file}:nix", *concerned}
+    assert set(run.stdout.split()) == {
+        f"inferred{'' if one.startswith(':') else '/'}{one}" for one in expected
+    }
+
+
+def test_peek_shows_what_a_nix_file_needs(monorepo: Monorepo) -> None:
+    peeked = json.loads(monorepo.pants("peek", "inferred:p", "inferred:image").stdout)
+    dependencies = {target["address"]: target["dependencies"] for target in peeked}
+    assert dependencies == {
+        "inferred:p": ["inferred/one.nix:nix"],
+        "inferred:image": ["inferred:p", "inferred:q"],
+    }
 
 
 _ARM, _PC = ("@system=aarch64-linux", "@system=x86_64-linux")

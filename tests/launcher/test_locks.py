@@ -56,6 +56,12 @@ def test_one_version_of_the_reader_of_elf_files() -> None:
     assert pinned("pants.lock")["pyelftools"] == pinned("default.lock")["pyelftools"]
 
 
+def test_one_version_of_the_parser_of_nix_files() -> None:
+    """Pants runs what the tests run."""
+    project = "tree-sitter-language-pack"
+    assert pinned("pants.lock")[project] == pinned("default.lock")[project]
+
+
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
 def test_locks_hold_hashes_and_no_addresses(lock: str) -> None:
     """Every pinned project has a hash, and nothing says where it was downloaded from."""

@@ -42,8 +42,8 @@ class NixSourceTarget(Target):
         """
         A file that takes part in evaluating Nix expressions.
 
-        Name it in the `dependencies` of the `nix_package` that needs it: evaluation sees the files
-        of its dependencies and no others.
+        Evaluation sees the files that a `nix_package` depends on and no others. Pants finds them in the Nix file of
+        the package, and in what that file imports; name what is computed in `dependencies`, here or there.
         """
     )
 
@@ -144,10 +144,11 @@ class NixImportFromDerivationField(BoolField):
 class NixPackageDependenciesField(Dependencies):
     help = help_text(
         """
-        The files that evaluation may read besides `source`, as targets: `nix_source`, `files` or any
+        Further files that evaluation may read besides `source`, as targets: `nix_source`, `files` or any
         other target with sources, with all that they depend on. Nothing else is visible to it.
 
-        A flake with inputs needs its `flake.lock` here.
+        Paths that are written in Nix files, and the `flake.lock` of a flake, are dependencies already if a target
+        owns them; `!` takes one out. See the scope `[nix-infer]`.
         """
     )
 
@@ -172,7 +173,7 @@ class NixPackageTarget(Target):
         A package that Nix builds, for use in `nix_layer` and `nix_image`.
 
             nix_sources(name="nix")
-            nix_package(name="python", source="flake.nix", attr="python", dependencies=[":nix"])
+            nix_package(name="python", source="flake.nix", attr="python")
 
         Nix evaluates it when its sources change, and builds it only when an image needs bytes of it
         that no cache has a digest of. Try it with `{bin_name()} package` on an image that holds it.
