@@ -34,7 +34,8 @@ def test_the_wheel_packages_an_image(tmp_path: Path, machine_nix: Nix) -> None:
     # Versions of setuptools write brackets, blanks and quotes in different places.
     required = {re.sub("[ ()]", "", line).replace("'", '"') for line in found}
     compressors = (known.compressor.split()[:2] for known in FORMATS.values())
-    assert required - {"tree-sitter<0.27,>=0.23.2"} == {
+    assert required == {
+        "tree-sitter<0.27,>=0.23.2",
         *("==".join(words) for words in compressors),
         "pyelftools==0.32",
         'tree-sitter-nix==0.1.0;python_version>="3.10"',
