@@ -7,8 +7,8 @@ import re
 import subprocess
 from pathlib import Path
 
-import pytest
 import pants_backend_nix
+import pytest
 from pants_backend_nix.rules.inference.paths import literals_of, references_of
 
 from tests.integration.support.nix import Nix

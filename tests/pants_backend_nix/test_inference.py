@@ -29,7 +29,6 @@ from pants.engine.target import (
     TransitiveTargetsRequest,
 )
 from pants.testutil.rule_runner import QueryRule, RuleRunner
-
 from pants_backend_nix import register
 from pants_backend_nix.rules.inference import grammar
 

@@ -6,9 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import pants_backend_nix
+import pytest
 from pants_backend_nix.rules.inference.paths import literals_of, references_of
 from pants_backend_nix.rules.inference.references import PathReference, files_of, merge_references
 

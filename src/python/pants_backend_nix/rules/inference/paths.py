@@ -10,7 +10,13 @@ import posixpath
 from typing import Any, Iterable, Iterator, Mapping, Optional
 
 from pants_backend_nix.rules.inference.calls import ALL, ASKED, IMPORTED, OTHER, uses_of_arguments
-from pants_backend_nix.rules.inference.flake import FLAKE, FLAKE_LOCK, has_inputs, input_paths, outputs_of
+from pants_backend_nix.rules.inference.flake import (
+    FLAKE,
+    FLAKE_LOCK,
+    has_inputs,
+    input_paths,
+    outputs_of,
+)
 from pants_backend_nix.rules.inference.grammar import (
     attribute_path,
     bindings_of,
