@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Iterable, Iterator
+from typing import Any, Iterable, Iterator, Mapping
 
 from pants.engine.addresses import Address, Addresses
 from pants.engine.rules import collect_rules
@@ -67,9 +67,19 @@ def _strings(fields: NamedPackagesFieldSet) -> Iterator[str]:
     for pairs in (fields.env, fields.labels, fields.annotations):
         yield from (pairs.value or {}).values()
     if fields.healthcheck.value:
-        words: list[str] = []
-        healthcheck_of(fields.healthcheck.value, lambda word: words.append(word) or word)
-        yield from words
+        yield from _words_of_healthcheck(fields.healthcheck.value)
+
+
+def _words_of_healthcheck(value: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns the words of the command; of one for a shell that is one text."""
+    words: list[str] = []
+
+    def collect(word: str) -> str:
+        words.append(word)
+        return word
+
+    healthcheck_of(value, collect)
+    return tuple(words)
 
 
 async def _known_names(target: Target) -> frozenset[str]:
