@@ -157,4 +157,7 @@ class LayerSource:
 
     def _again(self, origin: Origin) -> Optional[Callable[[], Derivation]]:
         evaluation = origin.evaluation
-        return None if evaluation is None else lambda: evaluation.evaluate(self._nix)
+        if evaluation is None:
+            return None
+        attribute = evaluation
+        return lambda: attribute.evaluate(self._nix)

@@ -155,7 +155,7 @@ def run_realise(
     """
     tail: deque[bytes] = deque(maxlen=_KEPT_LINES)
     with ExitStack() as stack:
-        outputs = {"standard error": sys.stderr.buffer}
+        outputs: dict[str, IO[bytes]] = {"standard error": sys.stderr.buffer}
         if log_file is not None:
             outputs[log_file] = stack.enter_context(_open_log(log_file))
         process = stack.enter_context(

@@ -64,10 +64,13 @@ def read_members(directory: str) -> list[Member]:
         if name.endswith(_ENDING):
             with open(os.path.join(directory, name), "rb") as file:
                 document = parse_object("member of a batch", file.read())
-            texts = ("label", "state", "digest", "manifest", "media_type")
             members.append(
                 Member(
-                    *(get_field(document, field, str) for field in texts),
+                    get_field(document, "label", str),
+                    get_field(document, "state", str),
+                    get_field(document, "digest", str),
+                    get_field(document, "manifest", str),
+                    get_field(document, "media_type", str),
                     tuple(get_list(document, "tags", str)),
                 )
             )

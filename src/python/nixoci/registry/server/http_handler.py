@@ -116,7 +116,7 @@ class HttpHandler(BaseHTTPRequestHandler):
         """Parses a request whose first line is there, and refuses one that must not be answered."""
         if not super().parse_request():
             return False
-        hosts = self.headers.get_all("Host", [])
+        hosts: list[str] = self.headers.get_all("Host", [])
         if len(hosts) > 1:
             self.send_error(400, "A request has one Host.")
         elif hosts and not self.server.is_own_name(_name_in(hosts[0])):
