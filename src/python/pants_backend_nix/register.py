@@ -9,7 +9,7 @@ from pants.build_graph.build_file_aliases import BuildFileAliases
 from pants.core.util_rules import source_files
 
 from pants_backend_nix.goals import layers as layers_goal
-from pants_backend_nix.goals import package, publish
+from pants_backend_nix.goals import package, publish, tailor
 from pants_backend_nix.goals import run as run_goal
 from pants_backend_nix.rules.assembly import (
     digested,
@@ -159,5 +159,6 @@ def rules():
         publish,
         run_goal,
         layers_goal,
+        tailor,
     )
     return [rule for module in modules for rule in module.rules()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from typing import Mapping
 
-from pants.option.option_types import DictOption, StrListOption, StrOption
+from pants.option.option_types import BoolOption, DictOption, StrListOption, StrOption
 from pants.option.subsystem import Subsystem
 from pants.util.strutil import softwrap
 
@@ -93,6 +93,15 @@ class NixSubsystem(Subsystem):
             The Nix system that packages are built for unless their field `system` says otherwise,
             such as `x86_64-linux`. The default is Linux on the processor of this machine; set it
             where all machines shall make the same images.
+            """
+        ),
+    )
+    tailor = BoolOption(
+        default=True,
+        help=softwrap(
+            """
+            If true, `pants tailor` adds a `nix_sources` target to each directory that has Nix files (`*.nix`,
+            and a `flake.lock` beside them) without an owner.
             """
         ),
     )
