@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pants.engine.addresses import Address
+from pants_backend_nix.errors import NixImageError, explain_package_error
 
 from tests.integration.support.nix import machine_nix
 from tests.integration.support.process import run
@@ -64,6 +66,18 @@ def errors() -> Packager:
     return Packager(
         machine_nix(), {"default.nix": _ALONE, "hidden.nix": "{ }", "floating.nix": _FLOATING, **_MORE}
     )
+
+
+def test_nothing_that_a_terminal_acts_upon() -> None:
+    """Names and answers may have what they like; paragraphs and lines of Nix stay."""
+    hostile = "\x1b]0;title\x07\x9b31m\u202e"
+    error = NixImageError(f"a {hostile}\n\nNix says:\n\x1b[31mred\x1b[0m\tend")
+    shown = "\\x1b]0;title\\x07\\x9b31m\\u202e"
+    assert str(error) == f"a {shown}\n\nNix says:\nred\tend"
+    for kind in ("UndeclaredSourceError", "UnpinnedFetchError", "NotBuildableError", "Other"):
+        facts = {"error": kind, "path": hostile, "url": hostile, "paths": [hostile], "message": hostile}
+        error = explain_package_error(facts, "", Address("a"), hostile, hostile)
+        assert shown in str(error) and str(error).replace("\n", "").isprintable()
 
 
 def _image(package: str, image: str = "") -> str:
