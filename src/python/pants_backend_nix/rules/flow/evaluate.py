@@ -31,10 +31,10 @@ from pants_backend_nix.errors import NixImageError, explain_package_error
 from pants_backend_nix.options.nix import NixSubsystem
 from pants_backend_nix.rules.flow.derivation import DerivationRequest, find_derivation
 from pants_backend_nix.rules.inference.undeclared import undeclared_hint
-from pants_backend_nix.targets.arguments import NixArgumentsField
 from pants_backend_nix.targets.evaluated import SOURCE_ROOT, Evaluation, NixPackage
 from pants_backend_nix.targets.fields.reproducible import NixReproducibleField
 from pants_backend_nix.targets.package import (
+    NixArgumentsField,
     NixAttrField,
     NixImportFromDerivationField,
     NixOutputsField,
