@@ -6,6 +6,8 @@ message has nothing in it that a terminal acts upon: `NixOciError` sees to that,
 
 from __future__ import annotations
 
+from nixoci.secrets import without_secrets
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Optional
@@ -18,14 +20,15 @@ _LONGEST_REASON = 2000
 
 
 def printable(text: object, longest: Optional[int] = None) -> str:
-    """Returns text from outside in one line, as a terminal can show it.
+    """Returns text from outside in one line, as a terminal can show it, without the secrets that are known.
 
     Control characters (also those that begin sequences, end lines, or turn the direction of writing) and stray
     bytes are escaped, as `\\x1b` or `\\u202e`.
 
     :param longest: characters; what is more is left out.
     """
-    shown = str(text)
+    # A secret is taken out before a part of it is cut off.
+    shown = without_secrets(str(text))
     if longest is not None:
         shown = shown[: longest + 1]
     if not shown.isprintable():
@@ -35,6 +38,7 @@ def printable(text: object, longest: Optional[int] = None) -> str:
 
 def printable_lines(text: str) -> str:
     """As `printable` for what a program has printed: its lines and tabs stay, and its colours go."""
+    text = without_secrets(text)
     if text.isprintable():
         return text
     import re

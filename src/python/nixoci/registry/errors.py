@@ -9,17 +9,9 @@ from __future__ import annotations
 from typing import Optional, Sequence
 
 from nixoci.errors import NixOciError
-from nixoci.errors import printable as printable_text
+from nixoci.errors import printable as printable
 from nixoci.image.reference import Reference
 from nixoci.secrets import without_secrets
-
-
-def printable(text: object, longest: Optional[int] = None) -> str:
-    """As `nixoci.errors.printable`, without secrets.
-
-    :param longest: characters. A secret is taken out before a part of it is cut off.
-    """
-    return printable_text(without_secrets(str(text)), longest)
 
 
 class RegistryError(NixOciError):
