@@ -7,6 +7,7 @@ checkers too.
 from __future__ import annotations
 
 import ast
+import re
 import os
 import shutil
 import subprocess
@@ -17,7 +18,7 @@ from pathlib import Path
 import grimp
 import nixoci
 import pytest
-from pants_backend_nix.rules.core.zipapp import LEFT_OUT
+from pants_backend_nix.rules.core.zipapp import LEFT_OUT, NOT_IN_STEPS
 
 PACKAGES = ("nixoci", "pants_backend_nix")
 SOURCES = Path(nixoci.__path__[0]).parent
@@ -110,3 +111,17 @@ def test_commands_do_without_what_is_left_out() -> None:
             text = path.read_text()
             assert not [name for name in left_out if f"nixoci.{name} import" in text], path
             assert "nixoci.report" not in text, path
+
+
+def test_steps_do_without_what_is_not_in_their_program() -> None:
+    """No module of the steps' program imports what it has not, but where it says which command that is for."""
+    core = SOURCES / "nixoci"
+    rooms = [name.rstrip("/").replace("/", ".").replace(".py", "") for name in NOT_IN_STEPS]
+    lazily = {"cli/parser.py", "cli/commands/options.py"}
+    for path in core.rglob("*.py"):
+        place = path.relative_to(core).as_posix()
+        if place.startswith((*LEFT_OUT, *NOT_IN_STEPS)) or place in lazily:
+            continue
+        text = path.read_text()
+        for room in rooms:
+            assert not re.search(rf"(from|import) nixoci\.{room}\b", text), (place, room)

@@ -47,7 +47,7 @@ from pants_backend_nix.rules.core.contents import contents_arguments
 from pants_backend_nix.rules.core.run import CoreRun
 from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.core.step import StoreStep, run_store_step
-from pants_backend_nix.rules.core.zipapp import pack_zipapp
+from pants_backend_nix.rules.core.zipapp import pack_whole_zipapp
 from pants_backend_nix.rules.delivery.claims import CLAIMS
 from pants_backend_nix.rules.delivery.healthcheck import warn_of_lost_healthcheck
 from pants_backend_nix.rules.delivery.references import ReferencesRequest, name_image
@@ -144,7 +144,7 @@ async def _write(
         workdir, "nix", "written", f"{sha256(path.encode()).hexdigest()[:32]}.json"
     )
     # Another version of the program may write other bytes.
-    zipapp = await pack_zipapp(**implicitly())
+    zipapp = await pack_whole_zipapp(**implicitly())
     key = f"{output_format} {sha256(descriptor).hexdigest()} {zipapp.digest.fingerprint}"
     if is_written(record, path, key):
         logger.info(f"{output} of {field_set.address} is up to date and was not written again.")
@@ -171,6 +171,7 @@ async def _write(
                 ),
                 contents=built.contents,
                 session=session.id,
+                has_image=True,
                 # A Docker archive has the plain tars.
                 needs_packages=built.image.is_compressed and output_format != DOCKER_ARCHIVE,
             ),

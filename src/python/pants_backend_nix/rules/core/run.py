@@ -59,7 +59,7 @@ from pants_backend_nix.rules.core.tools import (
     describe_tools,
     set_up_tools,
 )
-from pants_backend_nix.rules.core.zipapp import pack_zipapp
+from pants_backend_nix.rules.core.zipapp import pack_whole_zipapp, pack_zipapp
 
 #: Milliseconds for which a remote cache is asked before a step is started here as well. A lookup that
 #: misses does not wait it out; a step that ends at once with "not valid" must not win against a hit.
@@ -83,6 +83,7 @@ class CoreRun:
         success stored, under the same key.
     :param environment: in which it runs, see `find_place`; but see `runs_in`.
     :param needs_nix: False for a command that only needs Python.
+    :param has_image: it works on a whole image, with more of the core than steps have.
     """
 
     arguments: tuple[str, ...]
@@ -97,6 +98,7 @@ class CoreRun:
     needs_packages: bool = False
     environment: EnvironmentNameRequest = THIS_MACHINE
     needs_nix: bool = True
+    has_image: bool = False
 
     @property
     def runs_in(self) -> EnvironmentNameRequest:
@@ -151,8 +153,13 @@ async def _run_elsewhere(request: CoreRun, digest: Digest, place: Place) -> Fall
 
 @rule
 async def run_core(request: CoreRun) -> CoreResult:
-    zipapp = await pack_zipapp(**implicitly())
-    digest = await merge((zipapp.digest, request.input_digest))
+    if request.has_image:
+        whole = await pack_whole_zipapp(**implicitly())
+        program = whole.digest
+    else:
+        zipapp = await pack_zipapp(**implicitly())
+        program = zipapp.digest
+    digest = await merge((program, request.input_digest))
     place = await find_place(PlaceRequest(request.runs_in, request.needs_nix), **implicitly())
     if place.elsewhere:
         result = await _run_elsewhere(request, digest, place)

@@ -15,7 +15,7 @@ from pants_backend_nix.engine import create, rule
 
 ZIPAPP = "nixoci.pyz"
 
-#: What no command of the core uses, only the plugin: its changes must not change the key of any step.
+#: What no command of the core uses, only the plugin.
 LEFT_OUT = (
     "elf/image_paths.py",
     "elf/search.py",
@@ -32,20 +32,52 @@ LEFT_OUT = (
 )
 
 
+#: What no step uses, only commands that work on whole images, whose results are in no cache. A change of how
+#: images are pushed must not change the key of any step.
+NOT_IN_STEPS = (
+    "cli/commands/engines.py",
+    "cli/commands/images.py",
+    "cli/commands/registries.py",
+    "engine/",
+    "image/",
+    "registry/",
+)
+
+
 @dataclass(frozen=True)
 class Zipapp:
-    """:param digest: a tree with the one file `ZIPAPP`."""
+    """The core as far as steps need it.
+
+    :param digest: a tree with the one file `ZIPAPP`.
+    """
 
     digest: Digest
 
 
-@rule(desc="Pack nixoci")
+@dataclass(frozen=True)
+class WholeZipapp:
+    """The core with all of its commands.
+
+    :param digest: as that of `Zipapp`, with the same file.
+    """
+
+    digest: Digest
+
+
+@rule(desc="Pack nixoci for steps")
 async def pack_zipapp() -> Zipapp:
-    return Zipapp(await create([FileContent(ZIPAPP, zipapp_bytes())]))
+    return Zipapp(await create([FileContent(ZIPAPP, zipapp_bytes(NOT_IN_STEPS))]))
 
 
-def zipapp_bytes() -> bytes:
-    """Returns what steps need of the package `nixoci` as a zip file: the same bytes for the same sources, everywhere.
+@rule(desc="Pack nixoci")
+async def pack_whole_zipapp() -> WholeZipapp:
+    return WholeZipapp(await create([FileContent(ZIPAPP, zipapp_bytes())]))
+
+
+def zipapp_bytes(but: tuple[str, ...] = ()) -> bytes:
+    """Returns the package `nixoci` as a zip file: the same bytes for the same sources, everywhere.
+
+    :param but: files and directories to leave out besides `LEFT_OUT`.
 
     It is stored, not compressed, as the bytes of a compressed one depend on the version of zlib.
     """
@@ -56,7 +88,7 @@ def zipapp_bytes() -> bytes:
         for name in sorted(files):
             path = os.path.join(directory, name)
             place = os.path.relpath(path, root)
-            if name.endswith(".py") and not place.startswith(LEFT_OUT):
+            if name.endswith(".py") and not place.startswith((*LEFT_OUT, *but)):
                 paths.append((os.path.join("nixoci", place), path))
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:

@@ -22,7 +22,7 @@ from pants_backend_nix.rules.core.tools import (
     describe_tools,
     set_up_tools,
 )
-from pants_backend_nix.rules.core.zipapp import ZIPAPP, pack_zipapp
+from pants_backend_nix.rules.core.zipapp import ZIPAPP, pack_whole_zipapp
 from pants_backend_nix.rules.delivery.origins import ORIGINS_FILE, OriginsRequest, collect_origins
 
 #: `{chroot}`, which Pants replaces, says where the sandbox is: the command runs elsewhere.
@@ -70,7 +70,7 @@ class Foreground:
 @rule(desc="Prepare command")
 async def prepare_foreground(request: ForegroundRequest) -> Foreground:
     image = request.image
-    zipapp = await pack_zipapp(**implicitly())
+    zipapp = await pack_whole_zipapp(**implicitly())
     tools = await describe_tools(ToolsRequest(), **implicitly())
     # Nobody could look for them while the command runs.
     session = await current_session(CurrentSessionRequest(), **implicitly())

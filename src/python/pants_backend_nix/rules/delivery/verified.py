@@ -53,6 +53,7 @@ async def verify_image(request: VerifiedImageRequest) -> VerifiedImage:
                 f"Verify the store paths of {request.address}",
                 await merge((await create([descriptor]), await prefix(built.kept, _KEPT))),
                 session=session.id,
+                has_image=True,
             ),
             (),
             expected_errors=("ContentsDifferError",),
