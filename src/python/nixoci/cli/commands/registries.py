@@ -116,7 +116,7 @@ def push(options: argparse.Namespace) -> None:
     members = read_members(directory)
     if not labels(members, WAITING):
         remove_batch(directory)
-        write_tags(members, os.environ, registries(options))
+        write_tags(members, os.environ, registries(options), print_line)
 
 
 def _push(options: argparse.Namespace) -> tuple[PushResult, Image]:
