@@ -34,7 +34,7 @@ from scratch import Scratch, scratch_monorepo
 _SHAPES = {1: (1, 1), 10: (1, 1), 50: (1, 1), 100: (10, 10), 200: (20, 20)}
 
 _FILE = """\
-# What all have in common takes half a second: a sum of a million numbers. A binary cache is not asked.
+# What all have in common takes half a second: a sum of some million numbers. A binary cache is not asked.
 { system ? builtins.currentSystem }:
 let
   common = builtins.foldl' (sum: n: sum + n) 0 (builtins.genList (n: n) @COMMON@);
@@ -77,7 +77,7 @@ class Shape:
             self.scratch.write(
                 f"bench/f{number}.nix",
                 _FILE,
-                COMMON=1_000_000,
+                COMMON=5_000_000,
                 WORD=uuid.uuid4().hex,
                 ATTRIBUTES=attributes,
             )
