@@ -163,8 +163,11 @@ def test_changed_since_lists_the_images_that_use_a_file(monorepo: Monorepo) -> N
 @pytest.mark.parametrize(
     "file, concerned",
     [
-        ("three.nix", {"one.nix:nix", "two.nix:nix", ":p", ":q", ":image"}),
-        ("idle.nix", {":r", ":other"}),
+        (
+            "three.nix",
+            {"one.nix:nix", "two.nix:nix", "p.nix:nix", "q.nix:nix", ":p", ":q", ":image"},
+        ),
+        ("idle.nix", {"r.nix:nix", ":r", ":other"}),
         ("unused.nix", set()),
     ],
 )
