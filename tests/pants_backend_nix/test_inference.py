@@ -104,6 +104,8 @@ def test_a_package_depends_on_what_its_file_imports(repository: Repository) -> N
             "b/text": "",
             "b/y/1": "",
             "b/y/z/2": "",
+            # What is wrong elsewhere concerns nobody here.
+            "broken/BUILD": "nix_package(name=1, no_such_field=2)",
         }
     )
     package = Address("a", target_name="p")
@@ -475,6 +477,7 @@ def test_packages_that_strings_name(repository: Repository) -> None:
                 nix_package(name="tool", source="b.nix")
                 """,
             "d/b.nix": "1",
+            "broken/BUILD": "nix_package(name=1, no_such_field=2)",
         }
     )
     assert repository.dependencies(Address("a", target_name="image")) == {

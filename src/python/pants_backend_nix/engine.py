@@ -54,7 +54,6 @@ from pants.engine.fs import (
 )
 from pants.engine.process import FallibleProcessResult, Process, ProcessExecutionEnvironment
 from pants.engine.target import (
-    AllTargets,
     AllUnexpandedTargets,
     DependenciesRequest,
     ExplicitlyProvidedDependencies,
@@ -162,7 +161,6 @@ if PANTS_SEMVER.release >= (2, 30):
     from pants.core.util_rules.source_files import determine_source_files
     from pants.engine.internals.graph import (
         determine_explicitly_provided_dependencies,
-        find_all_targets,
         find_all_unexpanded_targets,
         find_valid_field_sets,
         hydrate_sources,
@@ -257,10 +255,6 @@ if PANTS_SEMVER.release >= (2, 30):
     async def all_targets() -> AllUnexpandedTargets:
         """Returns all targets of the repository, generators as they are written."""
         return await find_all_unexpanded_targets()
-
-    async def all_generated_targets() -> AllTargets:
-        """Returns all targets of the repository, generators replaced by what they generate."""
-        return await find_all_targets()
 
     async def explicit_dependencies_of(
         request: DependenciesRequest,
@@ -382,9 +376,6 @@ else:
 
     async def all_targets() -> AllUnexpandedTargets:
         return await Get(AllUnexpandedTargets)
-
-    async def all_generated_targets() -> AllTargets:
-        return await Get(AllTargets)
 
     async def explicit_dependencies_of(
         request: DependenciesRequest,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Iterable, Iterator, Mapping
 
+from pants.base.glob_match_error_behavior import GlobMatchErrorBehavior
+from pants.base.specs import DirGlobSpec, RawSpecsWithoutFileOwners
 from pants.engine.addresses import Address, Addresses
 from pants.engine.rules import collect_rules
 from pants.engine.target import (
@@ -16,7 +18,12 @@ from pants.engine.target import (
 )
 from pants.engine.unions import UnionRule
 
-from pants_backend_nix.engine import all_targets, explicit_dependencies_of, rule, targets_of
+from pants_backend_nix.engine import (
+    addresses_matching,
+    explicit_dependencies_of,
+    rule,
+    targets_of,
+)
 from pants_backend_nix.targets.addresses import possible_addresses
 from pants_backend_nix.targets.fields.closures import (
     NixCopyToRootField,
@@ -118,6 +125,11 @@ def _as_written(name: str, directory: str, packages: Iterable[Address]) -> str:
     return ""
 
 
+def _directory(name: str) -> str:
+    """Returns the directory in a placeholder with an address."""
+    return name.partition("@")[0].partition(":")[0].lstrip("/")
+
+
 @rule(desc="Infer dependencies on Nix packages that are named in strings")
 async def infer_named_packages(request: InferNamedPackages) -> InferredDependencies:
     names = {name for text in _strings(request.field_set) for name in names_in(text)}
@@ -132,10 +144,16 @@ async def infer_named_packages(request: InferNamedPackages) -> InferredDependenc
         names -= {name for address in explicit.includes for name in names_of(address)}
     if not names:
         return InferredDependencies(())
+    directories = {target.address.spec_path, *(_directory(name) for name in names if ":" in name)}
+    specs = RawSpecsWithoutFileOwners(
+        description_of_origin=f"placeholders of {target.address}",
+        dir_globs=tuple(DirGlobSpec(directory) for directory in sorted(directories)),
+        unmatched_glob_behavior=GlobMatchErrorBehavior.ignore,
+    )
     packages = sorted(
         {
             one.address.maybe_convert_to_target_generator()
-            for one in await all_targets()
+            for one in await targets_of(await addresses_matching(specs))
             if one.has_field(NixPackageSourceField)
         }
     )

@@ -22,17 +22,12 @@ from pants.engine.target import (
 from pants.engine.unions import UnionRule
 from pants.util.strutil import bullet_list
 
-from pants_backend_nix.engine import (
-    explicit_dependencies_of,
-    implicitly,
-    rule,
-    targets_of,
-)
+from pants_backend_nix.engine import explicit_dependencies_of, rule, targets_of
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.options.infer import NO_INFERENCE, NixInferSubsystem, UnownedPathBehavior
 from pants_backend_nix.rules.inference.nix_file import parsed_file
-from pants_backend_nix.rules.inference.owners import FileOwners, map_file_owners, one_of_variants
-from pants_backend_nix.rules.inference.references import PathReference, files_of
+from pants_backend_nix.rules.inference.owners import FileOwners, one_of_variants, owners_of
+from pants_backend_nix.rules.inference.references import PathReference
 from pants_backend_nix.targets.package import (
     NixPackageDependenciesField,
     NixPackageSourceField,
@@ -78,15 +73,14 @@ async def _inferred(
     parsed = await parsed_file(path)
     if not parsed.references:
         return frozenset()
-    owners = await map_file_owners(**implicitly())
+    owners_of_each = await owners_of(parsed.references)
     explicit = await explicit_dependencies_of(DependenciesRequest(dependencies))
     address = dependencies.address
     found: set[Address] = set()
     unowned: list[PathReference] = []
-    for reference in parsed.references:
-        files = files_of(reference, owners.paths)
-        found.update(_owners_of(reference, files, path, owners, address, explicit))
-        if not files and reference.required and reference.suffix is None:
+    for reference, owners in zip(parsed.references, owners_of_each):
+        found.update(_owners_of(reference, path, owners, address, explicit))
+        if not owners.paths and reference.required and reference.suffix is None:
             unowned.append(reference)
     _report_unowned(unowned, path, address, behavior)
     return frozenset(_without(found, explicit) - {address})
@@ -106,7 +100,6 @@ def _without(
 
 def _owners_of(
     reference: PathReference,
-    files: Sequence[str],
     own: str,
     owners: FileOwners,
     address: Address,
@@ -117,11 +110,11 @@ def _owners_of(
     :param own: the file that is read itself. It is there already.
     """
     ambiguous: Optional[tuple[str, tuple[Address, ...]]] = None
-    is_file = files == (reference.path,)
-    for file in files:
-        if file == own or (file in owners.recipes and not is_file and not reference.imported):
+    is_file = owners.paths == (reference.path,)
+    for file in owners.paths:
+        if file == own or (owners.is_recipe(file) and not is_file and not reference.imported):
             continue
-        candidates = one_of_variants(owners.by_path[file], address)
+        candidates = one_of_variants(owners.of(file), address)
         if len(candidates) == 1:
             yield candidates[0]
             continue
@@ -180,9 +173,9 @@ async def infer_package_dependencies(
     if not infer.paths or path is None:
         return InferredDependencies(())
     found = await _inferred(path, field_set.dependencies, infer.unowned_dependency_behavior)
-    owners = await map_file_owners(**implicitly())
+    (owners,) = await owners_of((PathReference(path, imported=True),))
     more: list[Address] = []
-    for target in await targets_of(Addresses(owners.by_path.get(path, ()))):
+    for target in await targets_of(Addresses(owners.of(path))):
         if target.has_field(NixSourceField) and target.get(Dependencies).value:
             said = await explicit_dependencies_of(DependenciesRequest(target.get(Dependencies)))
             found = _without(found, said)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass
 from typing import Iterable, Optional
 
+from pants.base.glob_match_error_behavior import GlobMatchErrorBehavior
+from pants.base.specs import DirGlobSpec, RawSpecsWithoutFileOwners, RecursiveGlobSpec
 from pants.core.goals.package import OutputPathField
 from pants.engine.addresses import Address
 from pants.engine.rules import collect_rules
@@ -17,7 +20,15 @@ from pants.engine.target import (
 )
 from pants.util.frozendict import FrozenDict
 
-from pants_backend_nix.engine import all_generated_targets, concurrently, rule, source_paths_of
+from pants_backend_nix.engine import (
+    addresses_matching,
+    concurrently,
+    implicitly,
+    rule,
+    source_paths_of,
+    targets_of,
+)
+from pants_backend_nix.rules.inference.references import PathReference, files_of
 from pants_backend_nix.targets.package import NixPackageSourceField, NixSourceField
 
 #: Which of several owners is taken: targets that say that a file is one of Nix; others with files; and last those
@@ -26,19 +37,26 @@ _OF_NIX, _WITH_FILES, _OF_A_RECIPE = range(3)
 
 
 @dataclass(frozen=True)
-class FileOwners:
-    """Who owns what.
-
-    :param by_path: of each file, from the root of the repository, the targets of the first kind that owns it,
-        sorted.
-    :param paths: of files that targets own, sorted.
-    :param recipes: those whose owners are something else than these files. As parts of a directory they do
-        not count.
+class FileOwnersRequest:
+    """:param directory: the targets of its BUILD files are looked at.
+    :param below: those of all directories below it, too.
     """
 
-    by_path: FrozenDict[str, tuple[Address, ...]]
+    directory: str
+    below: bool = False
+
+
+@dataclass(frozen=True)
+class FileOwners:
+    """Who owns what, of some targets.
+
+    :param by_path: of each file, from the root of the repository, the first kind of target that owns it, and the
+        targets of that kind, sorted.
+    :param paths: of files that targets own, sorted.
+    """
+
+    by_path: FrozenDict[str, tuple[int, tuple[Address, ...]]]
     paths: tuple[str, ...]
-    recipes: frozenset[str]
 
     @classmethod
     def create(cls, owned: Iterable[tuple[str, int, Address]]) -> FileOwners:
@@ -52,10 +70,16 @@ class FileOwners:
                 known[1].add(address)
         paths = tuple(sorted(found))
         return cls(
-            FrozenDict({path: tuple(sorted(found[path][1])) for path in paths}),
+            FrozenDict({path: (found[path][0], tuple(sorted(found[path][1]))) for path in paths}),
             paths,
-            frozenset(path for path in paths if found[path][0] == _OF_A_RECIPE),
         )
+
+    def of(self, path: str) -> tuple[Address, ...]:
+        return self.by_path[path][1] if path in self.by_path else ()
+
+    def is_recipe(self, path: str) -> bool:
+        """Whether its owners are something else than this file. As parts of a directory such files do not count."""
+        return self.by_path[path][0] == _OF_A_RECIPE
 
 
 def _kind(target: Target) -> int:
@@ -71,9 +95,19 @@ def _single_file(field: SourcesField) -> Optional[str]:
 
 
 @rule(desc="Map files to the targets that own them")
-async def map_file_owners() -> FileOwners:
-    """Once for all Nix files: what each target has is said by its fields, and few have to look at the disk."""
-    targets = [target for target in await all_generated_targets() if target.has_field(SourcesField)]
+async def map_file_owners(request: FileOwnersRequest) -> FileOwners:
+    """Once for all Nix files that refer to the directory: what each target has is said by its fields, and few have to look at the disk.
+
+    Only BUILD files are read that can say who owns a file: what is wrong in others concerns nobody here.
+    """
+    specs = RawSpecsWithoutFileOwners(
+        description_of_origin="files that Nix files refer to",
+        dir_globs=() if request.below else (DirGlobSpec(request.directory),),
+        recursive_globs=(RecursiveGlobSpec(request.directory),) if request.below else (),
+        unmatched_glob_behavior=GlobMatchErrorBehavior.ignore,
+    )
+    found = await targets_of(await addresses_matching(specs))
+    targets = [target for target in found if target.has_field(SourcesField)]
     owned = [
         (path, _kind(target), target.address)
         for target in targets
@@ -91,6 +125,39 @@ async def map_file_owners() -> FileOwners:
     for target, listing in zip(several, listings):
         owned.extend((path, _kind(target), target.address) for path in listing.files)
     return FileOwners.create(owned)
+
+
+def _requests(reference: PathReference) -> tuple[FileOwnersRequest, ...]:
+    """Returns which BUILD files can say who owns the files of a reference: those of the directory and above, and
+    below if all files there are meant."""
+    place = reference.path
+    below = not reference.imported
+    if reference.suffix is not None:
+        place, below = posixpath.dirname(reference.path), True
+    above = [FileOwnersRequest(place, below)]
+    while place:
+        place = posixpath.dirname(place)
+        above.append(FileOwnersRequest(place))
+    return tuple(above)
+
+
+async def owners_of(references: Iterable[PathReference]) -> tuple[FileOwners, ...]:
+    """Returns for each reference who owns the files that it stands for."""
+    wanted = [(reference, _requests(reference)) for reference in references]
+    requests = tuple(dict.fromkeys(request for _, some in wanted for request in some))
+    maps = await concurrently(
+        map_file_owners(request, **implicitly()) for request in requests
+    )
+    known = dict(zip(requests, maps))
+    return tuple(
+        FileOwners.create(
+            (file, one.by_path[file][0], address)
+            for one in (known[request] for request in some)
+            for file in files_of(reference, one.paths)
+            for address in one.by_path[file][1]
+        )
+        for reference, some in wanted
+    )
 
 
 def one_of_variants(addresses: Iterable[Address], user: Address) -> tuple[Address, ...]:

@@ -8,9 +8,8 @@ from typing import Any, Collection, Mapping
 
 from pants.engine.addresses import Address
 
-from pants_backend_nix.engine import implicitly
-from pants_backend_nix.rules.inference.owners import FileOwners, map_file_owners, one_of_variants
-from pants_backend_nix.rules.inference.references import PathReference, files_of
+from pants_backend_nix.rules.inference.owners import FileOwners, one_of_variants, owners_of
+from pants_backend_nix.rules.inference.references import PathReference
 
 #: So many owners of a directory are named.
 _MOST = 5
@@ -31,13 +30,17 @@ async def undeclared_hint(
         return ""
     if path in visible or any(file.startswith(f"{path}/") for file in visible):
         return ""
-    return _hint(path, address, source, await map_file_owners(**implicitly()))
+    own = PathReference(source, imported=True)
+    return _hint(path, address, source, *await owners_of((PathReference(path), own)))
 
 
-def _hint(path: str, address: Address, source: str, owners: FileOwners) -> str:
-    files = files_of(PathReference(path), owners.paths)
+def _hint(
+    path: str, address: Address, source: str, owners: FileOwners, of_source: FileOwners
+) -> str:
     found = {
-        owner for file in files for owner in one_of_variants(owners.by_path[file], address)[:1]
+        owner
+        for file in owners.paths
+        for owner in one_of_variants(owners.of(file), address)[:1]
     }
     if len(found) > 1:
         found = {owner.maybe_convert_to_target_generator() for owner in found}
@@ -49,8 +52,8 @@ def _hint(path: str, address: Address, source: str, owners: FileOwners) -> str:
             "`dependencies` of this one. "
         )
     specs = sorted(owner.spec for owner in found)
-    of_source = [one.spec for one in owners.by_path.get(source, ()) if one != address]
-    also = f" (or of {of_source[0]}, for all packages of that file)" if of_source else ""
+    others = [one.spec for one in of_source.of(source) if one != address]
+    also = f" (or of {others[0]}, for all packages of that file)" if others else ""
     who = f"target {specs[0]} owns it" if len(specs) == 1 else f"targets {', '.join(specs[:_MOST])} own it"
     more = " and others" if len(specs) > _MOST else ""
     line = ", ".join(f'"{spec}"' for spec in specs)
