@@ -96,7 +96,8 @@ def _single_file(field: SourcesField) -> Optional[str]:
 
 @rule(desc="Map files to the targets that own them")
 async def map_file_owners(request: FileOwnersRequest) -> FileOwners:
-    """Once for all Nix files that refer to the directory: what each target has is said by its fields, and few have to look at the disk.
+    """Once for all Nix files that refer to the directory: what each target has is said by its fields, and few
+    have to look at the disk.
 
     Only BUILD files are read that can say who owns a file: what is wrong in others concerns nobody here.
     """
