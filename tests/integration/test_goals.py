@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Iterator
 
 import pytest
 
@@ -71,8 +72,8 @@ derivation {
 
 
 @pytest.fixture(scope="module")
-def monorepo(tmp_path_factory: pytest.TempPathFactory, machine_nix: Nix) -> Monorepo:
-    """A monorepo in git, everything committed."""
+def monorepo(tmp_path_factory: pytest.TempPathFactory, machine_nix: Nix) -> Iterator[Monorepo]:
+    """A monorepo in git, everything committed, with pantsd."""
     repository = Monorepo.create(tmp_path_factory.mktemp("goals"), machine_nix)
     materialize_tiny_closure(repository.root / "app")
     repository.write("app/lib.nix", "{ }\n")
@@ -85,7 +86,8 @@ def monorepo(tmp_path_factory: pytest.TempPathFactory, machine_nix: Nix) -> Mono
     git = [tool("git"), "-c", "user.name=test", "-c", "user.email=test@example.com"]
     for command in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "all"]):
         run([*git, *command], cwd=repository.root)
-    return repository
+    with repository.with_daemon() as running:
+        yield running
 
 
 @pytest.mark.parametrize(

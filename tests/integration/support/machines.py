@@ -5,10 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import os
 import shutil
-import signal
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Callable, Iterator, Mapping
@@ -57,7 +54,7 @@ class Machine:
         changed = dataclasses.replace(nix, prefix=(*nix.prefix, *masked))
         return cls(dataclasses.replace(monorepo, nix=changed), options, environment)
 
-    def pants(self, *arguments: str, check: bool = True, daemon: bool = False) -> PantsRun:
+    def pants(self, *arguments: str, check: bool = True, daemon: bool | None = None) -> PantsRun:
         """See `Monorepo.pants`."""
         return self.monorepo.pants(
             *self.options,
@@ -74,24 +71,9 @@ class Machine:
 
     @contextlib.contextmanager
     def daemon(self) -> Iterator[Callable[..., PantsRun]]:
-        """Yields what runs Pants with its daemon, which ends with the `with` block."""
-        try:
+        """Yields what runs Pants with its daemon, which ends with the `with` block.
+
+        See `Monorepo.with_daemon`.
+        """
+        with self.monorepo.with_daemon():
             yield functools.partial(self.pants, daemon=True)
-        finally:
-            for file in self.monorepo.root.glob(".pids/*/pantsd/pid"):
-                _end(int(file.read_text()))
-
-
-def _end(process: int) -> None:
-    """Kills a process, and waits until it is gone."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(process, signal.SIGKILL)
-        while True:
-            # Of a process that has ended, and that nobody has waited for, the command line is empty.
-            try:
-                command = Path(f"/proc/{process}/cmdline").read_bytes()
-            except FileNotFoundError:
-                return
-            if not command:
-                return
-            time.sleep(0.02)

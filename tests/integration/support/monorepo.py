@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import re
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import Any, Mapping, Sequence
+from typing import Any, Iterator, Mapping, Sequence
 
 import nixoci
 
 import pants_backend_nix.register
 from tests.integration.support.nix import Nix
+from tests.integration.support.pantsd import pantsd_ends
 from tests.integration.support.process import run
 
 _PANTS_TOML = """\
@@ -93,12 +97,14 @@ class Monorepo:
 
     :param cache: holds what Pants caches; two monorepos may share it.
     :param home: HOME of the commands.
+    :param daemon: its commands use pantsd; see `with_daemon`.
     """
 
     root: Path
     cache: Path
     home: Path
     nix: Nix
+    daemon: bool = False
 
     @classmethod
     def create(
@@ -123,23 +129,54 @@ class Monorepo:
         (root / "pants.toml").write_text(_PANTS_TOML.format(pythonpath=text))
         return cls(root, cache or directory / f"{name}-cache", home, nix)
 
+    def clear(self) -> None:
+        """Removes what tests have written and packaged, so that the next one finds an empty monorepo.
+
+        Caches stay, and so does what pantsd remembers.
+        """
+        for path in self.root.iterdir():
+            if path.name.startswith(".") or path.name == "pants.toml":
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+
     def write(self, name: str, text: str) -> None:
         """Writes a file, relative to the root."""
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
 
-    def command(self, *arguments: str, daemon: bool = False) -> list[str]:
+    @contextlib.contextmanager
+    def with_daemon(self) -> Iterator[Monorepo]:
+        """Yields this monorepo with pantsd, which ends with the `with` block or with the test process.
+
+        A run of Pants costs 9 s of processor time before it does anything, most of which is the solving of
+        rule graphs, and with pantsd well under 1 s. So what is about messages, names, results,
+        registries, engines and formats has a daemon, best one for all tests of a file, in
+        directories of their own or rewritten by each. What is about caches has none: tests of the
+        local or a remote cache, of what is started or not, of another machine or an empty store, since
+        the memory of pantsd would answer instead of the caches. Nor have tests of signals
+        that Pants gets, and of namespaces of processes.
+
+        Runs must not differ in bootstrap options (`help-advanced global`), which `-l` is one of: pantsd
+        would be started again. One run of another level has `daemon=False`.
+        """
+        with pantsd_ends(self.root):
+            yield dataclasses.replace(self, daemon=True)
+
+    def command(self, *arguments: str, daemon: bool | None = None) -> list[str]:
         """Returns the words that run Pants in the root, with caches of its own.
 
-        :param daemon: starts (or finds) pantsd, which whoever asks for it has to end.
+        :param daemon: whether pantsd is used; by default that of the monorepo.
         """
         return [
             *self.nix.prefix,
             sys.executable,
             "-m",
             "pants",
-            "--pantsd" if daemon else "--no-pantsd",
+            "--pantsd" if (self.daemon if daemon is None else daemon) else "--no-pantsd",
             "--no-dynamic-ui",
             "--stats-log",
             f"--local-store-dir={self.cache / 'store'}",
@@ -163,7 +200,7 @@ class Monorepo:
         *arguments: str,
         check: bool = True,
         environment: Mapping[str, str] = {},
-        daemon: bool = False,
+        daemon: bool | None = None,
     ) -> PantsRun:
         """Runs Pants to its end.
 
