@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 from urllib.request import Request, urlopen
 
 import pytest
@@ -26,15 +27,23 @@ nix_image(name="image", layers=["base:layer"], contents={":own": "/own"}, %s)
 """
 
 
+@pytest.fixture(scope="module")
+def monorepo(tmp_path_factory: pytest.TempPathFactory, machine_nix: Nix) -> Iterator[Monorepo]:
+    """That of all tests, with pantsd."""
+    made = Monorepo.create(tmp_path_factory.mktemp("publish-many"), machine_nix)
+    with made.with_daemon() as running:
+        yield running
+
+
 @pytest.fixture
-def repository(tmp_path: Path, machine_nix: Nix) -> Monorepo:
-    """Images without Nix packages: `one:image` and `two:image` share a layer."""
-    made = Monorepo.create(tmp_path, machine_nix)
-    made.write("base/BUILD", _SHARED)
-    made.write("base/shared.txt", "shared\n" * 100_000)
+def repository(monorepo: Monorepo) -> Monorepo:
+    """Images without Nix packages: `one:image` and `two:image` share a layer. There is nothing else."""
+    monorepo.clear()
+    monorepo.write("base/BUILD", _SHARED)
+    monorepo.write("base/shared.txt", "shared\n" * 100_000)
     for name in ("one", "two"):
-        write_image(made, name, f'repository="acme/{name}"')
-    return made
+        write_image(monorepo, name, f'repository="acme/{name}"')
+    return monorepo
 
 
 def write_image(repository: Monorepo, name: str, fields: str, text: str = "") -> None:
@@ -284,5 +293,7 @@ def test_a_line_for_each_image(repository: Monorepo, plain_registry: Registry) -
         assert " MB)" in line
     assert "sha256:" not in run.stderr.partition("✓")[0].replace("Digest sha256:", "")
     write_image(repository, "two", 'repository="acme/two"', "changed")
-    again = publish(repository, "two:image", "-ldebug", to=[host])
+    # Another level would start another pantsd.
+    cold = dataclasses.replace(repository, daemon=False)
+    again = publish(cold, "two:image", "-ldebug", to=[host])
     assert f"{host}/acme/two: sha256:" in again.stderr
