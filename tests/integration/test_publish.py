@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import dataclasses
 import hashlib
 import json
 import os
-import signal
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any, Iterator, Mapping
 from urllib.request import Request, urlopen
 
 import pytest
@@ -76,13 +74,11 @@ def publish(
     *targets: str,
     check: bool = True,
     environment: Mapping[str, str] = {},
-    daemon: bool = False,
     **entry: Any,
 ) -> PantsRun:
     """Publishes to the registry at `host`, which is the default one of the options.
 
     :param targets: and options; by default one image.
-    :param daemon: with pantsd, see `Monorepo.command`.
     :param entry: more of its keys in `[nix-images].registries`.
     """
     registries = {"test": {"address": host, "default": True, **entry}}
@@ -94,7 +90,6 @@ def publish(
         *(targets or ("app:image",)),
         check=check,
         environment=environment,
-        daemon=daemon,
     )
 
 
@@ -107,11 +102,20 @@ def uploads(of: Registry) -> int:
     return len([r for r in of.requests("PUT", "/blobs/uploads/") if r.status == 201])
 
 
+@pytest.fixture(scope="module")
+def monorepo(tmp_path_factory: pytest.TempPathFactory, machine_nix: Nix) -> Iterator[Monorepo]:
+    """That of most tests, with pantsd."""
+    made = Monorepo.create(tmp_path_factory.mktemp("publish"), machine_nix)
+    with made.with_daemon() as running:
+        yield running
+
+
 @pytest.fixture
-def repository(tmp_path: Path, machine_nix: Nix) -> Monorepo:
-    made = Monorepo.create(tmp_path, machine_nix)
-    write(made)
-    return made
+def repository(monorepo: Monorepo) -> Monorepo:
+    """The images of `app`, and nothing else."""
+    monorepo.clear()
+    write(monorepo)
+    return monorepo
 
 
 def test_only_what_the_registry_lacks_is_uploaded(
@@ -220,10 +224,10 @@ def test_what_is_skipped_says_why(repository: Monorepo, plain_registry: Registry
 
 
 def test_what_was_pushed_runs(
-    tmp_path: Path, machine_nix: Nix, plain_registry: Registry, docker: engines.Docker
+    monorepo: Monorepo, plain_registry: Registry, docker: engines.Docker, tmp_path: Path
 ) -> None:
     """skopeo, podman and docker get the image of the digest in dist/ and in what publish wrote."""
-    monorepo = Monorepo.create(tmp_path, machine_nix)
+    monorepo.clear()
     write_busybox_image(monorepo, "app")
     publish(monorepo, plain_registry.host)
     (data,) = published(monorepo)
@@ -247,44 +251,37 @@ def test_what_was_pushed_runs(
 
 
 def test_credentials_are_used_and_never_written(
-    repository: Monorepo, secure_registry: Registry, tmp_path: Path
+    machine_nix: Nix, secure_registry: Registry, tmp_path: Path
 ) -> None:
     """A registry with TLS and a password, which docker's configuration or a helper knows; another
     password in the address of a proxy. Neither they nor their encoding are in any log, cache, dist
     or file of pantsd."""
+    repository = Monorepo.create(tmp_path, machine_nix)
+    write(repository)
     login = {"DOCKER_CONFIG": str(secure_registry.write_docker_config(tmp_path / "docker").parent)}
     trust = {"ca_file": str(secure_registry.certificate)}
     proxy = {"HTTPS_PROXY": f"http://{_PROXY_SECRET}@192.0.2.1:1", "NO_PROXY": "127.0.0.1"}
     helper = {**proxy, **credential_helper(tmp_path)}
+    host = secure_registry.host
+    command = ("app:image", "-ldebug")
     runs = []
-    for environment, options, expected in (
-        ({}, trust, "docker login"),
-        (login, {}, "certificate"),
-    ):
-        run = publish(
-            repository, secure_registry.host, check=False, environment=environment, **options
-        )
-        assert expected in run.stderr
-        assert run.result.returncode
-        runs.append(run)
-    assert uploads(secure_registry) == 0
-    try:
-        for options in (("--nix-images-env-vars=['HELPER_SECRET']",), ()):
-            environment = {**proxy, **login} if not options else helper
+    with repository.with_daemon() as running:
+        for environment, entry, expected in (
+            ({}, trust, "docker login"),
+            (login, {}, "certificate"),
+        ):
+            run = publish(running, host, *command, check=False, environment=environment, **entry)
+            assert expected in run.stderr
+            assert run.result.returncode
+            runs.append(run)
+        assert uploads(secure_registry) == 0
+        for environment, options in (
+            (helper, ("--nix-images-env-vars=['HELPER_SECRET']",)),
+            ({**proxy, **login}, ()),
+        ):
             runs.append(
-                publish(
-                    repository,
-                    secure_registry.host,
-                    "app:image",
-                    "-ldebug",
-                    *options,
-                    environment=environment,
-                    daemon=True,
-                    **trust,
-                )
+                publish(running, host, *command, *options, environment=environment, **trust)
             )
-    finally:
-        end_daemon(repository)
     assert uploads(secure_registry) == 21
     logs = "".join(run.stdout + run.stderr for run in runs)
     # What would print a secret was there, and is in the log of pantsd as well.
@@ -313,10 +310,3 @@ def credential_helper(directory: Path) -> dict[str, str]:
         "PATH": f"{program.parent}:{os.environ['PATH']}",
         "HELPER_SECRET": PASSWORD,
     }
-
-
-def end_daemon(repository: Monorepo) -> None:
-    """Ends the pantsd of a monorepo, if there is one."""
-    for file in repository.root.glob(".pids/*/pantsd/pid"):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(int(file.read_text()), signal.SIGTERM)

@@ -17,8 +17,8 @@ import nixoci
 
 import pants_backend_nix.register
 from tests.integration.support.nix import Nix
-from tests.integration.support.pantsd import pantsd_ends
-from tests.integration.support.process import run
+from tests.integration.support.pantsd import PANTSD_TOO_SLOW, await_pantsd, pantsd_ends
+from tests.integration.support.process import CommandFailedError, run
 
 _PANTS_TOML = """\
 [GLOBAL]
@@ -210,7 +210,12 @@ class Monorepo:
         """
         command = self.command(*arguments, daemon=daemon)
         variables = self.environment(environment)
-        result = run(command, env=variables, cwd=self.root, timeout=600, check=check)
+        result = run(command, env=variables, cwd=self.root, timeout=600, check=False)
+        if "--pantsd" in command and PANTSD_TOO_SLOW in result.stderr:
+            await_pantsd(self.root)
+            result = run(command, env=variables, cwd=self.root, timeout=600, check=False)
+        if check and result.returncode != 0:
+            raise CommandFailedError(command, result.returncode, result.stdout + result.stderr)
         return PantsRun.of(result)
 
     def descriptor(self, name: str) -> dict[str, Any]:

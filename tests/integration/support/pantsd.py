@@ -15,6 +15,12 @@ import time
 from pathlib import Path
 from typing import Iterator
 
+#: What a command of Pants says that has started the daemon, waited 60 seconds for it, and done nothing.
+PANTSD_TOO_SLOW = "seconds while waiting for pantsd "
+
+#: Seconds that a machine with much else to do may need to start it.
+_START = 300
+
 #: Seconds after the death of the test in which a command that it had started may start a daemon.
 _LATE = 30
 
@@ -41,17 +47,32 @@ def pantsd_ends(root: Path) -> Iterator[None]:
 
 
 def pantsd_processes(root: Path) -> tuple[int, ...]:
-    """Returns the process IDs of the daemons of the build root that run."""
-    numbers = (int(file.read_text() or "0") for file in root.glob(".pids/*/pantsd/pid"))
-    return tuple(number for number in numbers if b"pantsd" in _command(number))
+    """Returns the process IDs of the daemons of the build root, those that are about to start included.
+
+    A command that starts one, or uses it, counts as well.
+    """
+    title, argument = f"pantsd [{root.resolve()}]", f"--pants-workdir={root / '.pants.d'}"
+    found = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        # Others end while we look.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            words = [os.fsdecode(word) for word in file.read_bytes().split(b"\0")]
+            if words[0] == title or ("--pantsd" in words and argument in words):
+                found.append(int(file.parent.name))
+    return tuple(found)
 
 
-def _command(process: int) -> bytes:
-    """Returns the command line of a process, which is empty when it has ended."""
-    try:
-        return Path(f"/proc/{process}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return b""
+def await_pantsd(root: Path) -> None:
+    """Waits until the daemon of the build root, which is about to start, can be asked.
+
+    :raises TimeoutError: it did not start.
+    """
+    deadline = time.monotonic() + _START
+    # It is written last.
+    while not any(root.glob(".pids/*/pantsd/socket")):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"pantsd of {root} did not start.")
+        time.sleep(0.1)
 
 
 def _end(root: Path) -> None:
