@@ -24,14 +24,14 @@ _WAYS = ("conf-dir", "user", "user-files", "NIX_CONFIG", "NIX_REMOTE", "option")
 
 
 class Machine:
-    """A Pants, and a package that the usual store has another build of.
+    """A package that the usual store has another build of.
 
     :ivar path: of the package.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, packager: Packager, directory: Path) -> None:
         self.directory = directory
-        self.packager = Packager(machine_nix(), {})
+        self.packager = packager
         self.another_package()
         text = CONFIGURATION + f"sandbox-paths = /bin/sh={tool('busybox')}\n"
         write_tree(directory, {"conf/nix.conf": text})
@@ -86,9 +86,15 @@ class Machine:
         return digest_layer(recipe_of(StorePath.parse(self.path)), store_root=root).digest
 
 
+@pytest.fixture(scope="module")
+def packager() -> Packager:
+    """A Pants for all: what was found with another environment does not count in the next session."""
+    return Packager(machine_nix(), {})
+
+
 @pytest.fixture()
-def machine(tmp_path: Path) -> Machine:
-    return Machine(tmp_path)
+def machine(packager: Packager, tmp_path: Path) -> Machine:
+    return Machine(packager, tmp_path)
 
 
 @pytest.mark.parametrize("way", _WAYS)
