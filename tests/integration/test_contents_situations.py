@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from typing import Iterator
 
 import pytest
 
@@ -90,13 +91,14 @@ except urllib.error.URLError as error:
 
 
 @pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory, machine_nix: Nix) -> Monorepo:
-    """A package with `/etc/motd` and `/etc/sub/`, and images that put files to such places."""
+def repository(tmp_path_factory: pytest.TempPathFactory, machine_nix: Nix) -> Iterator[Monorepo]:
+    """A package with `/etc/motd` and `/etc/sub/`, and images that put files to such places; pantsd."""
     made = Monorepo.create(tmp_path_factory.mktemp("situations"), machine_nix)
     made.write("app/tree.nix", _TREE)
     made.write("app/file.txt", "text\n")
     made.write("app/BUILD", _BUILD)
-    return made
+    with made.with_daemon() as running:
+        yield running
 
 
 def test_files_beside_what_is_copied(repository: Monorepo) -> None:
@@ -140,33 +142,24 @@ def test_no_nix_is_needed_without_store_paths(
     assert run.result.returncode and "[nix].search_path" in run.error
 
 
-@pytest.fixture(scope="module")
-def images(
-    tmp_path_factory: pytest.TempPathFactory, machine_nix: Nix
-) -> Monorepo:
-    """A monorepo for images with Python and certificates; `team.pem` is not there yet."""
-    made = Monorepo.create(tmp_path_factory.mktemp("tls"), machine_nix)
-    materialize_debian_closure(made.root / "app")
-    made.write("app/bundle.nix", _BUNDLE)
-    made.write("app/BUILD", _TLS)
-    return made
-
-
 def test_programs_trust_the_team(
-    images: Monorepo, secure_registry: Registry, docker: engines.Docker, tmp_path: Path
+    repository: Monorepo, secure_registry: Registry, docker: engines.Docker, tmp_path: Path
 ) -> None:
     """A server with the team's certificate is trusted with it, and not without, in two engines."""
     assert secure_registry.certificate is not None
-    shutil.copyfile(secure_registry.certificate, images.root / "app" / "team.pem")
+    materialize_debian_closure(repository.root / "tls")
+    repository.write("tls/bundle.nix", _BUNDLE)
+    repository.write("tls/BUILD", _TLS)
+    shutil.copyfile(secure_registry.certificate, repository.root / "tls" / "team.pem")
     # Another authority, which a package has.
     end = "-----END CERTIFICATE-----\n"
     public, _, _ = Path("/etc/ssl/certs/ca-certificates.crt").read_text().partition(end)
-    images.write("app/bundle.pem", public + end)
-    images.pants("package", "app:with-team", "app:without")
+    repository.write("tls/bundle.pem", public + end)
+    repository.pants("package", "tls:with-team", "tls:without")
     program = _ASK.format(host=secure_registry.host)
     with engines.podman() as podman:
         for name, expected in (("with-team", "status 401"), ("without", "SSLCertVerificationError")):
-            archive = images.root / "dist" / "app" / f"{name}.tar"
+            archive = repository.root / "dist" / "tls" / f"{name}.tar"
             in_docker = docker.run("run", "--rm", "--network=host", docker.load(archive), program)
             assert in_docker.stdout.strip() == expected
             in_podman = podman.run(
