@@ -8,7 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import Any, Mapping
+from typing import Any, Iterator, Mapping
 from urllib.request import Request, urlopen
 
 import pytest
@@ -113,12 +113,18 @@ def store_paths(descriptor: Mapping[str, Any]) -> list[list[str]]:
     ]
 
 
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory, machine_nix: Nix) -> Iterator[Monorepo]:
+    """An empty monorepo with pantsd."""
+    with Monorepo.create(tmp_path_factory.mktemp("previous"), machine_nix).with_daemon() as running:
+        yield running
+
+
 def test_the_layers_of_a_published_image_are_kept(
-    tmp_path: Path, machine_nix: Nix, plain_registry: Registry
+    repository: Monorepo, plain_registry: Registry
 ) -> None:
     """Publish, `nixoci previous`, another version with the file in the repository: the layer that did
     not change is the one that the registry has. A copy that skopeo made says the same."""
-    repository = Monorepo.create(tmp_path, machine_nix)
     registries = {"test": {"address": plain_registry.host, "default": True}}
 
     def package(version: int, fields: str, *goals: str) -> dict[str, Any]:
@@ -161,11 +167,9 @@ def test_the_layers_of_a_published_image_are_kept(
     ]
 
 
-def test_podman_runs_an_annotated_image(
-    tmp_path: Path, machine_nix: Nix, plain_registry: Registry
-) -> None:
+def test_podman_runs_an_annotated_image(repository: Monorepo, plain_registry: Registry) -> None:
     """The annotations are in what it pulls, by the digest in dist/."""
-    repository = Monorepo.create(tmp_path, machine_nix)
+    repository.clear()
     write_busybox_image(repository, "app")
     registries = {"test": {"address": plain_registry.host, "default": True}}
     repository.pants(
