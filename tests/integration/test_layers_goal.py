@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterator
 
 import pytest
 
@@ -37,16 +37,17 @@ _UPDATED = ("libflite1-2.2-5", "libflite1-2.2-6")
 
 
 @pytest.fixture(scope="module")
-def monorepo(tmp_path_factory: pytest.TempPathFactory, machine_nix: Nix) -> Monorepo:
-    """A monorepo whose image is packaged; its descriptor is kept in `old.image.json`."""
+def monorepo(tmp_path_factory: pytest.TempPathFactory, machine_nix: Nix) -> Iterator[Monorepo]:
+    """A monorepo whose image is packaged; its descriptor is kept in `old.image.json`. It has pantsd."""
     repository = Monorepo.create(tmp_path_factory.mktemp("layers"), machine_nix)
     materialize_package_graph(repository.root / "app")
     repository.write("app/BUILD", _BUILD)
-    repository.pants("package", "app:image")
-    shutil.copyfile(
-        repository.root / "dist/app/image.image.json", repository.root / "old.image.json"
-    )
-    return repository
+    with repository.with_daemon() as running:
+        running.pants("package", "app:image")
+        shutil.copyfile(
+            repository.root / "dist/app/image.image.json", repository.root / "old.image.json"
+        )
+        yield running
 
 
 def layers(repository: Monorepo, *arguments: str) -> list[dict[str, Any]]:
@@ -58,8 +59,9 @@ def layers(repository: Monorepo, *arguments: str) -> list[dict[str, Any]]:
 
 
 def test_the_table_has_all_layers(monorepo: Monorepo) -> None:
-    """Sizes, numbers of paths and words, a line each; nothing is run that `package` ran."""
-    run = monorepo.pants("nix-layers", "app:image")
+    """Sizes, numbers of paths and words, a line each; nothing is run that `package` ran, of which the
+    cache knows and not only pantsd."""
+    run = monorepo.pants("nix-layers", "app:image", daemon=False)
     descriptor = monorepo.descriptor("app/image.image.json")
     lines = run.stdout.splitlines()
     assert lines[0] == f"app:image  {descriptor['digest']}"
@@ -106,30 +108,29 @@ def test_no_change_costs_nothing(monorepo: Monorepo) -> None:
 
 
 def test_a_diff_is_what_a_push_uploads(
-    tmp_path: Path, machine_nix: Nix, plain_registry: Registry
+    tmp_path: Path, monorepo: Monorepo, plain_registry: Registry
 ) -> None:
     """After a change, `--diff` names the blobs and the bytes that then go over the wire, and why."""
-    repository = Monorepo.create(tmp_path, machine_nix)
-    materialize_package_graph(repository.root / "app")
-    repository.write("app/BUILD", _BUILD)
+    materialize_package_graph(monorepo.root / "changed")
+    monorepo.write("changed/BUILD", _BUILD)
     publish = (
         f"--nix-images-registries={ {'test': {'address': plain_registry.host, 'default': True}} }",
         "publish",
-        "app:image",
+        "changed:image",
     )
-    repository.pants("package", *publish)
-    shutil.copyfile(repository.root / "dist/app/image.image.json", tmp_path / "old.json")
+    monorepo.pants("package", *publish)
+    shutil.copyfile(monorepo.root / "dist/changed/image.image.json", tmp_path / "old.json")
     before = uploaded(plain_registry)
 
     materialize_package_graph(
-        repository.root / "app", words={_REBUILT: "other"}, names=dict([_UPDATED])
+        monorepo.root / "changed", words={_REBUILT: "other"}, names=dict([_UPDATED])
     )
-    (image,) = layers(repository, f"--diff={tmp_path / 'old.json'}", "app:image")
+    (image,) = layers(monorepo, f"--diff={tmp_path / 'old.json'}", "changed:image")
     told = image["diff"]
-    table = repository.pants("nix-layers", f"--diff={tmp_path / 'old.json'}", "app:image").stdout
-    repository.pants("package", *publish)
+    table = monorepo.pants("nix-layers", f"--diff={tmp_path / 'old.json'}", "changed:image").stdout
+    monorepo.pants("package", *publish)
 
-    descriptor = repository.descriptor("app/image.image.json")
+    descriptor = monorepo.descriptor("changed/image.image.json")
     sent = uploaded(plain_registry) - before
     expected = {layer["digest"] for layer in told["new"]} | {descriptor["configDigest"]}
     assert sent == expected
