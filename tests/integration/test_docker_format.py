@@ -318,6 +318,13 @@ def test_from_target_to_engine(
     podman has the healthcheck."""
     repository = Monorepo.create(tmp_path / "monorepo", machine_nix)
     write_busybox_image(repository, "app")
+    with repository.with_daemon() as running:
+        _from_target_to_engine(running, plain_registry, podman)
+
+
+def _from_target_to_engine(
+    repository: Monorepo, plain_registry: Registry, podman: engines.Podman
+) -> None:
     packages = (repository.root / "app" / "BUILD").read_text().partition("nix_image(")[0]
     repository.write("app/BUILD", packages + _BUILD % "")
     plain = publish(repository, plain_registry, "app:image")
