@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Iterator
 
 import pytest
 
@@ -25,12 +26,18 @@ _SCRIPT = """\
 while read name value; do [ $name = CapEff: ] && echo $value; done < /proc/self/status; true"""
 
 
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory, machine_nix: Nix) -> Iterator[Monorepo]:
+    """An empty monorepo with pantsd."""
+    made = Monorepo.create(tmp_path_factory.mktemp("capabilities"), machine_nix)
+    with made.with_daemon() as running:
+        yield running
+
+
 @pytest.fixture(scope="module", params=["oci", "nix2container"])
-def monorepo(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, machine_nix: Nix
-) -> Monorepo:
+def monorepo(request: pytest.FixtureRequest, repository: Monorepo) -> Monorepo:
     """A monorepo with images of a static shell that has a capability, one per output format."""
-    repository = Monorepo.create(tmp_path_factory.mktemp("capabilities"), machine_nix)
+    repository.clear()
     write_busybox_image(repository, "app")
     build = (repository.root / "app/BUILD").read_text()
     package, _, image = build.partition("nix_image(")

@@ -57,14 +57,16 @@ def pages(tmp_path_factory: pytest.TempPathFactory, machine_nix: Nix) -> tuple[P
     repository = Monorepo.create(directory, machine_nix)
     materialize_package_graph(repository.root / "app")
     repository.write("app/BUILD", _BUILD)
-    repository.pants("package", "nix-layers", "--output=html", "app:image")
-    shutil.copyfile(repository.root / "dist/app/image.image.json", directory / "old.json")
-    materialize_package_graph(repository.root / "app", words={"libssl3-3.0.20-1-deb12u2": "other"})
-    repository.pants(
-        "nix-layers",
-        *("--output=html", f"--diff={directory / 'old.json'}", "--output-file=diff/page.html"),
-        "app:image",
-    )
+    words = {"libssl3-3.0.20-1-deb12u2": "other"}
+    with repository.with_daemon() as running:
+        running.pants("package", "nix-layers", "--output=html", "app:image")
+        shutil.copyfile(repository.root / "dist/app/image.image.json", directory / "old.json")
+        materialize_package_graph(repository.root / "app", words=words)
+        running.pants(
+            "nix-layers",
+            *("--output=html", f"--diff={directory / 'old.json'}", "--output-file=diff/page.html"),
+            "app:image",
+        )
     return repository.root / "dist/app/image.layers.html", repository.root / "diff/page.html"
 
 
