@@ -44,7 +44,7 @@ class Example:
         return self.monorepo.pants(*options, "package", "app:image", "app:other")
 
     def digests(self) -> list[str]:
-        return [self.monorepo.descriptor(f"app/{name}.{name}.json")["digest"] for name in ("image", "other")]
+        return [self.monorepo.descriptor(f"app/{name}.image.json")["digest"] for name in ("image", "other")]
 
 
 def _write(monorepo: Monorepo) -> None:
