@@ -60,11 +60,9 @@ def monorepo(tmp_path_factory: pytest.TempPathFactory, machine_nix: Nix) -> Mono
     return repository
 
 
-@pytest.fixture()
+@pytest.fixture(scope="module")
 def before(monorepo: Monorepo) -> dict[str, Any]:
     """The descriptor of what every test changes."""
-    _write(monorepo)
-    assert monorepo.pants("package", "app:image").started == ()
     return monorepo.descriptor("app/image.image.json")
 
 
@@ -146,3 +144,12 @@ def test_signatures_change_nothing_unless_they_are_asked_for(
     signed = {name for name, facts in registrations.items() if facts.get("signatures")}
     assert signed == {path}
     assert registrations[path]["signatures"][0].startswith("test-1:")
+
+
+def test_what_was_packaged_first_runs_no_process(
+    monorepo: Monorepo, before: dict[str, Any]
+) -> None:
+    """After all these changes, nothing of it has to be done again."""
+    _write(monorepo)
+    assert monorepo.pants("package", "app:image").started == ()
+    assert monorepo.descriptor("app/image.image.json") == before
