@@ -7,12 +7,9 @@ import dataclasses
 import fcntl
 import os
 import re
-import select
-import signal
 import subprocess
 import termios
-from pathlib import Path
-from typing import Iterator, Mapping, Union
+from typing import Iterator
 
 import pytest
 
@@ -20,11 +17,13 @@ from tests.integration.support import engines
 from tests.integration.support.busybox_image import write_busybox_image
 from tests.integration.support.monorepo import Monorepo
 from tests.integration.support.nix import Nix
-
-Engine = Union[engines.Docker, engines.Podman]
-
-#: A shell looks for signals between its commands.
-_WAITS = "echo ready; while :; do sleep 0.1; done"
+from tests.integration.support.run_image import (
+    WAITS,
+    Engine,
+    environment_of,
+    left_in,
+    options_of,
+)
 
 
 @pytest.fixture(scope="module", params=["podman", "docker"])
@@ -46,25 +45,9 @@ def monorepo(
     return dataclasses.replace(repository, nix=dataclasses.replace(machine_nix, prefix=prefix))
 
 
-def _environment(engine: Engine) -> Mapping[str, str]:
-    """The variables that choose the engine."""
-    return {name: v for name, v in engine.environment().items() if v != os.environ.get(name)}
-
-
-def _options(engine: Engine, *run_args: str) -> tuple[str, ...]:
-    network = ("--network=none", *run_args)
-    return (f"--nix-images-engine={engine.name}", f"--nix-images-run-args={' '.join(network)}")
-
-
 def _sent(log: str) -> list[str]:
     """The digests of what an engine got from us, as the log of requests has it."""
     return re.findall(r"nixoci: GET /v2/\S+/blobs/(sha256:[0-9a-f]{64}) 200", log)
-
-
-def _left(engine: Engine) -> tuple[list[str], list[str]]:
-    """Containers of the engine, and the names of its images."""
-    names = engine.run("images", "--format", "{{.Repository}}:{{.Tag}}").stdout.split()
-    return engine.run("ps", "--all", "--quiet").stdout.split(), names
 
 
 def test_output_and_exit_code(monorepo: Monorepo, engine: Engine) -> None:
@@ -74,7 +57,7 @@ def test_output_and_exit_code(monorepo: Monorepo, engine: Engine) -> None:
     """
     run = monorepo.pants(
         "-ldebug",
-        *_options(engine, "--env=GREETING"),
+        *options_of(engine, "--env=GREETING"),
         "run",
         "app:image",
         "--",
@@ -82,7 +65,7 @@ def test_output_and_exit_code(monorepo: Monorepo, engine: Engine) -> None:
         "one",
         "two words",
         check=False,
-        environment={**_environment(engine), "GREETING": "good day"},
+        environment={**environment_of(engine), "GREETING": "good day"},
     )
     assert run.stdout == "good day, one two words\n"
     assert run.result.returncode == 7
@@ -90,17 +73,17 @@ def test_output_and_exit_code(monorepo: Monorepo, engine: Engine) -> None:
     assert len(_sent(run.stderr)) == len(set(_sent(run.stderr))) == 2
     again = monorepo.pants(
         "-ldebug",
-        *_options(engine),
+        *options_of(engine),
         "run",
         "app:image",
         "--",
         "echo again",
-        environment=_environment(engine),
+        environment=environment_of(engine),
     )
     assert again.stdout == "again\n"
     assert "nixoci: GET" not in again.stderr
     assert again.processes("Digest", "Build", "Evaluate") == ()
-    containers, names = _left(engine)
+    containers, names = left_in(engine)
     assert containers == []
     assert [name.rpartition("/")[2] for name in names] == ["image:latest"]
 
@@ -117,8 +100,8 @@ def _terminal(
     """
     leader, follower = os.openpty()
     with subprocess.Popen(
-        monorepo.command(*_options(engine), "run", "app:image", "--", script),
-        env=monorepo.environment(_environment(engine)),
+        monorepo.command(*options_of(engine), "run", "app:image", "--", script),
+        env=monorepo.environment(environment_of(engine)),
         cwd=monorepo.root,
         stdin=follower,
         stdout=follower if output else subprocess.PIPE,
@@ -153,18 +136,18 @@ def _read(descriptor: int, until: bytes = b"") -> bytes:
 def test_a_terminal_is_passed_on(monorepo: Monorepo, engine: Engine) -> None:
     """A user at a terminal gets one in the container; Ctrl-C there is the container's."""
     trap = "trap 'echo interrupted; exit 3' INT"
-    script = f"test -t 0 && test -t 1 && echo it is a terminal; {trap}; {_WAITS}"
+    script = f"test -t 0 && test -t 1 && echo it is a terminal; {trap}; {WAITS}"
     with _terminal(monorepo, engine, script, output=True) as (terminal, process):
         assert b"it is a terminal\r\nready" in _read(terminal, until=b"ready\r\n")
         os.write(terminal, b"\x03")
         assert b"interrupted" in _read(terminal)
         assert process.wait(timeout=30) == 3
-    assert _left(engine)[0] == []
+    assert left_in(engine)[0] == []
 
 
 def test_interrupt_ends_container_and_pants(monorepo: Monorepo, engine: Engine) -> None:
     """Ctrl-C reaches the container, once. One that goes on is killed before Pants gives up on it."""
-    script = f"trap 'echo interrupted' INT; {_WAITS}"
+    script = f"trap 'echo interrupted' INT; {WAITS}"
     with _terminal(monorepo, engine, script, output=False) as (terminal, process):
         assert process.stdout is not None
         output = process.stdout.fileno()
@@ -172,36 +155,6 @@ def test_interrupt_ends_container_and_pants(monorepo: Monorepo, engine: Engine) 
         os.write(terminal, b"\x03")
         assert _read(output) == b"interrupted\n"
         assert process.wait(timeout=30) == 1
-    containers, names = _left(engine)
+    containers, names = left_in(engine)
     assert containers == []
     assert [name.rpartition("/")[2] for name in names] == ["image:latest"]
-
-
-@pytest.mark.parametrize("signals", ((signal.SIGKILL,), (signal.SIGTERM, signal.SIGKILL)), ids=str)
-def test_pants_that_is_killed_leaves_no_container(
-    machine_nix: Nix, docker: engines.Docker, tmp_path: Path, signals: tuple[int, ...]
-) -> None:
-    """Without pantsd, Pants does nothing on SIGTERM until its command ends; whoever waits for it kills it.
-
-    Only of docker: in the namespaces of these tests, podman's containers end with Pants in any case.
-    """
-    repository = Monorepo.create(tmp_path, machine_nix)
-    write_busybox_image(repository, "app")
-    with subprocess.Popen(
-        repository.command(*_options(docker), "run", "app:image", "--", f"trap '' INT; {_WAITS}"),
-        env=repository.environment(_environment(docker)),
-        cwd=repository.root,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        for number in signals:
-            process.send_signal(number)
-        # It ends when nobody can write there any more: the command has seen to its container.
-        ended, _, _ = select.select([process.stdout], [], [], 5)
-        for container in _left(docker)[0] if not ended else ():
-            docker.run("rm", "--force", container)
-        assert ended and process.stdout.read() == b""
-    assert _left(docker)[0] == []
