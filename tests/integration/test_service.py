@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,13 +55,14 @@ def _replace(file: Path, old: str, new: str) -> None:
 def example(tmp_path_factory: pytest.TempPathFactory, machine_nix: Nix) -> Iterator[Example]:
     """See `Example`."""
     directory = tmp_path_factory.mktemp("service")
-    repository = Monorepo.create(directory, machine_nix)
-    sources = write_service_example(repository)
+    made = Monorepo.create(directory, machine_nix)
+    sources = write_service_example(made)
     wheels = service_wheels()
-    with registry(directory / "registry") as running:
+    with registry(directory / "registry") as running, made.with_daemon() as repository:
         first = _publish(repository, running, wheels)
         _replace(sources / "words.py", "The sum", "Sum")
-        line = _publish(repository, running, wheels)
+        # Without pantsd: the cache has to know what is not done again.
+        line = _publish(dataclasses.replace(repository, daemon=False), running, wheels)
         (wheel,) = wheels.glob("itsdangerous-2.2.0-*.whl")
         other = repacked_wheel(wheel, directory / "wheels", "2.2.0", "2.2.0.post1")
         lock = sources / "requirements.lock"
