@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tests.integration.support.closures import materialize_debian_closure
 from tests.integration.support.monorepo import Monorepo
+from tests.integration.support.nix import Nix
 
 FORMATS = ("descriptor", "oci-layout", "oci-archive", "docker-archive")
 
@@ -43,3 +44,14 @@ def write_debian_images(repository: Monorepo, directory: str = "app") -> Path:
     images = (_IMAGE.format(name=name, output_format=name) for name in FORMATS)
     repository.write(f"{directory}/BUILD", _PACKAGES + "".join(images))
     return target
+
+
+def package_in_new_clone(directory: Path, nix: Nix, name: str, *options: str) -> bytes:
+    """Packages in a new clone with empty caches and an own home; returns the descriptor."""
+    repository = Monorepo.create(directory, nix, name=name)
+    write_debian_images(repository)
+    run = repository.pants(*options, "package", "app:descriptor")
+    # Nothing came from somebody else's cache, so the bytes were really made.
+    assert len(run.processes("Digest")) > 5
+    assert "local_cache_requests_cached" not in run.counters
+    return (repository.root / "dist/app/descriptor.image.json").read_bytes()
