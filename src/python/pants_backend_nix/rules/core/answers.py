@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from nixoci.batch.answers import ANSWERS
-from nixoci.cli.exit_status import EXIT_NOT_VALID
+from nixoci.cli.exit_status import EXIT_NO_NIX, EXIT_NOT_VALID
 from nixoci.json_output import canonical_json
 from nixoci.store.tools import PYTHON_LINK
 from pants.engine.process import Process, ProcessCacheScope
@@ -23,8 +23,14 @@ from pants_backend_nix.engine import contents as contents_of
 from pants_backend_nix.engine import implicitly, rule, run_fallible
 from pants_backend_nix.rules.core.place import PlaceRequest, find_place
 from pants_backend_nix.rules.core.run import SPECULATION_DELAY
+from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.core.start import TOOLS_CACHE
-from pants_backend_nix.rules.core.tools import ToolsRequest, describe_tools
+from pants_backend_nix.rules.core.tools import (
+    SetUpTools,
+    ToolsRequest,
+    describe_tools,
+    set_up_tools,
+)
 from pants_backend_nix.rules.core.zipapp import pack_zipapp
 
 _OUTPUT = "answer.json"
@@ -32,6 +38,7 @@ _OUTPUT = "answer.json"
 #: Shells that have no PATH may not find `cat`; Python is beside the answers.
 _LOOK_UP = f"""\
 answer={TOOLS_CACHE}/{ANSWERS}/$1
+[ -x {TOOLS_CACHE}/{PYTHON_LINK} ] || exit {EXIT_NO_NIX}
 [ -r "$answer" ] || exit {EXIT_NOT_VALID}
 if command -v cat >/dev/null; then exec cat "$answer" >{_OUTPUT}; fi
 exec {TOOLS_CACHE}/{PYTHON_LINK} -I -S -c \\
@@ -80,6 +87,11 @@ async def look_up(question: Question) -> Answer:
         ),
         place.environment,
     )
+    if result.exit_code == EXIT_NO_NIX:
+        # Whoever works the answer out shall find them: a process of a session that fails for want of them would
+        # be started again in the next one, as Pants looks at all that a rule once asked for.
+        session = await current_session(CurrentSessionRequest(), **implicitly())
+        await set_up_tools(SetUpTools(tools, session.id), **implicitly())
     if result.exit_code:
         return Answer(key, None)
     (file,) = await contents_of(result.output_digest)
