@@ -83,11 +83,13 @@ class RealiseBatchRequest:
     """Asks for packages to be valid, by one call of Nix.
 
     :param number: of the batch of this session and environment.
+    :param alone: the key of a package that is built by itself, as workers are many; empty on this machine.
     """
 
     session: int
     environment: EnvironmentNameRequest
-    number: int
+    number: int = 0
+    alone: str = ""
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ async def _wait_for_others(request: RealiseBatchRequest, place: Place) -> None:
 
 
 def _group(request: RealiseBatchRequest) -> Hashable:
-    return ("realise", request.environment)
+    return ("realise", request.environment, request.alone)
 
 
 def _document(key: str, package: NixPackage, directory: str) -> dict[str, object]:
@@ -147,7 +149,8 @@ async def realise_batch(
     request: RealiseBatchRequest, global_options: GlobalOptions
 ) -> RealisedBatch:
     place = await find_place(PlaceRequest(request.environment), **implicitly())
-    await _wait_for_others(request, place)
+    if not request.alone:
+        await _wait_for_others(request, place)
     packages: dict[str, NixPackage] = BATCHES.close(
         request.session, _group(request), request.number
     )
@@ -211,7 +214,10 @@ async def realise_package(request: RealiseRequest) -> Realised:
             "package", [package.derivation.to_json().decode(), package.outputs, package.address.spec]
         )
     ).hexdigest()
-    batch = RealiseBatchRequest(request.session, request.environment, 0)
+    place = await find_place(PlaceRequest(request.environment), **implicitly())
+    batch = RealiseBatchRequest(
+        request.session, request.environment, alone=key if place.elsewhere else ""
+    )
     number = BATCHES.join(request.session, _group(batch), key, package)
     done = await realise_batch(replace(batch, number=number), **implicitly())
     if key in done.failures:
