@@ -175,6 +175,7 @@ async def publish_image(
     command = await prepare_foreground(
         ForegroundRequest(
             "push",
+            session.id,
             built,
             references,
             (

@@ -52,6 +52,7 @@ async def run_image(
     command = await prepare_foreground(
         ForegroundRequest(
             "run",
+            session.id,
             built,
             named.references,
             (

@@ -14,7 +14,6 @@ from pants.engine.rules import collect_rules
 from pants_backend_nix.engine import create, implicitly, merge, prefix, rule
 from pants_backend_nix.rules.assembly.image import BuiltImage
 from pants_backend_nix.rules.core.contents import contents_arguments, contents_inputs
-from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.core.start import TOOLS_CACHE
 from pants_backend_nix.rules.core.tools import (
     SetUpTools,
@@ -42,6 +41,8 @@ class ForegroundRequest:
     """A command of the core that gets an image.
 
     :param command: the name of the command.
+    :param session: in which it runs. Nix is found before; as in `RealiseRequest`, a later session must not find it
+        once more only because it looks at what an earlier one asked for.
     :param arguments: that follow the descriptor and its origins.
     :param compresses: it makes layers as registries get them.
     :param files: to put into the sandbox; `{chroot}` stands for it in `arguments`.
@@ -49,6 +50,7 @@ class ForegroundRequest:
     """
 
     command: str
+    session: int
     image: BuiltImage
     references: tuple[Reference, ...]
     arguments: tuple[str, ...] = ()
@@ -73,8 +75,7 @@ async def prepare_foreground(request: ForegroundRequest) -> Foreground:
     zipapp = await pack_whole_zipapp(**implicitly())
     tools = await describe_tools(ToolsRequest(), **implicitly())
     # Nobody could look for them while the command runs.
-    session = await current_session(CurrentSessionRequest(), **implicitly())
-    await set_up_tools(SetUpTools(tools, session.id, image.has_store_paths), **implicitly())
+    await set_up_tools(SetUpTools(tools, request.session, image.has_store_paths), **implicitly())
     origins = await collect_origins(OriginsRequest(image.packages), **implicitly())
     descriptor = descriptor_json(image.image, image.recipes, references=request.references)
     kept = await prefix(image.kept, _KEPT)
