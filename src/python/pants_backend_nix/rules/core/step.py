@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Hashable
 
 from nixoci.cli.exit_status import EXIT_NOT_VALID
-from nixoci.json_input import parse_object
 from nixoci.json_output import canonical_json
 from pants.base.build_environment import get_buildroot
 from pants.engine.addresses import Address
@@ -40,6 +39,7 @@ from pants_backend_nix.engine import (
 from pants_backend_nix.errors import explain_package_error, explain_step_error
 from pants_backend_nix.rules.core.batches import BATCHES, named
 from pants_backend_nix.rules.core.place import Place, PlaceRequest, find_place
+from pants_backend_nix.rules.core.report import reported_failures
 from pants_backend_nix.rules.core.run import CoreResult, CoreRun, run_core
 from pants_backend_nix.rules.core.session import (
     CurrentSessionRequest,
@@ -197,13 +197,10 @@ async def realise_batch(
         **implicitly(),
     )
     if result.output is None:
-        failures = {key: result.error for key in packages}
+        failures = FrozenDict({key: result.error for key in packages})
     else:
-        failures = {
-            key: FrozenDict({k: tuple(v) if isinstance(v, list) else v for k, v in error.items()})
-            for key, error in parse_object("failures", result.output).items()
-        }
-    return RealisedBatch(FrozenDict(failures), result.stderr, shown_log)
+        failures = reported_failures(result.output)
+    return RealisedBatch(failures, result.stderr, shown_log)
 
 
 @rule

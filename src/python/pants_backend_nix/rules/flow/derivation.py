@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 
-from nixoci.json_input import parse_object
 from nixoci.json_output import canonical_json
 from nixoci.store.evaluate import Derivation
 from pants.engine.addresses import Address
@@ -18,6 +17,7 @@ from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.rules.core.answers import Question, look_up
 from pants_backend_nix.rules.core.batches import BATCHES, named
 from pants_backend_nix.rules.core.place import PlaceRequest, find_place
+from pants_backend_nix.rules.core.report import reported_failures
 from pants_backend_nix.rules.core.run import CoreRun, run_core
 from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
 from pants_backend_nix.targets.evaluated import Evaluation
@@ -92,14 +92,7 @@ async def evaluate_batch(request: EvaluationBatchRequest) -> EvaluatedBatch:
     )
     if result.output is None:
         return EvaluatedBatch(FrozenDict({key: result.error for key in members}), result.stderr)
-    failures = parse_object("failures", result.output)
-    return EvaluatedBatch(
-        FrozenDict({key: FrozenDict(_hashable(error)) for key, error in failures.items()})
-    )
-
-
-def _hashable(error: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(v) if isinstance(v, list) else v for key, v in error.items()}
+    return EvaluatedBatch(reported_failures(result.output))
 
 
 async def _evaluate_elsewhere(request: DerivationRequest) -> EvaluatedDerivation:
