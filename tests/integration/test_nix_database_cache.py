@@ -131,7 +131,7 @@ def test_signatures_change_nothing_unless_they_are_asked_for(
     fields = _FIELDS.replace('packages=[":a"', 'packages=[":a", ":b"')
     _write(monorepo, fields)
     run = monorepo.pants("package", "app:image")
-    assert run.processes("Query closure of app:b")
+    assert run.processes("Evaluate app:b")
     assert run.processes("Digest") == ()
     assert _layers(monorepo.descriptor("app/image.image.json")) == _layers(before)
 

@@ -8,7 +8,7 @@ from typing import Iterator, Mapping
 
 import pytest
 
-from tests.integration.support.half_warm import STEPS, builds, fresh, package, steps, write
+from tests.integration.support.half_warm import STEPS, builds, fresh, package, started, steps, write
 from tests.integration.support.machines import Machine
 from tests.integration.support.monorepo import PantsRun
 from tests.integration.support.nix import Nix
@@ -31,7 +31,7 @@ def machine(
     made = Machine.create(directory, nix, "machine", *cache.options)
     write(made)
     run = made.pants("package", "app:image")
-    assert steps(run) == STEPS
+    assert steps(run) == started(STEPS)
     return made
 
 
@@ -115,5 +115,5 @@ def test_several_steps_are_missing(
     worker = fresh(machine, machine_nix, tmp_path)
     with cache.hiding(*(missing_alone[step].action for step in missing)):
         run = package(worker, machine.dist())
-    assert steps(run) == set(missing)
+    assert steps(run) == started(missing)
     assert tuple(sorted(builds(run))) == built

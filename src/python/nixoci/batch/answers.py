@@ -7,21 +7,41 @@ the cached process of each question takes it.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import tempfile
 import time
 
 from nixoci.errors import InvalidInputError, NixOciError
+from nixoci.json_output import canonical_json
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Sequence
 
 #: Name of the directory, in that of the tools (`nixoci.store.tools`).
 ANSWERS = "answers"
+
+#: What is asked: what an attribute evaluates to, what outputs reference.
+EVALUATION, CLOSURE = "evaluation", "closure"
 
 #: A digest of all that an answer depends on.
 _KEY = re.compile(r"[0-9a-f]{64}")
 
 #: Seconds after which an answer is thrown away. It is taken at once, into a cache that keeps it as long as it likes.
 _LIFETIME = 7 * 24 * 3600
+
+
+def answer_key(program: str, kind: str, facts: Sequence[Any]) -> str:
+    """Returns the name of an answer.
+
+    :param program: a digest of what works it out.
+    :param kind: `EVALUATION` or `CLOSURE`.
+    :param facts: all else that the answer depends on, as JSON has it; of a closure its sorted roots.
+    """
+    return hashlib.sha256(canonical_json("question", [program, kind, facts])).hexdigest()
 
 
 def write_answer(directory: str, key: str, content: bytes) -> None:

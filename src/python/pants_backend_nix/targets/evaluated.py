@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Optional
 
 from nixoci.store.evaluate import Attribute, Derivation
@@ -79,6 +79,7 @@ class NixPackage:
     :param reproducible: whether building it again gives the same bytes.
     :param first_party: whether files of the repository are built into it that are no Nix files.
     :param environment: of the target.
+    :param is_missing: it was evaluated just now, and an output was not valid; a hint.
     """
 
     address: Address
@@ -88,6 +89,7 @@ class NixPackage:
     reproducible: bool = True
     first_party: bool = False
     environment: EnvironmentNameRequest = THIS_MACHINE
+    is_missing: bool = field(default=False, compare=False)
 
     @property
     def system(self) -> Optional[str]:

@@ -15,37 +15,52 @@ from nixoci.cli.commands.options import add_output, add_source, attribute_of, fi
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from typing import Any, Mapping
+    from typing import Any, Iterable, Mapping
 
     from nixoci.errors import NixOciError
 
 
 def evaluate_many_options(command: argparse.ArgumentParser) -> None:
     add_source(command, required=True)
-    _add_request(command, "the key of the answer for each attribute path")
+    _add_request(
+        command,
+        "`attributes`, for each attribute path its `key` and the names of its `outputs` (none for the default "
+        "one); and `program`, see `nixoci.batch.answers.answer_key`",
+    )
     _add_answers(command)
     add_output(command)
 
 
 def evaluate_many(options: argparse.Namespace) -> None:
-    """Leaves derivations as answers; writes the errors of the others, by key."""
+    """Leaves derivations as answers, and closures of outputs that are valid; writes the errors of the others
+    (`failures`), and what is not valid (`missing`), by key.
+    """
     from nixoci.batch.answers import remove_old_answers, write_answer
+    from nixoci.batch.closures import answer_closures_early
     from nixoci.batch.evaluate_many import evaluate_many
-    from nixoci.json_input import get_field, parse_object
+    from nixoci.json_input import get_field, get_list, parse_object
     from nixoci.store.evaluate import Derivation
 
-    keys = parse_object("request", read_input(options.request))
-    found = evaluate_many(find_nix(options), attribute_of(options), list(keys))
+    request = parse_object("request", read_input(options.request))
+    attributes = get_field(request, "attributes", dict)
+    nix = find_nix(options)
+    found = evaluate_many(nix, attribute_of(options), list(attributes))
     directory = _answers(options)
-    failures = {}
+    failures, outputs = {}, {}
     for attr, value in found.items():
-        key = get_field(keys, attr, str)
+        attribute = get_field(attributes, attr, dict)
+        key = get_field(attribute, "key", str)
         if isinstance(value, Derivation):
             write_answer(directory, key, value.to_json())
+            names = get_list(attribute, "outputs", str) or [value.default_output]
+            paths = [path for name, path in value.outputs if name in names]
+            if len(paths) == len(names):
+                outputs[key] = paths
         else:
             failures[key] = value
+    missing = answer_closures_early(nix, directory, get_field(request, "program", str), outputs)
     remove_old_answers(directory)
-    _write_failures(options, failures)
+    _write_failures(options, failures, missing)
 
 
 def closures_options(command: argparse.ArgumentParser) -> None:
@@ -56,36 +71,34 @@ def closures_options(command: argparse.ArgumentParser) -> None:
 
 def closures(options: argparse.Namespace) -> None:
     """Leaves closures as answers; writes the paths that are not valid, by key."""
-    from nixoci.batch.answers import write_answer
+    from nixoci.batch.closures import answer_closures
     from nixoci.json_input import get_list, parse_object
     from nixoci.json_output import canonical_json
     from nixoci.store.path import StorePath
 
     request = parse_object("request", read_input(options.request))
     roots = {key: [StorePath.parse(p) for p in get_list(request, key, str)] for key in request}
-    nix = find_nix(options)
-    missing = set(nix.invalid([path for paths in roots.values() for path in paths]))
-    valid = {key: paths for key, paths in roots.items() if missing.isdisjoint(paths)}
-    if valid:
-        graph = nix.closure([path for paths in valid.values() for path in paths])
-        for key, paths in valid.items():
-            write_answer(_answers(options), key, graph.closure(paths).to_json())
-    invalid = {key: sorted(missing.intersection(roots[key])) for key in roots.keys() - valid.keys()}
-    write_output(options.output, canonical_json("invalid paths", invalid))
+    missing = answer_closures(find_nix(options), _answers(options), roots)
+    write_output(options.output, canonical_json("invalid paths", missing))
 
 
 def realise_many_options(command: argparse.ArgumentParser) -> None:
     _add_request(
         command,
         "`packages`, each with the fields `key`, `derivation` (made by `evaluate`), `outputs`, and, if there "
-        "are sources, `evaluation`, of which the fields are as the options of `evaluate`",
+        "are sources, `evaluation`, of which the fields are as the options of `evaluate`; and, if closures are to "
+        "be left as answers, `program`, see `nixoci.batch.answers.answer_key`",
     )
     command.add_argument("--log", help="file that gets the build log, while it is written")
+    _add_answers(command)
     add_output(command)
 
 
 def realise_many(options: argparse.Namespace) -> None:
-    """Makes packages valid; writes the errors of those that cannot be, by key."""
+    """Makes packages valid, and leaves their closures as answers; writes the errors of those that cannot be, by
+    key.
+    """
+    from nixoci.batch.closures import answer_closures_early
     from nixoci.batch.realise_many import Wanted, realise_many
     from nixoci.json_input import get_field, get_list, parse_object
     from nixoci.store.evaluate import Attribute, Derivation
@@ -101,17 +114,24 @@ def realise_many(options: argparse.Namespace) -> None:
             tuple(get_list(document, "outputs", str)),
             None if evaluation is None else Attribute.from_document(evaluation, ""),
         )
-    errors = realise_many(find_nix(options), tuple(packages.values()), options.log)
-    _write_failures(
-        options, {key: error for key, error in zip(packages, errors) if error is not None}
-    )
+    nix = find_nix(options)
+    errors = realise_many(nix, tuple(packages.values()), options.log)
+    failures = {key: error for key, error in zip(packages, errors) if error is not None}
+    program = get_field(request, "program", str, default=None)
+    if program is not None:
+        outputs = {key: p.paths for key, p in packages.items() if key not in failures}
+        answer_closures_early(nix, _answers(options), program, outputs)
+    _write_failures(options, failures)
 
 
-def _write_failures(options: argparse.Namespace, failures: Mapping[str, NixOciError]) -> None:
+def _write_failures(
+    options: argparse.Namespace, failures: Mapping[str, NixOciError], missing: Iterable[str] = ()
+) -> None:
     from nixoci.json_output import canonical_json
 
     documents: Any = {key: error.to_document() for key, error in failures.items()}
-    write_output(options.output, canonical_json("failures", documents))
+    result = {"failures": documents, "missing": sorted(missing)}
+    write_output(options.output, canonical_json("result", result))
 
 
 def _add_request(command: argparse.ArgumentParser, what: str) -> None:

@@ -7,13 +7,11 @@ question is, under a key that says what this answer depends on, and nothing of w
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from nixoci.batch.answers import ANSWERS
+from nixoci.batch.answers import ANSWERS, answer_key
 from nixoci.cli.exit_status import EXIT_NO_NIX, EXIT_NOT_VALID
-from nixoci.json_output import canonical_json
 from nixoci.store.tools import PYTHON_LINK
 from pants.engine.process import Process, ProcessCacheScope
 from pants.engine.rules import collect_rules
@@ -73,8 +71,7 @@ async def look_up(question: Question) -> Answer:
     zipapp = await pack_zipapp(**implicitly())
     tools = await describe_tools(ToolsRequest(), **implicitly())
     place = await find_place(PlaceRequest(), **implicitly())
-    facts = canonical_json("question", [zipapp.digest.fingerprint, question.kind, question.facts])
-    key = hashlib.sha256(facts).hexdigest()
+    key = answer_key(zipapp.digest.fingerprint, question.kind, question.facts)
     result = await run_fallible(
         Process(
             ("/bin/sh", "-c", _LOOK_UP, "nixoci", key),

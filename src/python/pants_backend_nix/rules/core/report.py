@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any, Mapping
 
-from nixoci.json_input import get_field, parse_object
+from nixoci.json_input import get_field, get_list, parse_object
 from pants.engine.process import FallibleProcessResult
 from pants.util.frozendict import FrozenDict
 
@@ -21,14 +22,26 @@ def reported_error(result: FallibleProcessResult) -> Mapping[str, Any]:
     return _facts(document)
 
 
-def reported_failures(output: bytes) -> FrozenDict[str, FrozenDict[str, Any]]:
-    """Returns what the core reports of those that failed, of many: as `reported_error`, by their keys.
+@dataclass(frozen=True)
+class ReportOfMany:
+    """What a command of `nixoci.cli.commands.many` wrote.
 
-    :param output: what a command of `nixoci.cli.commands.many` wrote.
-    :raises InvalidInputError: it is no such document.
+    :param failures: as `reported_error`, by the keys of those that failed.
+    :param missing: keys of those that have an output that is not valid.
     """
-    document = parse_object("failures", output)
-    return FrozenDict({key: _facts(get_field(document, key, dict)) for key in document})
+
+    failures: FrozenDict[str, FrozenDict[str, Any]]
+    missing: frozenset[str]
+
+    @classmethod
+    def parse(cls, output: bytes) -> ReportOfMany:
+        """:raises InvalidInputError: it is no such document."""
+        document = parse_object("result", output)
+        failures = get_field(document, "failures", dict)
+        return cls(
+            FrozenDict({key: _facts(get_field(failures, key, dict)) for key in failures}),
+            frozenset(get_list(document, "missing", str)),
+        )
 
 
 def _facts(document: Mapping[str, Any]) -> FrozenDict[str, Any]:

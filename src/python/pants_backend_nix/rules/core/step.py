@@ -16,12 +16,10 @@ from nixoci.json_output import canonical_json
 from pants.base.build_environment import get_buildroot
 from pants.engine.addresses import Address
 from pants.engine.fs import EMPTY_DIGEST, Digest, FileContent
-from pants.engine.process import Process, ProcessCacheScope
 from pants.engine.rules import collect_rules
 from pants.option.global_options import GlobalOptions
 from pants.util.dirutil import fast_relpath_optional
 from pants.util.frozendict import FrozenDict
-from pants.util.logging import LogLevel
 
 from pants_backend_nix.engine import (
     THIS_MACHINE,
@@ -31,21 +29,21 @@ from pants_backend_nix.engine import (
     implicitly,
     merge,
     rule,
-    run_fallible,
 )
 from pants_backend_nix.engine import (
     prefix as prefixed_tree,
 )
 from pants_backend_nix.errors import explain_package_error, explain_step_error
 from pants_backend_nix.rules.core.batches import BATCHES, named
-from pants_backend_nix.rules.core.place import Place, PlaceRequest, find_place
-from pants_backend_nix.rules.core.report import reported_failures
+from pants_backend_nix.rules.core.place import PlaceRequest, find_place
+from pants_backend_nix.rules.core.report import ReportOfMany
 from pants_backend_nix.rules.core.run import CoreResult, CoreRun, run_core
 from pants_backend_nix.rules.core.session import (
     CurrentSessionRequest,
     current_session,
-    session_environment,
 )
+from pants_backend_nix.rules.core.waiting import wait_for_others
+from pants_backend_nix.rules.core.zipapp import pack_zipapp
 from pants_backend_nix.targets.evaluated import NixPackage
 
 
@@ -103,31 +101,6 @@ class RealisedBatch:
     log: str
 
 
-#: A process that does nothing takes some ten milliseconds. So long, at the least, others have to get into a batch of
-#: builds, and while others come; but no longer than for so many.
-_MOST_PAUSES = 20
-
-
-async def _wait_for_others(request: RealiseBatchRequest, place: Place) -> None:
-    """Returns when nobody has got into the batch for a moment."""
-    size = 0
-    for pause in range(_MOST_PAUSES):
-        now = BATCHES.size(request.session, _group(request), request.number)
-        if now == size:
-            return
-        size = now
-        await run_fallible(
-            Process(
-                ("/bin/sh", "-c", ":", f"{request.number}.{pause}"),
-                description="Wait for other Nix packages",
-                level=LogLevel.DEBUG,
-                env=session_environment(request.session),
-                cache_scope=ProcessCacheScope.PER_RESTART_SUCCESSFUL,
-            ),
-            place.environment,
-        )
-
-
 def _group(request: RealiseBatchRequest) -> Hashable:
     return ("realise", request.environment, request.alone)
 
@@ -150,7 +123,7 @@ async def realise_batch(
 ) -> RealisedBatch:
     place = await find_place(PlaceRequest(request.environment), **implicitly())
     if not request.alone:
-        await _wait_for_others(request, place)
+        await wait_for_others(request.session, _group(request), request.number, place)
     packages: dict[str, NixPackage] = BATCHES.close(
         request.session, _group(request), request.number
     )
@@ -171,15 +144,17 @@ async def realise_batch(
     arguments = ["realise-many", "--output=failures.json"]
     addresses = sorted(package.address.spec for package in packages.values())
     description = named("Build", addresses)
-    shown_log = ""
+    program, shown_log = None, ""
     if not place.elsewhere:
+        zipapp = await pack_zipapp(**implicitly())
+        program = zipapp.digest.fingerprint
         first = min(package.address for package in packages.values())
         more = len(packages) - 1
         log = _log(first.path_safe_spec + (f"+{more}" if more else ""), global_options)
         shown_log = fast_relpath_optional(log, get_buildroot()) or log
         arguments.append(f"--log={log}")
         description += f" (log: {shown_log})"
-    content = canonical_json("request", {"packages": documents})
+    content = canonical_json("request", {"packages": documents, "program": program})
     prefixed = await concurrently(
         prefixed_tree(tree, str(number)) for number, tree in enumerate(trees)
     )
@@ -199,7 +174,7 @@ async def realise_batch(
     if result.output is None:
         failures = FrozenDict({key: result.error for key in packages})
     else:
-        failures = reported_failures(result.output)
+        failures = ReportOfMany.parse(result.output).failures
     return RealisedBatch(failures, result.stderr, shown_log)
 
 

@@ -27,6 +27,7 @@ from pants.util.strutil import bullet_list
 from pants_backend_nix.engine import environment_variables, implicitly, rule, run_fallible
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.options.nix import NixSubsystem
+from pants_backend_nix.rules.core.memory import release_memory
 from pants_backend_nix.rules.core.place import PlaceRequest, find_place
 from pants_backend_nix.rules.core.report import reported_error
 from pants_backend_nix.rules.core.session import session_environment
@@ -62,6 +63,7 @@ def _package_directories() -> tuple[str, ...]:
 async def describe_tools(_: ToolsRequest, nix: NixSubsystem) -> Tools:
     extra = {*nix.env_vars, "NIX_CONFIG"}
     names = sorted({*ENVIRONMENT_NAMES, *extra, "PATH"})
+    release_memory()
     found = await environment_variables(EnvironmentVarsRequest(names))
     environment = {**found, "PATH": ":".join(nix.directories(found))}
     if "NIX_CONFIG" not in nix.env_vars:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from nixoci.batch.answers import CLOSURE
 from nixoci.json_input import get_list, parse_object
 from nixoci.json_output import canonical_json
 from nixoci.store.closure import ClosureGraph
@@ -24,6 +25,7 @@ from pants_backend_nix.rules.core.step import (
     run_store_step,
 )
 from pants_backend_nix.rules.core.view import StoreView
+from pants_backend_nix.rules.core.waiting import wait_for_others
 from pants_backend_nix.targets.evaluated import NixPackage
 
 
@@ -46,12 +48,10 @@ class Closure:
 class ClosureBatchRequest:
     """Asks for closures to be queried.
 
-    :param attempt: told apart from an earlier one, after which packages were built.
     :param number: of the batch of this session.
     """
 
     session: int
-    attempt: int
     number: int
 
 
@@ -64,9 +64,9 @@ class ClosureBatch:
 
 @rule(desc="Query closures of Nix packages")
 async def query_batch(request: ClosureBatchRequest) -> ClosureBatch:
-    members: dict[str, NixPackage] = BATCHES.close(
-        request.session, ("closure", request.attempt), request.number
-    )
+    place = await find_place(PlaceRequest(), **implicitly())
+    await wait_for_others(request.session, CLOSURE, request.number, place)
+    members: dict[str, NixPackage] = BATCHES.close(request.session, CLOSURE, request.number)
     paths = {key: sorted(package.paths) for key, package in members.items()}
     addresses = [package.address for package in members.values()]
     what = named("Query closure of", [address.spec for address in addresses])
@@ -79,7 +79,6 @@ async def query_batch(request: ClosureBatchRequest) -> ClosureBatch:
             ),
             output="invalid.json",
             session=request.session,
-            attempt=request.attempt,
         ),
         **implicitly(),
     )
@@ -116,22 +115,23 @@ async def query_closure(request: ClosureRequest) -> Closure:
     if view.session is not None or place.elsewhere:
         return await _query_at_once(request)
     question = Question(
-        "closure", tuple(sorted(package.paths)), f"Look up the closure of {package.address}"
+        CLOSURE, tuple(sorted(package.paths)), f"Look up the closure of {package.address}"
     )
+    # Asked also if an output is known to be missing: caches know closures of what this store never had.
     answer: Answer = await look_up(question, **implicitly())
     if answer.content is None:
         session = await current_session(CurrentSessionRequest(), **implicitly())
-        for attempt in (0, 1):
-            number = BATCHES.join(session.id, ("closure", attempt), answer.key, package)
-            is_valid = True
+        is_valid = not package.is_missing
+        if is_valid:
+            number = BATCHES.join(session.id, CLOSURE, answer.key, package)
             # As for evaluations, see `find_derivation`.
             for earlier in range(number + 1):
                 batch = await query_batch(
-                    ClosureBatchRequest(session.id, attempt, earlier), **implicitly()
+                    ClosureBatchRequest(session.id, earlier), **implicitly()
                 )
                 is_valid = is_valid and answer.key not in batch.invalid
-            if is_valid:
-                break
+        if not is_valid:
+            # This leaves the closure as well.
             await realise_package(
                 RealiseRequest(package, session.id, environment), **implicitly()
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 
+from nixoci.batch.answers import EVALUATION
 from nixoci.json_output import canonical_json
 from nixoci.store.evaluate import Derivation
 from pants.engine.addresses import Address
@@ -17,9 +18,11 @@ from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.rules.core.answers import Question, look_up
 from pants_backend_nix.rules.core.batches import BATCHES, named
 from pants_backend_nix.rules.core.place import PlaceRequest, find_place
-from pants_backend_nix.rules.core.report import reported_failures
+from pants_backend_nix.rules.core.report import ReportOfMany
 from pants_backend_nix.rules.core.run import CoreRun, run_core
 from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
+from pants_backend_nix.rules.core.waiting import wait_for_others
+from pants_backend_nix.rules.core.zipapp import pack_zipapp
 from pants_backend_nix.targets.evaluated import Evaluation
 
 
@@ -29,11 +32,13 @@ class DerivationRequest:
 
     :param address: of a package that has the attribute, for descriptions.
     :param environment: in which it is evaluated.
+    :param outputs: names of those whose closures will be asked for; none for the default one.
     """
 
     evaluation: Evaluation
     address: Address = field(compare=False)
     environment: EnvironmentNameRequest
+    outputs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -42,11 +47,13 @@ class EvaluatedDerivation:
 
     :param derivation: None if it could not be evaluated.
     :param error: what the core reports of that, and `stderr`.
+    :param is_missing: it was evaluated just now, and an output was not valid.
     """
 
     derivation: Optional[Derivation]
     error: FrozenDict[str, Any] = FrozenDict()
     stderr: str = ""
+    is_missing: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,26 +71,35 @@ class EvaluationBatchRequest:
 
 @dataclass(frozen=True)
 class EvaluatedBatch:
-    """:param failures: the errors of the core, by key of the answer."""
+    """:param report: failures, and whose outputs are not valid, by key of the answer."""
 
-    failures: FrozenDict[str, FrozenDict[str, Any]]
+    report: ReportOfMany
     stderr: str = ""
 
 
 @rule(desc="Evaluate Nix packages")
 async def evaluate_batch(request: EvaluationBatchRequest) -> EvaluatedBatch:
-    members: dict[str, tuple[str, Address]] = BATCHES.close(
+    zipapp = await pack_zipapp(**implicitly())
+    place = await find_place(PlaceRequest(), **implicitly())
+    await wait_for_others(request.session, request.file, request.number, place)
+    members: dict[str, DerivationRequest] = BATCHES.close(
         request.session, request.file, request.number
     )
-    keys = {attr: key for key, (attr, _) in members.items()}
-    digest = await create([FileContent("request.json", canonical_json("request", keys))])
+    document = {
+        "program": zipapp.digest.fingerprint,
+        "attributes": {
+            member.evaluation.attr: {"key": key, "outputs": member.outputs}
+            for key, member in members.items()
+        },
+    }
+    digest = await create([FileContent("request.json", canonical_json("request", document))])
     result = await run_core(
         CoreRun(
             (
                 *("evaluate-many", *request.file.options),
                 *("--output=failures.json", "request.json"),
             ),
-            description=named("Evaluate", [address.spec for _, address in members.values()]),
+            description=named("Evaluate", [member.address.spec for member in members.values()]),
             input_digest=await merge((request.file.sources, digest)),
             output="failures.json",
             session=request.session,
@@ -91,8 +107,9 @@ async def evaluate_batch(request: EvaluationBatchRequest) -> EvaluatedBatch:
         **implicitly(),
     )
     if result.output is None:
-        return EvaluatedBatch(FrozenDict({key: result.error for key in members}), result.stderr)
-    return EvaluatedBatch(reported_failures(result.output))
+        failures = FrozenDict({key: result.error for key in members})
+        return EvaluatedBatch(ReportOfMany(failures, frozenset()), result.stderr)
+    return EvaluatedBatch(ReportOfMany.parse(result.output))
 
 
 async def _evaluate_elsewhere(request: DerivationRequest) -> EvaluatedDerivation:
@@ -120,7 +137,7 @@ async def find_derivation(request: DerivationRequest) -> EvaluatedDerivation:
         return await _evaluate_elsewhere(request)
     evaluation = request.evaluation
     question = Question(
-        "evaluation",
+        EVALUATION,
         (
             *(evaluation.sources.fingerprint, evaluation.sources.serialized_bytes_length),
             *evaluation.options,
@@ -128,24 +145,27 @@ async def find_derivation(request: DerivationRequest) -> EvaluatedDerivation:
         f"Look up the evaluation of {request.address}",
     )
     answer = await look_up(question, **implicitly())
+    is_missing = False
     if answer.content is None:
         session = await current_session(CurrentSessionRequest(), **implicitly())
         file = replace(evaluation, attr="")
-        number = BATCHES.join(session.id, file, answer.key, (evaluation.attr, request.address))
+        number = BATCHES.join(session.id, file, answer.key, request)
         # While one evaluator is at work, those who come get into the next batch.
         for earlier in range(number + 1):
             batch = await evaluate_batch(
                 EvaluationBatchRequest(file, session.id, earlier), **implicitly()
             )
-            if answer.key in batch.failures:
-                return EvaluatedDerivation(None, batch.failures[answer.key], batch.stderr)
+            report = batch.report
+            if answer.key in report.failures:
+                return EvaluatedDerivation(None, report.failures[answer.key], batch.stderr)
+            is_missing = is_missing or answer.key in report.missing
         answer = await look_up(replace(question, attempt=1), **implicitly())
     if answer.content is None:
         raise NixImageError(
             f"{request.address}: what it evaluates to was worked out, and is gone before it was read. Is the "
             "directory `[GLOBAL].named_caches_dir` being emptied at the same time?"
         )
-    return EvaluatedDerivation(Derivation.from_json(answer.content))
+    return EvaluatedDerivation(Derivation.from_json(answer.content), is_missing=is_missing)
 
 
 def rules():

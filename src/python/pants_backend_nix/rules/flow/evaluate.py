@@ -119,8 +119,9 @@ async def evaluate_package(request: NixPackageRequest, nix: NixSubsystem) -> Nix
         target[NixArgumentsField].json,
         target[NixImportFromDerivationField].value,
     )
+    wanted = tuple(target[NixOutputsField].value or ())
     found = await find_derivation(
-        DerivationRequest(evaluation, address, environment), **implicitly()
+        DerivationRequest(evaluation, address, environment, wanted), **implicitly()
     )
     derivation = found.derivation
     if derivation is None:
@@ -130,7 +131,7 @@ async def evaluate_package(request: NixPackageRequest, nix: NixSubsystem) -> Nix
         raise explain_package_error(
             found.error, found.stderr, address, evaluation.source, evaluation.attr, hint=hint
         )
-    outputs = target[NixOutputsField].value or (derivation.default_output,)
+    outputs = wanted or (derivation.default_output,)
     known = dict(derivation.outputs)
     for output in outputs:
         if output not in known:
@@ -140,7 +141,8 @@ async def evaluate_package(request: NixPackageRequest, nix: NixSubsystem) -> Nix
             )
     first_party = not all(file.endswith(_NIX_FILES) for file in files.snapshot.files)
     return NixPackage(
-        address, derivation, tuple(outputs), evaluation, reproducible, first_party, environment
+        *(address, derivation, outputs, evaluation, reproducible, first_party, environment),
+        is_missing=found.is_missing,
     )
 
 

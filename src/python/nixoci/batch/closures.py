@@ -1,0 +1,47 @@
+"""Closures of many packages, by one query: an answer for each of which all paths are valid."""
+
+from __future__ import annotations
+
+from typing import Mapping, Sequence
+
+from nixoci.batch.answers import CLOSURE, answer_key, write_answer
+from nixoci.errors import NixOciError
+from nixoci.store.nix import Nix
+from nixoci.store.path import StorePath
+
+
+def answer_closures(
+    nix: Nix, directory: str, roots: Mapping[str, Sequence[StorePath]]
+) -> dict[str, tuple[StorePath, ...]]:
+    """Writes the closures that are in the store as answers.
+
+    :param directory: of the answers.
+    :param roots: of each closure, by the key of its answer.
+    :returns: for each of the others the roots that are not valid, sorted.
+    :raises NixOciError: Nix fails, or an answer cannot be written.
+    """
+    missing = set(nix.invalid([path for paths in roots.values() for path in paths]))
+    valid = {key: paths for key, paths in roots.items() if missing.isdisjoint(paths)}
+    if valid:
+        graph = nix.closure([path for paths in valid.values() for path in paths])
+        for key, paths in valid.items():
+            write_answer(directory, key, graph.closure(paths).to_json())
+    return {key: tuple(sorted(missing & set(roots[key]))) for key in roots.keys() - valid.keys()}
+
+
+def answer_closures_early(
+    nix: Nix, directory: str, program: str, packages: Mapping[str, Sequence[StorePath]]
+) -> frozenset[str]:
+    """Writes closures for whoever is about to ask for them, as Nix is at work already.
+
+    :param program: as of `answer_key`.
+    :param packages: the outputs of each package, by any key.
+    :returns: the keys of those of which an output is not valid. What fails in another way fails again, with
+        an error of its own, when it is asked for.
+    """
+    keys = {key: answer_key(program, CLOSURE, sorted(paths)) for key, paths in packages.items()}
+    try:
+        missing = answer_closures(nix, directory, {keys[k]: p for k, p in packages.items()})
+    except NixOciError:
+        return frozenset()
+    return frozenset(key for key in packages if keys[key] in missing)
