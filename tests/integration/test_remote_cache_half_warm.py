@@ -8,7 +8,15 @@ from typing import Iterator, Mapping
 
 import pytest
 
-from tests.integration.support.half_warm import STEPS, builds, fresh, package, started, steps, write
+from tests.integration.support.half_warm import (
+    STEPS,
+    builds,
+    but_queries,
+    fresh,
+    package,
+    steps,
+    write,
+)
 from tests.integration.support.machines import Machine
 from tests.integration.support.monorepo import PantsRun
 from tests.integration.support.nix import Nix
@@ -31,7 +39,7 @@ def machine(
     made = Machine.create(directory, nix, "machine", *cache.options)
     write(made)
     run = made.pants("package", "app:image")
-    assert steps(run) == started(STEPS)
+    assert but_queries(steps(run)) == but_queries(STEPS)
     return made
 
 
@@ -115,5 +123,6 @@ def test_several_steps_are_missing(
     worker = fresh(machine, machine_nix, tmp_path)
     with cache.hiding(*(missing_alone[step].action for step in missing)):
         run = package(worker, machine.dist())
-    assert steps(run) == started(missing)
+    assert steps(run) <= set(missing)
+    assert but_queries(steps(run)) == but_queries(missing)
     assert tuple(sorted(builds(run))) == built

@@ -50,11 +50,9 @@ STEPS = {
 }
 
 
-def started(missing: Iterable[str]) -> set[str]:
-    """The steps that are started where the results of `missing` are: whoever evaluates or builds leaves closures as well."""
-    missing = set(missing)
-    queries = {f"Query closure of {step.split()[1]}" for step in missing if step.startswith("Evaluate")}
-    return missing - queries
+def but_queries(steps: Iterable[str]) -> set[str]:
+    """Steps without queries of closures: whoever evaluates or builds at the same time leaves closures as well."""
+    return {step for step in steps if not step.startswith("Query closure of")}
 
 
 def write(
