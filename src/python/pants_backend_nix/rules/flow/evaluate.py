@@ -9,6 +9,7 @@ from nixoci.errors import InvalidInputError
 from nixoci.json_output import canonical_json
 from nixoci.store.evaluate import EXECUTABLES, FLAKE, Derivation
 from nixoci.store.path import StorePath
+from pants.core.target_types import FileSourceField, ResourceSourceField
 from pants.core.util_rules.source_files import SourceFilesRequest
 from pants.engine.addresses import Address, Addresses
 from pants.engine.fs import Digest, FileContent, FileEntry
@@ -107,7 +108,10 @@ async def evaluate_package(request: NixPackageRequest, nix: NixSubsystem) -> Nix
     transitive = await transitive_targets_of(TransitiveTargetsRequest([address]))
     files = await source_files_of(
         SourceFilesRequest(
-            t[SourcesField] for t in transitive.closure if t.has_field(SourcesField)
+            (t[SourcesField] for t in transitive.closure if t.has_field(SourcesField)),
+            # What can be generated as such files is; all other sources are seen as they are.
+            for_sources_types=(FileSourceField, ResourceSourceField, SourcesField),
+            enable_codegen=True,
         )
     )
     evaluation = Evaluation(
