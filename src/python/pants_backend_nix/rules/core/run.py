@@ -122,20 +122,26 @@ class CoreResult:
     directory: Digest = EMPTY_DIGEST
 
 
-async def _run_here(request: CoreRun, digest: Digest, place: Place) -> FallibleProcessResult:
+async def _run_here(
+    request: CoreRun, program: Digest, digest: Digest, place: Place
+) -> FallibleProcessResult:
     tools = await describe_tools(ToolsRequest(), **implicitly())
-    result = await run_fallible(_process(request, digest, tools), place.environment)
+    start = START.format(
+        link=PACKAGES_PYTHON_LINK if request.needs_packages else PYTHON_LINK,
+        program=program.fingerprint,
+    )
+    result = await run_fallible(_process(request, digest, start, tools), place.environment)
     if result.exit_code == EXIT_NO_NIX:
         session = await current_session(CurrentSessionRequest(), **implicitly())
         await set_up_tools(SetUpTools(tools, session.id, request.needs_nix), **implicitly())
         result = await run_fallible(
-            _process(request, digest, tools, retry=True), place.environment
+            _process(request, digest, start, tools, retry=True), place.environment
         )
     return result
 
 
 async def _run_elsewhere(request: CoreRun, digest: Digest, place: Place) -> FallibleProcessResult:
-    result = await run_fallible(_process(request, digest), place.environment)
+    result = await run_fallible(_process(request, digest, START_ELSEWHERE), place.environment)
     if result.exit_code == EXIT_NO_PYTHON:
         raise NixImageError(
             f"{request.description}: {place.elsewhere} has no Python 3.9 or later, neither in its `PATH` "
@@ -164,7 +170,7 @@ async def run_core(request: CoreRun) -> CoreResult:
     if place.elsewhere:
         result = await _run_elsewhere(request, digest, place)
     else:
-        result = await _run_here(request, digest, place)
+        result = await _run_here(request, program, digest, place)
     output = None
     kept = directory = EMPTY_DIGEST
     if result.exit_code == 0:
@@ -189,16 +195,18 @@ async def run_core(request: CoreRun) -> CoreResult:
 
 
 def _process(
-    request: CoreRun, digest: Digest, tools: Optional[Tools] = None, *, retry: bool = False
+    request: CoreRun,
+    digest: Digest,
+    start: str,
+    tools: Optional[Tools] = None,
+    *,
+    retry: bool = False,
 ) -> Process:
     env: Mapping[str, str] = {}
     cache_scope = ProcessCacheScope.SUCCESSFUL
     if request.session is not None:
         env = session_environment(request.session)
         cache_scope = ProcessCacheScope.PER_RESTART_SUCCESSFUL
-    start = START_ELSEWHERE
-    if tools:
-        start = START.format(link=PACKAGES_PYTHON_LINK if request.needs_packages else PYTHON_LINK)
     return Process(
         ("/bin/sh", "-c", start, "nixoci", *request.arguments),
         description=request.description,

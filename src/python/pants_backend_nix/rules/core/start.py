@@ -14,10 +14,17 @@ TOOLS_CACHE = ".nixoci"
 #: Exit status of the scripts that look for Python when there is no suitable one.
 EXIT_NO_PYTHON = 77
 
+#: The directory in the cache that has programs as `nixoci.unpacked` leaves them, each named by its digest.
+PROGRAMS = f"{TOOLS_CACHE}/programs"
+
+#: A format for the name of the link to Python, and the digest of the program.
 START = f"""\
 python={TOOLS_CACHE}/{{link}}
 [ -x "$python" ] || exit {EXIT_NO_NIX}
-exec "$python" -I -S {ZIPAPP} --tools {TOOLS_CACHE}/{TOOLS_FILE} --json-errors "$@"
+program={PROGRAMS}/{{program}}
+set -- --tools {TOOLS_CACHE}/{TOOLS_FILE} --json-errors "$@"
+[ -e "$program" ] && exec "$python" -I -S "$program" "$@"
+exec "$python" -I -S {ZIPAPP} --unpack "$program" "$@"
 """
 
 

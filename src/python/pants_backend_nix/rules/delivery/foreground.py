@@ -14,7 +14,7 @@ from pants.engine.rules import collect_rules
 from pants_backend_nix.engine import create, implicitly, merge, prefix, rule
 from pants_backend_nix.rules.assembly.image import BuiltImage
 from pants_backend_nix.rules.core.contents import contents_arguments, contents_inputs
-from pants_backend_nix.rules.core.start import TOOLS_CACHE
+from pants_backend_nix.rules.core.start import PROGRAMS, TOOLS_CACHE
 from pants_backend_nix.rules.core.tools import (
     SetUpTools,
     ToolsRequest,
@@ -28,8 +28,11 @@ from pants_backend_nix.rules.delivery.origins import ORIGINS_FILE, OriginsReques
 _START = f"""\
 sandbox=$1
 shift
-exec "$sandbox/{TOOLS_CACHE}/{{link}}" -I -S "$sandbox/{ZIPAPP}" \\
-  --tools "$sandbox/{TOOLS_CACHE}/{TOOLS_FILE}" "$@"
+python=$sandbox/{TOOLS_CACHE}/{{link}}
+program=$sandbox/{PROGRAMS}/{{program}}
+set -- --tools "$sandbox/{TOOLS_CACHE}/{TOOLS_FILE}" "$@"
+[ -e "$program" ] && exec "$python" -I -S "$program" "$@"
+exec "$python" -I -S "$sandbox/{ZIPAPP}" --unpack "$program" "$@"
 """
 
 _DESCRIPTOR = "image.json"
@@ -80,7 +83,9 @@ async def prepare_foreground(request: ForegroundRequest) -> Foreground:
     descriptor = descriptor_json(image.image, image.recipes, references=request.references)
     kept = await prefix(image.kept, _KEPT)
     compresses = request.compresses and image.image.is_compressed
-    start = _START.format(link=PACKAGES_PYTHON_LINK if compresses else PYTHON_LINK)
+    start = _START.format(
+        link=PACKAGES_PYTHON_LINK if compresses else PYTHON_LINK, program=zipapp.digest.fingerprint
+    )
     files = await create([FileContent(_DESCRIPTOR, descriptor), *request.files])
     return Foreground(
         (
