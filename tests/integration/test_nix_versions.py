@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from nixoci.store.evaluate import UnpinnedFetchError, evaluate
 from nixoci.store.nix import Nix as CoreNix
+from nixoci.store.realise import NoMachineError, realise
 
 from tests.integration.support.nix import Nix
-from tests.nixoci.store.nix_support import SYSTEM, shell_derivation, write_tree
+from tests.nixoci.store.nix_support import SYSTEM, shell_derivation, unique_word, write_tree
 
 _UNPINNED = {
     "fetchurl": '"http://host.invalid/file"',
@@ -77,3 +78,17 @@ def test_the_store_is_where_nix_has_it(
     path = nix.run(("nix-store", "--add", str(file))).decode().strip()
     assert f"{tmp_path}/{directory}" == nix.store_directory
     assert "text" == Path(nix.store_root + path).read_text()
+
+
+def test_a_package_for_another_system(newer_nix: Nix, tmp_path: Path) -> None:
+    """Each version has its own words for that no machine can build it."""
+    word = unique_word()
+    arm = shell_derivation("arm", f"echo {word} > $out").replace("inherit system", 'system = "aarch64-linux"')
+    write_tree(tmp_path, {"s/default.nix": f"{{ system }}: {arm}"})
+    nix = CoreNix.find(newer_nix.environment())
+    derivation = evaluate(nix, root=str(tmp_path / "s"), source="default.nix", attr="", system=SYSTEM)
+    with pytest.raises(NoMachineError, match="it is for aarch64-linux, and this machine is x86_64-linux"):
+        realise(nix, derivation, ["out"], None)
+    emulating = {**newer_nix.environment(), "NIX_CONFIG": "extra-platforms = aarch64-linux"}
+    (path,) = realise(CoreNix.find(emulating), derivation, ["out"], None)
+    assert Path(path).read_text() == f"{word}\n"

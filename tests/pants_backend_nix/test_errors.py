@@ -15,7 +15,8 @@ from tests.pants_backend_nix.packager_support import Packager
 
 _ALONE = """
 let text = name: attributes: script: derivation (attributes // {
-  inherit name; system = "x86_64-linux"; builder = "/bin/sh"; args = [ "-e" "-c" script ];
+  inherit name; system = attributes.system or "x86_64-linux"; builder = "/bin/sh";
+  args = [ "-e" "-c" script ];
 }); in rec {
   good = text "good" { } "echo good > $out";
   user = text "user" { inherit good; } "echo $good > $out";
@@ -25,6 +26,8 @@ let text = name: attributes: script: derivation (attributes // {
   other-tree = text "other-tree" { } "/bin/mkdir -p $out/etc; echo 2 > $out/etc/passwd";
   deleting = text "deleting" { } "/bin/mkdir -p $out/etc; echo > $out/etc/.wh.passwd";
   large = text "large" { } "/usr/bin/head -c 200000 /dev/zero > $out";
+  foreign = text "foreign" { system = "aarch64-linux"; } "echo foreign > $out";
+  needs-foreign = import (text "file.nix" { system = "aarch64-linux"; } "echo 1 > $out");
   throws = throw "this is Nix's own message";
   fails = text "fails" { } "echo the last words of the build; exit 3";
   hidden = import ./hidden.nix;
@@ -142,6 +145,29 @@ def test_build_failure(errors: Packager) -> None:
     text = errors.error(_image('source="default.nix", attr="fails"'))
     assert "DIR:p: Nix could not build DIR/default.nix (field `attr`: fails)" in text
     assert "`nix log /nix/store/" in text and "the last words of the build" in text
+
+
+def test_a_package_for_another_system(errors: Packager) -> None:
+    """Nix has nothing here that can build it. The error says for which system it is, and what Nix needs."""
+    text = errors.error(_image('source="default.nix", attr="foreign"'))
+    assert "DIR:p: Nix could not build DIR/default.nix (field `attr`: foreign): it is for aarch64-linux" in text
+    assert "this machine is x86_64-linux. Nix needs a remote builder for aarch64-linux" in text
+    assert "`extra-platforms = aarch64-linux` in nix.conf" in text and "a substituter" in text
+    assert "Fix the derivation" not in text
+    text = errors.error(
+        _image('source="default.nix", attr="needs-foreign", allow_import_from_derivation=True')
+    )
+    assert "DIR:p: Nix could not evaluate" in text and "Fix the expression" not in text
+    assert "-file.nix.drv is for aarch64-linux, and this machine is x86_64-linux. Nix needs" in text
+
+
+def test_a_builder_that_does_not_run_here() -> None:
+    """Nix was told that this machine runs programs of another one, and it does not."""
+    log = "error: executing '/nix/store/z-bash/bin/bash': Exec format error\nerror: builder for 'a' failed"
+    facts = {"error": "BuildFailedError", "log": log, "wanted": ["/nix/store/z-a.drv!out"]}
+    text = str(explain_package_error(facts, "", Address("a"), "default.nix", "a"))
+    assert "A program for another system was started" in text and "binfmt_misc" in text
+    assert "`extra-platforms`" in text and "Fix the derivation" not in text
 
 
 def test_undeclared_source(errors: Packager) -> None:

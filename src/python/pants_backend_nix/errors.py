@@ -6,6 +6,7 @@ import re
 from typing import Any, Mapping, Sequence
 
 from nixoci.errors import printable_lines
+from nixoci.store.realise import missing_machine
 from pants.engine.addresses import Address
 from pants.util.docutil import bin_name
 
@@ -82,7 +83,12 @@ def explain_package_error(
     if kind == "EvaluationError":
         return NixImageError(
             f"{address}: Nix could not evaluate {source} (field `attr`: {attr}). "
-            f"{_store_hint(message) or 'Fix the expression.'} Nix says:\n\n{message}"
+            f"{_store_hint(message) or _machine_hint(message) or 'Fix the expression.'} Nix says:\n\n{message}"
+        )
+    if kind == "NoMachineError":
+        return NixImageError(
+            f"{address}: Nix could not build {source} (field `attr`: {attr}): {error.get('why')}. "
+            f"{error.get('way_out')} Nix says:\n\n{error.get('log')}"
         )
     if kind == "BuildFailedError":
         return NixImageError(
@@ -174,7 +180,19 @@ def _build_hint(log: str) -> str:
             "Nix's build sandbox has no shell: add `sandbox-paths = /bin/sh=/path/of/a/static/shell` "
             "to nix.conf."
         )
+    if "Exec format error" in log:
+        return (
+            "A program for another system was started, and this machine does not run it: let it be emulated (QEMU by "
+            "binfmt_misc), or take that system out of `extra-platforms` in nix.conf and give Nix a remote builder for "
+            "it (`builders`)."
+        )
     return "Fix the derivation."
+
+
+def _machine_hint(message: str) -> str:
+    """Returns what to do about something that evaluation would have to build, and no machine can; else nothing."""
+    missing = missing_machine(message)
+    return "" if missing is None else f"{missing.drv_path} {missing.why}. {missing.way_out}"
 
 
 def _store_hint(message: str) -> str:

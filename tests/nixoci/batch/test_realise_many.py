@@ -9,7 +9,12 @@ from typing import Sequence
 import pytest
 from nixoci.store.evaluate import Attribute, Derivation
 from nixoci.batch.evaluate_many import evaluate_many
-from nixoci.store.realise import BuildFailedError, NotBuildableError, OutputChangedError
+from nixoci.store.realise import (
+    BuildFailedError,
+    NoMachineError,
+    NotBuildableError,
+    OutputChangedError,
+)
 from nixoci.batch.realise_many import Wanted, realise_many
 
 from tests.nixoci.store.closure_support import store_path
@@ -79,6 +84,30 @@ def test_what_needs_one_that_fails(tmp_path: Path) -> None:
     needs, other = realise_many(nix(tmp_path), packages)
     assert other is None and isinstance(needs, BuildFailedError)
     assert f"{word}-why" in needs.log
+
+
+def test_what_no_machine_can_build_ends_nothing_else(tmp_path: Path) -> None:
+    """Nix before 2.29 gives up all of its work then. The others are built, and have errors of their own."""
+    word = unique_word()
+    arm = shell_derivation("arm", f"echo {word} > $out").replace("inherit system", 'system = "aarch64-linux"')
+    native = "".join(f'n{n} = {shell_derivation(f"n{n}", f"echo {word} > $out")};\n' for n in range(6))
+    text = f"""{{ system }}: rec {{
+      arm = {arm};
+      needs = {shell_derivation("needs", "echo $arm > $out", "inherit arm;")};
+      riscv = arm // (derivation {{ name = "{word}"; system = "riscv64-linux"; builder = "/bin/sh"; }});
+      fails = {shell_derivation("fails", f"echo {word}-why; exit 1")};
+      {native}
+    }}"""
+    root = str(write_tree(tmp_path / "s", {"default.nix": text}))
+    names = ("arm", "riscv", "needs", "fails", *(f"n{n}" for n in range(6)))
+    found = evaluate_many(nix(tmp_path), Attribute(root, "default.nix", "", SYSTEM), names)
+    packages = [Wanted(found[name], ("out",)) for name in names]  # type: ignore[arg-type]
+    errors = dict(zip(names, realise_many(nix(tmp_path), packages)))
+    for name, system in (("arm", "aarch64"), ("riscv", "riscv64"), ("needs", "aarch64")):
+        assert isinstance(errors[name], NoMachineError), errors[name]
+        assert f"is for {system}-linux, and this machine" in str(errors[name])
+    assert type(errors["fails"]) is BuildFailedError and f"{word}-why" in errors["fails"].log
+    assert [errors[f"n{n}"] for n in range(6)] == [None] * 6
 
 
 def test_derivations_that_are_gone_are_evaluated_again(tmp_path: Path) -> None:

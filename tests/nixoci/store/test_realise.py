@@ -14,8 +14,10 @@ from nixoci.store.nix import Nix
 from nixoci.store.path import StorePath
 from nixoci.store.realise import (
     BuildFailedError,
+    NoMachineError,
     NotBuildableError,
     OutputChangedError,
+    missing_machine,
     realise,
     realise_paths,
     without_missing_build_group,
@@ -302,3 +304,62 @@ def test_only_a_missing_group_is_done_without(
     if remote:
         found = dataclasses.replace(found, environment={**found.environment, "NIX_REMOTE": remote})
     assert expected == without_missing_build_group(found)
+
+
+#: What versions of Nix say when a build failed for want of a machine: system, features.
+_NO_MACHINE = {
+    "2.8": (
+        "error: a 'riscv64-linux' with features {{{features}}} is required to build '{drv}', but I am a "
+        "'x86_64-linux' with features {{benchmark, kvm}}\n"
+    ),
+    "2.30": (
+        "error: Cannot build '{drv}'.\n       Reason: required system or feature not available\n"
+        "       Required system: 'riscv64-linux' with features {{{features}}}\n"
+        "       Current system: 'x86_64-linux' with features {{benchmark, kvm}}\n"
+    ),
+    "2.34": (
+        "error: Cannot build '{drv}'.\n       Reason: platform mismatch\n"
+        "       Required system: 'riscv64-linux'\n       Current system: 'x86_64-linux'\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("version", _NO_MACHINE)
+def test_what_versions_of_nix_say_of_a_missing_machine(version: str) -> None:
+    drv = "/nix/store/z-a.drv"
+    text = _NO_MACHINE[version].format(drv=drv, features="kvm")
+    found = missing_machine(f"building…\n{text}error: 1 dependency failed\n")
+    assert found is not None
+    assert (found.drv_path, found.system, found.machine) == (drv, "riscv64-linux", "x86_64-linux")
+    # What a builder quotes of another Nix is not said by ours.
+    assert missing_machine(f"test> {text}") is None
+    same = text.replace("riscv64", "x86_64")
+    if version != "2.34":
+        found = missing_machine(same)
+        assert found is not None and (found.system, found.features) == ("", "kvm")
+
+
+def test_a_package_for_another_system(tmp_path: Path) -> None:
+    """Without a builder the error says for which system it is, and what Nix needs; features are another matter."""
+    word = unique_word()
+    expression = shell_derivation("arm", f"echo {word} > $out").replace(
+        "inherit system", 'system = "aarch64-linux"'
+    )
+    needs = shell_derivation("needs", "echo $arm > $out", f"arm = {expression};")
+    evaluate_arm, evaluate_user = _evaluation(tmp_path, expression), _evaluation(tmp_path / "u", needs)
+    arm = evaluate_arm()
+    for evaluation, why in ((evaluate_arm, "it is"), (evaluate_user, f"it needs {arm.drv_path}, which is")):
+        with pytest.raises(NoMachineError) as caught:
+            realise(nix(tmp_path), evaluation(), ["out"], None)
+        text = str(caught.value)
+        assert f"{why} for aarch64-linux, and this machine is {SYSTEM}. Nix needs a remote builder" in text
+        assert "`extra-platforms = aarch64-linux`" in text and "substituter" in text
+    emulating = Nix.find(
+        {**environment(tmp_path), "NIX_CONFIG": CONFIGURATION + "extra-platforms = aarch64-linux\n"}
+    )
+    (path,) = realise(emulating, arm, ["out"], None)
+    assert Path(path).read_text() == f"{word}\n"
+    special = shell_derivation("special", f"{word}", 'requiredSystemFeatures = [ "quantum" ];')
+    with pytest.raises(NoMachineError, match=r"needs a machine with the features \{quantum\}") as caught:
+        realise(nix(tmp_path), _evaluation(tmp_path / "q", special)(), ["out"], None)
+    assert "system-features" in str(caught.value) and "emulation" not in str(caught.value)

@@ -12,10 +12,11 @@ from nixoci.store.evaluate import Attribute, Derivation
 from nixoci.store.nix import Nix, NixFailedError
 from nixoci.store.path import StorePath
 from nixoci.store.realise import (
-    BuildFailedError,
     NotBuildableError,
     OutputChangedError,
+    build_failure,
     end_of_log,
+    missing_machine,
     run_realise,
 )
 
@@ -63,17 +64,29 @@ def realise_many(
         {p: words for p, words in built.items() if p.derivation.drv_path is None},
         {p: words for p, words in built.items() if p.derivation.drv_path is not None},
     ):
-        words = tuple(dict.fromkeys(word for words in some.values() for word in words))
-        if not words:
-            continue
-        more = ("--keep-going",) if len(some) > 1 else ()
-        status, log = run_realise(nix, words, log_file, more)
-        if status:
+        while some:
+            words = tuple(dict.fromkeys(word for words in some.values() for word in words))
+            more = ("--keep-going",) if len(some) > 1 else ()
+            status, log = run_realise(nix, words, log_file, more)
+            if not status:
+                break
             left = set(nix.invalid([path for package in some for path in missing[package]]))
-            for package in some:
-                paths = [path for path in missing[package] if path in left]
-                if paths:
-                    errors[package] = _failure(nix, package, paths, some[package], log, len(some) > 1)
+            failed = {p: [path for path in missing[p] if path in left] for p in some}
+            failed = {package: paths for package, paths in failed.items() if paths}
+            # A derivation that no machine can build ends Nix before 2.29 at once, whatever else it was asked for.
+            unbuildable = missing_machine("\n".join(log))
+            innocent = {
+                package: some[package]
+                for package in failed
+                if unbuildable is not None and not _needs(nix, package, unbuildable.drv_path)
+            }
+            if len(innocent) == len(failed):
+                innocent = {}
+            for package, paths in failed.items():
+                if package not in innocent:
+                    alone = len(some) == 1
+                    errors[package] = _failure(nix, package, paths, some[package], log, not alone)
+            some = innocent
     return tuple(errors.get(package) for package in packages)
 
 
@@ -116,9 +129,26 @@ def _failure(
     drv_path = package.derivation.drv_path
     if drv_path is None:
         return NotBuildableError(paths, end_of_log(log))
-    if has_others:
+    unbuildable = missing_machine("\n".join(log))
+    if has_others and (unbuildable is None or not _needs(nix, package, unbuildable.drv_path)):
         log = _about(nix, drv_path, log) or log
-    return BuildFailedError(words, end_of_log(log))
+    return build_failure(words, log)
+
+
+def _needs(nix: Nix, package: Wanted, drv_path: str) -> bool:
+    """Whether a derivation is that of a package, or one that it depends on."""
+    own = package.derivation.drv_path
+    if own is None or own == drv_path:
+        return own == drv_path
+    try:
+        return drv_path in _requisites(nix, own)
+    except NixFailedError:
+        return False
+
+
+def _requisites(nix: Nix, drv_path: StorePath) -> list[str]:
+    """:raises NixFailedError: the derivation is not valid."""
+    return nix.run(("nix-store", "--query", "--requisites", drv_path)).decode().split()
 
 
 #: How Nix says that a builder failed, or did not make what it should.
@@ -130,7 +160,7 @@ def _about(nix: Nix, drv_path: StorePath, log: Sequence[str]) -> Sequence[str]:
     failures = {match[1]: line for line in log for match in [_FAILED.search(line)] if match}
     if drv_path not in failures:
         try:
-            needs = nix.run(("nix-store", "--query", "--requisites", drv_path)).decode().split()
+            needs = _requisites(nix, drv_path)
         except NixFailedError:
             return ()
         failures = {path: failures[path] for path in needs if path in failures}

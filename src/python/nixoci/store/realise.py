@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import deque
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import IO, Callable, Optional, Sequence
 
 from nixoci.atomic import output_errors
@@ -22,11 +23,68 @@ from nixoci.store.path import StorePath
 _DRV_OUTPUTS = re.compile(rb'Derive\(\[((?:\("[^"]*","[^"]*","[^"]*","[^"]*"\),?)*)\]')
 _DRV_OUTPUT = re.compile(rb'\("([^"]+)","(/[^"]+)","[^"]*","[^"]*"\)')
 
+#: How versions of Nix say that no machine can build a derivation (libstore, derivation-building-goal.cc): until
+#: 2.28; from then on; and since 2.32, where only features are missing.
+_NO_MACHINE = (
+    re.compile(
+        r"^ *error: a '(?P<system>[^'\n]+)' with features \{(?P<features>[^}\n]*)\} is required to build "
+        r"'(?P<drv>[^'\n]+)', but I am a '(?P<machine>[^'\n]+)'",
+        re.MULTILINE,
+    ),
+    re.compile(
+        r"^ *error: Cannot build '(?P<drv>[^'\n]+)'\.\s+Reason: [^\n]*\s+Required system: '(?P<system>[^'\n]+)'"
+        r"(?: with features \{(?P<features>[^}\n]*)\})?\s+Current system: '(?P<machine>[^'\n]+)'",
+        re.MULTILINE,
+    ),
+    re.compile(
+        r"^ *error: Cannot build '(?P<drv>[^'\n]+)'\.\s+Reason: [^\n]*\s+"
+        r"Required features: \{(?P<features>[^}\n]*)\}",
+        re.MULTILINE,
+    ),
+)
+
 #: Lines of a failed build's output that the error repeats.
 _LOG_LINES = 30
 
 #: Lines of that output that are looked through for what belongs to one of several builds.
 _KEPT_LINES = 2000
+
+
+@dataclass(frozen=True)
+class MissingMachine:
+    """What Nix wants of a machine that builds a derivation, and does not find.
+
+    :param drv_path: the derivation.
+    :param system: that it is for; empty if only features are missing.
+    :param machine: the system of this machine, likewise.
+    :param features: that it needs (`requiredSystemFeatures`).
+    """
+
+    drv_path: str
+    system: str
+    machine: str
+    features: str
+
+    @property
+    def why(self) -> str:
+        """What the derivation is or needs, to follow its name."""
+        if self.system:
+            return f"is for {self.system}, and this machine is {self.machine}"
+        return f"needs a machine with the features {{{self.features}}}, not all of which this one has"
+
+    @property
+    def way_out(self) -> str:
+        """What the user can do, as sentences."""
+        if self.system:
+            return (
+                f"Nix needs a remote builder for {self.system} (`builders` in nix.conf), emulation on this machine "
+                f"(QEMU by binfmt_misc, and `extra-platforms = {self.system}` in nix.conf), or a substituter that has "
+                "what is built."
+            )
+        return (
+            "Give Nix a remote builder that has them (`builders` in nix.conf), or add them to `system-features` in "
+            "nix.conf if this machine has them."
+        )
 
 
 class BuildFailedError(NixOciError):
@@ -36,6 +94,25 @@ class BuildFailedError(NixOciError):
         self.wanted = tuple(wanted)
         self.log = log
         super().__init__(f"Nix could not build {', '.join(wanted)}:", log)
+
+
+class NoMachineError(BuildFailedError):
+    """No machine that Nix knows of can build a derivation: it is for another system, or needs features of one.
+
+    :param missing: which derivation, and what it takes.
+    """
+
+    def __init__(self, wanted: Sequence[str], log: str, missing: MissingMachine) -> None:
+        self.wanted = tuple(wanted)
+        self.log = log
+        self.system = missing.system
+        self.machine = missing.machine
+        named = any(word.partition("!")[0] == missing.drv_path for word in wanted)
+        self.why = f"it {missing.why}" if named else f"it needs {missing.drv_path}, which {missing.why}"
+        self.way_out = missing.way_out
+        NixOciError.__init__(
+            self, f"Nix could not build {', '.join(wanted)}: {self.why}. {self.way_out}"
+        )
 
 
 class NotBuildableError(NixOciError):
@@ -124,7 +201,7 @@ def realise_paths(
     wanted = [made_by.get(path, path) for path in missing]
     status, log = run_realise(nix, wanted, log_file)
     if status:
-        raise BuildFailedError(wanted, end_of_log(log))
+        raise build_failure(wanted, log)
 
 
 def _outputs_of_dependencies(nix: Nix, drv_path: StorePath) -> dict[StorePath, str]:
@@ -180,6 +257,33 @@ def run_realise(
                     output.write(line)
                     output.flush()
     return process.returncode, [line.decode(errors="replace").rstrip("\n") for line in tail]
+
+
+def missing_machine(text: str) -> Optional[MissingMachine]:
+    """Returns what Nix wants of a machine and does not find, if that is why it has failed.
+
+    :param text: what Nix has printed.
+    """
+    for pattern in _NO_MACHINE:
+        found = pattern.search(text)
+        if found is not None:
+            facts = found.groupdict()
+            system, machine = facts.get("system") or "", facts.get("machine") or ""
+            if system == machine:
+                system = machine = ""
+            return MissingMachine(facts["drv"], system, machine, facts["features"] or "")
+    return None
+
+
+def build_failure(wanted: Sequence[str], log: Sequence[str]) -> BuildFailedError:
+    """Returns the error that says why a build has failed.
+
+    :param wanted: as of `run_realise`; `log`, what it returned.
+    """
+    missing = missing_machine("\n".join(log))
+    if missing is not None:
+        return NoMachineError(wanted, end_of_log(log), missing)
+    return BuildFailedError(wanted, end_of_log(log))
 
 
 def end_of_log(log: Sequence[str]) -> str:
