@@ -68,6 +68,7 @@ COMMANDS = [
     ["database", "graph.json", "--output", "OUTPUT"],
     ["certificates", "--bundle", "bundle", "--output", "OUTPUT"],
     ["certificates", "--bundle", "OUTPUT", "--output", "facts"],
+    ["index", "image.json", "--output", "OUTPUT"],
     ["write", "image.json", "--format", "oci-archive", "--output", "OUTPUT"],
     ["write", "image.json", "--format", "docker-archive", "--output", "OUTPUT"],
 ]

@@ -10,17 +10,22 @@ from nixoci.errors import InvalidInputError
 from nixoci.image.config import ImageConfig, merge
 from nixoci.image.descriptor import Descriptor, descriptor_json
 from nixoci.image.healthcheck import parse_command, parse_duration
-from nixoci.image.image import assemble, digest_of, index, parse_image, parse_layer_annotations
+from nixoci.image.image import assemble, digest_of, parse_image, parse_layer_annotations
+from nixoci.image.index.descriptor import any_descriptor_json, read_descriptor
+from nixoci.image.index.image_index import index
+from nixoci.image.index.platforms import parse_platform, platform_key, platform_name
 from nixoci.image.manifest_format import DOCKER, OCI
 from nixoci.image.reference import Reference
 from nixoci.image.uncompressed import uncompressed
 from nixoci.layering.previous_document import previous_layers
 
 from tests.nixoci.fuzz.fuzz import fuzz, mutations
-from tests.nixoci.image.layout_support import known_image
+from tests.nixoci.image.layout_support import known_image, known_index
 
 _KNOWN = known_image(b"one", b"two")
 _DESCRIPTOR = descriptor_json(_KNOWN.image, _KNOWN.recipes, references=(Reference("acme/api", "1"),))
+_KNOWN_INDEX = known_index({"linux/amd64": [b"one"], "linux/arm/v7": [b"one", b"two"]}, {"a": "b"})
+_INDEX_DESCRIPTOR = any_descriptor_json(_KNOWN_INDEX.image, _KNOWN_INDEX.recipes)
 _EXECUTION = {
     "Entrypoint": ["/bin/x"],
     "Cmd": None,
@@ -52,6 +57,28 @@ def test_descriptors(seed: int) -> None:
         uncompressed(found.image)
 
     fuzz(check, (_DESCRIPTOR,), seed)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_descriptors_of_indexes(seed: int) -> None:
+    """As those of images."""
+
+    def check(data: bytes) -> None:
+        found = read_descriptor(data)
+        written = any_descriptor_json(found.image, found.recipes, references=found.references)
+        assert read_descriptor(written) == found
+
+    fuzz(check, (_INDEX_DESCRIPTOR,), seed)
+
+
+def test_platforms() -> None:
+    """What is taken for one has a name by which it is the same platform."""
+
+    def check(data: bytes) -> None:
+        found = parse_platform(data.decode(errors="replace"))
+        assert platform_key(parse_platform(platform_name(found))) == platform_key(found)
+
+    fuzz(check, (b"linux/amd64", b"linux/arm/v7", b"linux/arm64/v8.2"), 1)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

@@ -6,10 +6,12 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Mapping, Optional, Sequence
 
 from nixoci.image.config import ImageConfig
 from nixoci.image.image import History, Image, LayerInImage, assemble
+from nixoci.image.index.image_index import ImageIndex, index
+from nixoci.image.index.platforms import parse_platform
 from nixoci.image.manifest_format import OCI, ManifestFormat
 from nixoci.layer.layer import Layer
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry
@@ -61,6 +63,52 @@ def known_image(*contents: bytes, format: ManifestFormat = OCI) -> KnownImage:
     config = ImageConfig(architecture="amd64", cmd=("/bin/true",))
     image = assemble(config, layers, format=format)
     return KnownImage(image, tuple(content_of), write_layer, written)
+
+
+@dataclass(frozen=True)
+class KnownIndex:
+    """As `KnownImage`, of an index.
+
+    :param recipes: of the layers of all images.
+    """
+
+    image: ImageIndex
+    recipes: tuple[LayerRecipe, ...]
+    write_layer: Callable[[LayerRecipe, Layer, Callable[[memoryview], object]], None]
+    written: list[str]
+
+
+def known_index(
+    images: Mapping[str, Sequence[bytes]], annotations: Optional[Mapping[str, str]] = None
+) -> KnownIndex:
+    """Returns an index of images.
+
+    :param images: the contents of the layers, by platform (`linux/arm64`); the same contents are the same layer.
+    """
+    contents = {sha256(content): content for layers in images.values() for content in layers}
+    written: list[str] = []
+
+    def write_layer(
+        recipe: LayerRecipe, layer: Layer, write: Callable[[memoryview], object]
+    ) -> None:
+        assert recipe == _recipe_of(layer.digest)
+        written.append(layer.digest)
+        write(memoryview(contents[layer.digest]))
+
+    made = []
+    for name, layers in images.items():
+        found = parse_platform(name)
+        config = ImageConfig(architecture=found.architecture, os=found.os, variant=found.variant)
+        blobs = [Layer(sha256(content), len(content), sha256(content)) for content in layers]
+        made.append(assemble(config, [LayerInImage(blob) for blob in blobs]))
+    found_index = index(made, annotations)
+    recipes = tuple(_recipe_of(item.layer.digest) for item in found_index.layers)
+    return KnownIndex(found_index, recipes, write_layer, written)
+
+
+def _recipe_of(digest: str) -> LayerRecipe:
+    path = StorePath.parse(f"/nix/store/{'0' * 32}-{digest[7:27]}")
+    return LayerRecipe((RecipeEntry(path, "sha256-test", path),))
 
 
 def tree(path: Path) -> dict[str, bytes]:

@@ -15,10 +15,10 @@ from nixoci.image.image import (
     Image,
     LayerInImage,
     assemble,
-    index,
     parse_image,
     parse_layer_annotations,
 )
+from nixoci.image.index.image_index import index
 from nixoci.json_output import canonical_json
 from nixoci.layer.layer import Layer
 

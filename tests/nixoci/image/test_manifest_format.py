@@ -12,7 +12,8 @@ from nixoci.errors import InvalidInputError
 from nixoci.image.config import ImageConfig
 from nixoci.image.descriptor import Descriptor, descriptor_json
 from nixoci.image.healthcheck import Healthcheck
-from nixoci.image.image import Image, LayerInImage, assemble, index, parse_image
+from nixoci.image.image import Image, LayerInImage, assemble, parse_image
+from nixoci.image.index.image_index import index
 from nixoci.image.manifest_format import DOCKER, OCI
 from nixoci.image.uncompressed import uncompressed
 from nixoci.json_output import canonical_json

@@ -144,6 +144,7 @@ _COMMANDS = {
     "store-libraries": ("List what programs in the store load, as JSON.", _elf),
     "write": ("Write an image, streamed from the store, to a file.", _images),
     "verify": ("Check that what the store has of an image is what made it.", _images),
+    "index": ("Make the descriptor of an index, out of those of its images.", _images),
     "previous": (
         "Print the store paths of each layer of a published image, as JSON, for the field `previous` "
         "of a target.",

@@ -17,6 +17,7 @@ from nixoci.json_output import canonical_json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from nixoci.image.index.image_index import AnyImage
     from nixoci.recipe.recipe import Recipe
 
 _END = bytes(2 * tarfile.BLOCKSIZE)
@@ -24,14 +25,15 @@ _END = bytes(2 * tarfile.BLOCKSIZE)
 
 def write_oci_archive(
     path: str,
-    image: Image,
+    image: AnyImage,
     recipes: Sequence[Recipe],
     write_layer: WriteLayer,
     references: Sequence[Reference] = (),
 ) -> int:
-    """Writes an image as an OCI archive, a tar of an OCI image layout, whole or not at all.
+    """Writes an image, or an index with its images, as an OCI archive: a tar of an OCI image layout, whole or not at
+    all.
 
-    :param recipes: one for each layer of the image, in the same order.
+    :param recipes: one for each layer, in the same order; of an index, image after image.
     :param references: names of the image; none is possible.
     :returns: the inode of the archive.
     :raises OutputError: the operating system refused.

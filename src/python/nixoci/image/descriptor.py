@@ -13,7 +13,7 @@ from typing import Any, Mapping, Sequence
 from nixoci.compression.formats import Compression
 from nixoci.errors import InvalidInputError
 from nixoci.image.image import Image, parse_image, with_layers
-from nixoci.image.manifest_format import OCI, ManifestFormat
+from nixoci.image.manifest_format import MEDIA_TYPE_INDEX, OCI, ManifestFormat
 from nixoci.image.reference import Reference
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json, readable_json
@@ -48,6 +48,12 @@ class Descriptor:
             not fit together.
         """
         document = parse_object("image descriptor", data)
+        if document.get("mediaType") == MEDIA_TYPE_INDEX:
+            raise InvalidInputError(
+                "image descriptor",
+                document.get("digest"),
+                "it is that of an index of images for several platforms; name that of one of its images",
+            )
         version = get_field(document, "schemaVersion", int)
         if version != SCHEMA_VERSION:
             raise InvalidInputError(

@@ -1,4 +1,4 @@
-"""Images: config, manifest and index, made of a config and layers; as the OCI image spec or Docker has them."""
+"""Images: config and manifest, made of a config and layers; as the OCI image spec or Docker has them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nixoci.errors import InvalidInputError
 from nixoci.image.config import DEFAULT_CREATED, ImageConfig, Platform
 from nixoci.image.config_values import check_created
 from nixoci.image.healthcheck import NONE
-from nixoci.image.manifest_format import MANIFEST_FORMATS, MEDIA_TYPE_INDEX, OCI, ManifestFormat
+from nixoci.image.manifest_format import MANIFEST_FORMATS, OCI, ManifestFormat
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json
 from nixoci.layer.layer import MEDIA_TYPE_LAYER_TAR, Layer
@@ -66,6 +66,18 @@ class LayerInImage:
 
 
 @dataclass(frozen=True)
+class Manifest:
+    """What a registry has under a digest that is no blob: the manifest of an image, or an index."""
+
+    content: bytes
+    media_type: str
+
+    @cached_property
+    def digest(self) -> str:
+        return digest_of(self.content)
+
+
+@dataclass(frozen=True)
 class Image:
     """An image but for the bytes of its layers; made by `assemble` or `parse_image`.
 
@@ -103,6 +115,16 @@ class Image:
         return self.format.manifest
 
     @property
+    def images(self) -> tuple[Image, ...]:
+        """The images that this is: one. An index has several."""
+        return (self,)
+
+    @property
+    def manifests(self) -> tuple[Manifest, ...]:
+        """All that registries have by digest, what others refer to first: here the manifest alone."""
+        return (Manifest(self.manifest, self.media_type),)
+
+    @property
     def has_healthcheck(self) -> bool:
         """Whether the config has one, which is not that there is none."""
         execution = get_field(parse_object("image config", self.config), "config", dict, default={})
@@ -117,21 +139,6 @@ class Image:
     def descriptor(self) -> dict[str, Any]:
         """The descriptor of the manifest (OCI image spec, descriptor.md), without platform."""
         return _descriptor(self.media_type, self.manifest)
-
-
-@dataclass(frozen=True)
-class ImageIndex:
-    """Images for several platforms under one digest.
-
-    :param content: the bytes of the index.
-    """
-
-    content: bytes
-    images: tuple[Image, ...]
-
-    @cached_property
-    def digest(self) -> str:
-        return digest_of(self.content)
 
 
 def digest_of(content: bytes) -> str:
@@ -245,37 +252,6 @@ def parse_layer_annotations(manifest: bytes) -> tuple[tuple[tuple[str, str], ...
         # Nothing but the diff ID is in the config, and that of a plain tar is its digest.
         _parse_layer(layer, get_field(layer, "digest", str), format)
     return tuple(_parse_annotations(layer, format) for layer in layers)
-
-
-def index(
-    images: Sequence[Image], annotations: Optional[Mapping[str, str]] = None
-) -> ImageIndex:
-    """Makes an index of images for different platforms (OCI image spec, image-index.md).
-
-    :raises InvalidInputError: two images are for the same platform, so that an engine could not
-        choose, an annotation is no text, or an image has a manifest of Docker's.
-    """
-    for image in images:
-        if image.format != OCI:
-            raise InvalidInputError(
-                "image index", image.digest, "its manifest is of Docker's format, not of OCI's"
-            )
-    platforms = [image.platform for image in images]
-    for platform in platforms:
-        if platforms.count(platform) > 1:
-            raise InvalidInputError(
-                "image index", platform.to_document(), "two of its images are for this platform"
-            )
-    document: dict[str, Any] = {
-        "schemaVersion": 2,
-        "mediaType": MEDIA_TYPE_INDEX,
-        "manifests": [
-            {**image.descriptor(), "platform": image.platform.to_document()} for image in images
-        ],
-    }
-    if annotations:
-        document["annotations"] = dict(annotations)
-    return ImageIndex(canonical_json("image index", document), tuple(images))
 
 
 def _descriptor(media_type: str, content: bytes) -> dict[str, Any]:

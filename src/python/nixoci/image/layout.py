@@ -10,7 +10,6 @@ from typing import Any, Callable, Optional, Sequence, Union
 
 from nixoci.atomic import OutputError, OutputFile, output_errors, replace_directory, sync_directory
 from nixoci.errors import InvalidInputError, NixOciError
-from nixoci.image.image import Image
 from nixoci.image.manifest_format import MEDIA_TYPE_INDEX, OCI
 from nixoci.image.reference import Reference
 from nixoci.json_input import get_field, parse_object
@@ -19,6 +18,7 @@ from nixoci.layer.layer import Layer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from nixoci.image.index.image_index import AnyImage
     from nixoci.recipe.recipe import Recipe
 
 #: Takes the next bytes of an output.
@@ -56,17 +56,17 @@ def blob_path(digest: str) -> str:
 
 def write_oci_layout(
     directory: str,
-    image: Image,
+    image: AnyImage,
     recipes: Sequence[Recipe],
     write_layer: WriteLayer,
     references: Sequence[Reference] = (),
 ) -> int:
-    """Writes an image as the OCI image layout `directory`, whole or not at all.
+    """Writes an image, or an index with its images, as the OCI image layout `directory`, whole or not at all.
 
     A layout that is there is replaced, together with all images in it. Its layers are taken over
     where they are needed again, after their bytes were verified: they need no store then.
 
-    :param recipes: one for each layer of the image, in the same order.
+    :param recipes: one for each layer, in the same order; of an index, image after image.
     :param references: names of the image; none is possible.
     :returns: the inode of the directory.
     :raises OutputError: something else is at `directory`, or the operating system refused.
@@ -94,7 +94,7 @@ def write_oci_layout(
             return os.stat(partial).st_ino
 
 
-def layout_files(image: Image, references: Sequence[Reference]) -> dict[str, bytes]:
+def layout_files(image: AnyImage, references: Sequence[Reference]) -> dict[str, bytes]:
     """Returns the files of a layout that are no blobs, by name.
 
     A reference's tag is the layout's name for the image (`org.opencontainers.image.ref.name`, by
@@ -104,12 +104,14 @@ def layout_files(image: Image, references: Sequence[Reference]) -> dict[str, byt
 
     :raises InvalidInputError: the manifest of the image is of Docker's format.
     """
-    if image.format != OCI:
-        raise InvalidInputError(
-            "manifest format",
-            image.format.name,
-            'an OCI image layout has OCI manifests; write a docker-archive, or take the format "oci"',
-        )
+    for one in image.images:
+        if one.format != OCI:
+            raise InvalidInputError(
+                "manifest format",
+                one.format.name,
+                "an OCI image layout has OCI manifests; write a docker-archive, or take the format "
+                '"oci"',
+            )
     manifests = []
     names: set[str] = set()
     for reference in references:
@@ -132,23 +134,22 @@ def layout_files(image: Image, references: Sequence[Reference]) -> dict[str, byt
 
 
 def image_blobs(
-    image: Image, recipes: Sequence[Recipe], write_layer: WriteLayer
+    image: AnyImage, recipes: Sequence[Recipe], write_layer: WriteLayer
 ) -> tuple[Blob, ...]:
     """Returns the blobs of an image, each once: config, manifest, layers from the lowest.
 
+    Of an index: configs, manifests and index, then the layers of all images.
+
+    :param recipes: one for each layer; of an index, image after image.
     :raises InvalidInputError: there are not as many recipes as layers.
     """
     if len(recipes) != len(image.layers):
         raise InvalidInputError(
             "layer recipes", len(recipes), f"the image has {len(image.layers)} layers"
         )
-    blobs = {
-        digest: _blob_of_content(digest, content)
-        for digest, content in (
-            (image.config_digest, image.config),
-            (image.digest, image.manifest),
-        )
-    }
+    contents = {one.config_digest: one.config for one in image.images}
+    contents.update((manifest.digest, manifest.content) for manifest in image.manifests)
+    blobs = {digest: _blob_of_content(digest, content) for digest, content in contents.items()}
     for recipe, item in zip(recipes, image.layers):
         blobs.setdefault(item.layer.digest, _blob_of_layer(recipe, item.layer, write_layer))
     return tuple(blobs.values())

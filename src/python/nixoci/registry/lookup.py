@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Mapping, Sequence
 
-from nixoci.image.image import Image
+from nixoci.image.index.image_index import AnyImage
 from nixoci.image.reference import Reference
 from nixoci.layer.layer import Layer
 from nixoci.registry.address import split_reference
@@ -56,7 +56,7 @@ class Lookup:
         self._unreachable: dict[str, ConnectionFailedError] = {}
 
     def lacking(
-        self, image: Image, layers: Sequence[Layer], references: Sequence[Reference]
+        self, image: AnyImage, layers: Sequence[Layer], references: Sequence[Reference]
     ) -> Lacking:
         """Returns what the repositories in `references` lack.
 

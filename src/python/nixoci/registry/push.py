@@ -16,7 +16,6 @@ from typing import Mapping, Optional, Sequence
 
 from nixoci.children import end_children
 from nixoci.errors import InvalidInputError
-from nixoci.image.image import Image
 from nixoci.image.layout import WriteLayer, image_blobs
 from nixoci.image.reference import Reference
 from nixoci.registry.address import split_reference
@@ -43,6 +42,7 @@ from nixoci.registry.settings import Registries
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from nixoci.image.index.image_index import AnyImage
     from nixoci.recipe.recipe import Recipe
 
 DEFAULT_JOBS = 4
@@ -71,7 +71,7 @@ class PushOptions:
 
 
 def push(
-    image: Image,
+    image: AnyImage,
     recipes: Sequence[Recipe],
     references: Sequence[Reference],
     write_layer: WriteLayer,
@@ -79,9 +79,11 @@ def push(
     options: PushOptions = PushOptions(),
     progress: Optional[Progress] = None,
 ) -> PushResult:
-    """Makes registries have an image under all `references`.
+    """Makes registries have an image, or an index with its images, under all `references`.
 
-    :param recipes: one for each layer of the image, in the same order.
+    The images of an index get no tags: they are there by their digests, before the index is.
+
+    :param recipes: one for each layer, in the same order; of an index, image after image.
     :param write_layer: called only for layers that a registry lacks, from several threads.
     :param environment: says where credentials and proxies are; programs that keep credentials
         get it.
@@ -101,7 +103,7 @@ class _Push:
 
     def __init__(
         self,
-        image: Image,
+        image: AnyImage,
         recipes: Sequence[Recipe],
         write_layer: WriteLayer,
         environment: Mapping[str, str],
@@ -115,11 +117,12 @@ class _Push:
         self._connections = Connections(environment, silence_time_limit=options.silence_time_limit)
         self._threads = PushThreads(self._abort)
         self._retry = replace(options.retry, wait=self._threads.sleep)
+        manifests = {manifest.digest for manifest in image.manifests}
         blobs = [
             replace(blob, stream=self._threads.stoppable(blob.stream))
             for blob in image_blobs(image, recipes, write_layer)
-            # The manifest is no blob to a registry.
-            if blob.digest != image.digest
+            # Manifests and indexes are no blobs to a registry.
+            if blob.digest not in manifests
         ]
         self._sender = BlobSender(
             blobs, self._threads, progress, hints=options.hints, jobs=options.jobs
@@ -197,16 +200,19 @@ class _Push:
         return [reference for reference, same in zip(references, answers) if not same]
 
     def _write_tags(self, stale: Sequence[tuple[Repository, list[Reference]]]) -> None:
-        digest = self._image.digest
-        manifest, media_type = self._image.manifest, self._image.media_type
+        *parts, whole = self._image.manifests
         by_tag = self._options.writes_tags
         if len(stale) > 1 or not by_tag:
             # A registry that refuses the image shall do so before any tag is moved elsewhere.
-            for repository, _ in stale:
-                repository.put_manifest(digest, manifest, media_type, digest)
+            parts.append(whole)
+        for repository, _ in stale:
+            for part in parts:
+                repository.put_manifest(part.digest, part.content, part.media_type, part.digest)
         for repository, references in stale:
             for reference in references if by_tag else ():
-                repository.put_manifest(reference.tag, manifest, media_type, digest)
+                repository.put_manifest(
+                    reference.tag, whole.content, whole.media_type, whole.digest
+                )
 
 
 def _reason(blobs: Sequence[PushedBlob]) -> str:

@@ -363,7 +363,7 @@ def test_names() -> None:
     names = [local_references(descriptor) for descriptor in descriptors]
     assert str(names[0][0]) == f"nixoci:{one.image.digest[7:19]}"
     repositories = serve_images(zip(descriptors, names), one.write_layer)
-    assert {one.image.digest, two.image.digest} == set(repositories["nixoci"].images)
+    assert {one.image.digest, two.image.digest} == set(repositories["nixoci"].manifests)
     with pytest.raises(InvalidInputError, match="acme/api:1.0"):
         serve_images([(each, REFERENCES) for each in descriptors], one.write_layer)
 

@@ -107,10 +107,14 @@ def run(options: argparse.Namespace) -> int:
 def _load_image(options: argparse.Namespace) -> tuple[Any, str]:
     from nixoci.engine.client import find_engine
     from nixoci.engine.load import load_image
-    from nixoci.image.descriptor import Descriptor
+    from nixoci.image.index.descriptor import descriptor_for, read_descriptor
+    from nixoci.image.index.platforms import machine_platform, parse_platform
     from nixoci.image.reference import Reference
 
-    descriptor = Descriptor.from_json(read_input(options.descriptor))
+    descriptor = descriptor_for(
+        read_descriptor(read_input(options.descriptor)),
+        machine_platform() if options.platform is None else parse_platform(options.platform),
+    )
     references = [Reference.parse(text) for text in options.references]
     engine = find_engine(options.engine, os.environ)
     identifier = load_image(
@@ -133,6 +137,11 @@ def _add_engine(command: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="name of the image in the engine, repository:tag (default: those of the descriptor)",
+    )
+    command.add_argument(
+        "--platform",
+        metavar="OS/ARCHITECTURE[/VARIANT]",
+        help="which image of an index to take (default: that for this machine)",
     )
 
 

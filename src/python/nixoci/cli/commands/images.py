@@ -1,4 +1,4 @@
-"""Commands for one image: write, verify and previous."""
+"""Commands for one image, or an index: write, verify, index and previous."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from nixoci.cli.commands.options import (
     layer_source,
     registries,
 )
+from nixoci.errors import InvalidInputError
 
 # As in `nixoci.cli.main`.
 TYPE_CHECKING = False
@@ -47,26 +48,31 @@ def write_image(options: argparse.Namespace) -> None:
     from nixoci.atomic import output_errors
     from nixoci.image.archive import write_docker_archive, write_oci_archive
     from nixoci.image.descriptor import Descriptor
+    from nixoci.image.index.descriptor import IndexDescriptor, read_descriptor
     from nixoci.image.layout import write_oci_layout
     from nixoci.image.reference import Reference
     from nixoci.image.written import note_written
 
-    descriptor = Descriptor.from_json(read_input(options.descriptor))
+    descriptor = read_descriptor(read_input(options.descriptor))
+    references = [Reference.parse(text) for text in options.references] or descriptor.references
+    write_layer = layer_source(options).write_layer
+    is_docker = options.format == "docker-archive"
+    if is_docker and isinstance(descriptor, IndexDescriptor):
+        raise InvalidInputError(
+            "--format",
+            options.format,
+            "it holds images for one platform; take oci-archive, or the descriptor of one of the images of the index",
+        )
     output = output_path(options.output)
     with output_errors(output):
         os.makedirs(os.path.dirname(output), exist_ok=True)
-    writers = {
-        "oci-layout": write_oci_layout,
-        "oci-archive": write_oci_archive,
-        "docker-archive": write_docker_archive,
-    }
-    inode = writers[options.format](
-        output,
-        descriptor.image,
-        descriptor.recipes,
-        layer_source(options).write_layer,
-        [Reference.parse(text) for text in options.references] or descriptor.references,
-    )
+    if isinstance(descriptor, Descriptor) and is_docker:
+        inode = write_docker_archive(
+            output, descriptor.image, descriptor.recipes, write_layer, references
+        )
+    else:
+        write = write_oci_layout if options.format == "oci-layout" else write_oci_archive
+        inode = write(output, descriptor.image, descriptor.recipes, write_layer, references)
     if options.record is not None:
         note_written(options.record, output, options.record_key, inode)
 
@@ -77,12 +83,12 @@ def verify_options(command: argparse.ArgumentParser) -> None:
 
 
 def verify(options: argparse.Namespace) -> None:
-    from nixoci.image.descriptor import Descriptor
+    from nixoci.image.index.descriptor import read_descriptor
     from nixoci.layer.kept import is_kept
     from nixoci.layer.reproducibility import require_no_other_contents
     from nixoci.recipe.layer import LayerRecipe
 
-    recipes = Descriptor.from_json(read_input(options.descriptor)).recipes
+    recipes = read_descriptor(read_input(options.descriptor)).recipes
     require_no_other_contents(
         find_nix(options),
         [
@@ -91,6 +97,55 @@ def verify(options: argparse.Namespace) -> None:
             if isinstance(recipe, LayerRecipe) and not is_kept(options.kept_layers, recipe)
         ],
     )
+
+
+def index_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "descriptors",
+        nargs="+",
+        metavar="descriptor",
+        help="files that `pants package` wrote for images of different platforms",
+    )
+    command.add_argument(
+        "--annotation",
+        dest="annotations",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="annotation of the index",
+    )
+    command.add_argument(
+        "--reference",
+        dest="references",
+        action="append",
+        default=[],
+        help="name of the index, repository:tag (default: none)",
+    )
+    add_output(command)
+
+
+def make_index(options: argparse.Namespace) -> None:
+    from nixoci.image.descriptor import Descriptor
+    from nixoci.image.index.descriptor import any_descriptor_json
+    from nixoci.image.index.image_index import index
+    from nixoci.image.reference import Reference
+
+    annotations = {}
+    for text in options.annotations:
+        key, separator, value = text.partition("=")
+        if not separator:
+            raise InvalidInputError("annotation", text, "expected KEY=VALUE")
+        annotations[key] = value
+    by_digest = {
+        descriptor.image.digest: descriptor
+        for descriptor in (Descriptor.from_json(read_input(path)) for path in options.descriptors)
+    }
+    found = index([descriptor.image for descriptor in by_digest.values()], annotations)
+    recipes = [recipe for image in found.images for recipe in by_digest[image.digest].recipes]
+    references = [Reference.parse(text) for text in options.references]
+    document = any_descriptor_json(found, recipes, references=references)
+    # Standard output gets a line end in any case.
+    write_output(options.output, document.rstrip() if options.output == "-" else document)
 
 
 def previous_options(command: argparse.ArgumentParser) -> None:
@@ -116,5 +171,6 @@ def previous(options: argparse.Namespace) -> None:
 COMMANDS = {
     "write": (write_image_options, write_image),
     "verify": (verify_options, verify),
+    "index": (index_options, make_index),
     "previous": (previous_options, previous),
 }

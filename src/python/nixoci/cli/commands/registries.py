@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import argparse
     from typing import Optional
 
-    from nixoci.image.image import Image
+    from nixoci.image.index.image_index import AnyImage
     from nixoci.registry.push_result import PushResult
 
 
@@ -111,7 +111,7 @@ def push(options: argparse.Namespace) -> None:
             print_error(f"nixoci: {NotAllPushedError(labels(members, FAILED))}")
         raise
     tags = tuple(tag.reference for tag in result.tags if tag.outcome == PENDING)
-    facts = (image.digest, image.manifest.decode(), image.media_type, tags)
+    facts = (image.digest, image.manifests[-1].content.decode(), image.media_type, tags)
     write_member(options.batch, Member(options.label, PUSHED, *facts))
     members = read_members(directory)
     if not labels(members, WAITING):
@@ -119,17 +119,17 @@ def push(options: argparse.Namespace) -> None:
         write_tags(members, os.environ, registries(options), print_line)
 
 
-def _push(options: argparse.Namespace) -> tuple[PushResult, Image]:
+def _push(options: argparse.Namespace) -> tuple[PushResult, AnyImage]:
     from contextlib import ExitStack
 
-    from nixoci.image.descriptor import Descriptor
+    from nixoci.image.index.descriptor import read_descriptor
     from nixoci.image.reference import Reference
     from nixoci.registry.blob_homes import BlobHomes, read_blob_homes, write_blob_homes
     from nixoci.registry.progress import progress_for
     from nixoci.registry.push import PushOptions, push
     from nixoci.registry.push_blobs import MountHints
 
-    descriptor = Descriptor.from_json(read_input(options.descriptor))
+    descriptor = read_descriptor(read_input(options.descriptor))
     known = BlobHomes() if options.known_blobs is None else read_blob_homes(options.known_blobs)
     hints = MountHints(tuple(options.mount_from), known, _likely(options.likely))
     require_standard_output()
@@ -185,12 +185,12 @@ def serve_options(command: argparse.ArgumentParser) -> None:
 
 
 def serve(options: argparse.Namespace) -> None:
-    from nixoci.image.descriptor import Descriptor
+    from nixoci.image.index.descriptor import read_descriptor
     from nixoci.registry.server.served_images import local_references, repository_path, serve_images
     from nixoci.registry.server.server import ReadOnlyRegistry
     from nixoci.registry.server.stop_signals import StopSignals
 
-    descriptors = [Descriptor.from_json(read_input(path)) for path in options.descriptors]
+    descriptors = [read_descriptor(read_input(path)) for path in options.descriptors]
     images = [(descriptor, local_references(descriptor)) for descriptor in descriptors]
     repositories = serve_images(images, layer_source(options).write_layer)
     server = ReadOnlyRegistry(

@@ -7,7 +7,7 @@ from typing import Any, Mapping, Optional
 from urllib.parse import parse_qs
 
 from nixoci.errors import NixOciError
-from nixoci.image.image import Image
+from nixoci.image.image import Manifest
 from nixoci.image.layout import Blob
 from nixoci.image.manifest_format import MEDIA_TYPE_INDEX
 from nixoci.json_output import canonical_json
@@ -60,7 +60,7 @@ class RequestHandler(HttpHandler):
             if repository is None:
                 self.refuse(404, "NAME_UNKNOWN", "This repository is not served.")
             elif match["kind"] == "manifests":
-                self._send_manifest(repository.image(match["reference"]))
+                self._send_manifest(repository.manifest(match["reference"]))
             elif match["kind"] == "blobs":
                 self._send_blob(repository.blobs.get(match["reference"]))
             elif match["kind"] == "referrers":
@@ -106,12 +106,12 @@ class RequestHandler(HttpHandler):
                 headers["Link"] = f'<{path}?n={wanted}&last={items[-1]}>; rel="next"'
         self.send_json({**document, key: items}, headers=headers)
 
-    def _send_manifest(self, image: Optional[Image]) -> None:
-        if image is None:
+    def _send_manifest(self, manifest: Optional[Manifest]) -> None:
+        if manifest is None:
             self.refuse(404, "MANIFEST_UNKNOWN", "There is no such image in this repository.")
             return
-        headers = {"Docker-Content-Digest": image.digest, "ETag": f'"{image.digest}"'}
-        self.send(200, image.manifest, image.media_type, headers)
+        headers = {"Docker-Content-Digest": manifest.digest, "ETag": f'"{manifest.digest}"'}
+        self.send(200, manifest.content, manifest.media_type, headers)
 
     def _send_blob(self, blob: Optional[Blob]) -> None:
         if blob is None:

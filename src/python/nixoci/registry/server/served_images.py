@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Iterable, Optional, Sequence
 
 from nixoci.errors import InvalidInputError
-from nixoci.image.descriptor import Descriptor
-from nixoci.image.image import Image
+from nixoci.image.image import Manifest
+from nixoci.image.index.descriptor import AnyDescriptor
 from nixoci.image.layout import Blob, WriteLayer, image_blobs
 from nixoci.image.reference import Reference
 from nixoci.registry.address import split_reference
@@ -20,19 +20,19 @@ _SHORT_DIGEST_LENGTH = 12
 
 @dataclass(frozen=True)
 class ServedRepository:
-    """One repository: its images by digest and tag, its blobs by digest."""
+    """One repository: manifests and indexes by digest and tag, blobs by digest."""
 
-    images: dict[str, Image] = field(default_factory=dict)
-    tags: dict[str, Image] = field(default_factory=dict)
+    manifests: dict[str, Manifest] = field(default_factory=dict)
+    tags: dict[str, Manifest] = field(default_factory=dict)
     blobs: dict[str, Blob] = field(default_factory=dict)
 
-    def image(self, reference: str) -> Optional[Image]:
-        """Returns the image of a tag or of the digest of a manifest; None if there is none."""
-        return self.images.get(reference) or self.tags.get(reference)
+    def manifest(self, reference: str) -> Optional[Manifest]:
+        """Returns the manifest or index that a tag names, or that has a digest; None if there is none."""
+        return self.manifests.get(reference) or self.tags.get(reference)
 
 
 def local_references(
-    descriptor: Descriptor, chosen: Sequence[Reference] = ()
+    descriptor: AnyDescriptor, chosen: Sequence[Reference] = ()
 ) -> tuple[Reference, ...]:
     """Returns the names of an image where it is served or loaded: always at least one.
 
@@ -59,11 +59,11 @@ def repository_path(reference: Reference) -> str:
 
 
 def serve_images(
-    images: Iterable[tuple[Descriptor, Sequence[Reference]]], write_layer: WriteLayer
+    images: Iterable[tuple[AnyDescriptor, Sequence[Reference]]], write_layer: WriteLayer
 ) -> dict[str, ServedRepository]:
     """Returns the repositories that hold images, by name.
 
-    :param images: descriptors with the names that they are to have.
+    :param images: descriptors of images and indexes with the names that they are to have.
     :raises InvalidInputError: two different images have the same name.
     """
     repositories: dict[str, ServedRepository] = {}
@@ -73,14 +73,14 @@ def serve_images(
         for reference in references:
             name = repository_path(reference)
             repository = repositories.setdefault(name, ServedRepository())
-            other = repository.tags.setdefault(reference.tag, image)
+            other = repository.tags.setdefault(reference.tag, image.manifests[-1])
             if other.digest != image.digest:
                 raise InvalidInputError(
                     "name of an image",
                     f"{name}:{reference.tag}",
                     f"both {other.digest} and {image.digest} have it; serve them one by one",
                 )
-            repository.images[image.digest] = image
+            repository.manifests.update((one.digest, one) for one in image.manifests)
             for blob in blobs:
                 repository.blobs.setdefault(blob.digest, blob)
     return repositories
