@@ -118,6 +118,10 @@ def monorepo(tmp_path_factory: pytest.TempPathFactory, machine_nix: Nix) -> Iter
         ("nix-infer", ("[nix-infer]", "no-infer-dep", "unowned_dependency_behavior")),
         ("nix_package", ("flake.nix", "Nothing else is visible to it", "attr", "store_path")),
         ("nix_layer", ("max_layers", "1 to 125", "permissions", "layer_groups", "change_rates")),
+        (
+            "nix_image_index",
+            ("under one name", "a remote builder, emulation", "sorted by platform", "oci-archive"),
+        ),
         ("nix_layer_plan", ("One split into layers for several images", "images", "layer_plan")),
         ("nix", ("[nix]", "search_path", "system", "no cache key")),
     ),

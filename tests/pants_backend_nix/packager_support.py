@@ -28,7 +28,7 @@ from pants.engine.target import Dependencies, DependenciesRequest
 from pants.testutil.rule_runner import QueryRule, RuleRunner
 
 from pants_backend_nix import register
-from pants_backend_nix.goals.package import NixImagePackageFieldSet
+from pants_backend_nix.goals.package import NixImagePackageFieldSet, NixIndexPackageFieldSet
 from tests.integration.support.nix import Nix
 
 
@@ -52,6 +52,7 @@ class Packager:
                 *target_types.rules(),
                 *shell.rules(),
                 QueryRule(BuiltPackage, [NixImagePackageFieldSet]),
+                QueryRule(BuiltPackage, [NixIndexPackageFieldSet]),
                 QueryRule(DigestContents, [Digest]),
                 QueryRule(Addresses, [DependenciesRequest]),
             ],
@@ -104,7 +105,9 @@ class Packager:
         target = self.runner.get_target(
             Address(self.directory, target_name="image", parameters=parameters)
         )
-        return self.runner.request(BuiltPackage, [NixImagePackageFieldSet.create(target)])
+        is_index = NixIndexPackageFieldSet.is_applicable(target)
+        field_set = NixIndexPackageFieldSet if is_index else NixImagePackageFieldSet
+        return self.runner.request(BuiltPackage, [field_set.create(target)])
 
     def dependencies(
         self, build: str, name: str = "image", parameters: Mapping[str, str] = {}

@@ -29,6 +29,7 @@ from pants_backend_nix.rules.assembly import (
 from pants_backend_nix.rules.core import answers, place, run, session, step, tools, zipapp
 from pants_backend_nix.rules.delivery import (
     foreground,
+    index,
     lacking,
     likely,
     loaded,
@@ -65,6 +66,8 @@ from pants_backend_nix.targets import dependencies, named_packages
 from pants_backend_nix.targets.fields import environment
 from pants_backend_nix.targets.fields.contents import nix_contents
 from pants_backend_nix.targets.image import NixImageTarget
+from pants_backend_nix.targets.index import dependencies as index_dependencies
+from pants_backend_nix.targets.index.target import NixImageIndexTarget
 from pants_backend_nix.targets.layer import NixLayerTarget
 from pants_backend_nix.targets.layer_plan import NixLayerPlanTarget
 from pants_backend_nix.targets.package import NixPackageTarget, NixSourcesTarget, NixSourceTarget
@@ -82,6 +85,7 @@ def target_types():
         NixLayerTarget,
         NixLayerPlanTarget,
         NixImageTarget,
+        NixImageIndexTarget,
     )
 
 
@@ -97,6 +101,7 @@ def rules():
         pex_from_targets,
         # What users write.
         dependencies,
+        index_dependencies,
         named_packages,
         environment,
         # What Nix files refer to.
@@ -147,6 +152,7 @@ def rules():
         image,
         # Out of the house.
         verified,
+        index,
         origins,
         registries,
         references,

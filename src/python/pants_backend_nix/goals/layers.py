@@ -37,8 +37,10 @@ from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.rules.assembly.digested import DigestedLayersRequest, digest_layers
 from pants_backend_nix.rules.assembly.image import ImageRequest, build_image
 from pants_backend_nix.rules.assembly.layers import PlannedLayers
+from pants_backend_nix.rules.delivery.index import IndexedImagesRequest, find_indexed_images
 from pants_backend_nix.targets.fields.closures import NixMaxLayersField
 from pants_backend_nix.targets.fields.config import NixConfigField
+from pants_backend_nix.targets.index.target import NixIndexedImagesField
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +57,9 @@ class NixLayersSubsystem(GoalSubsystem):
     name = "nix-layers"
     help = softwrap(
         """
-        Show the layers of `nix_image` and `nix_layer` targets: how large they are, what is in them,
-        why these store paths share a layer, and how often each is expected to be pushed again.
+        Show the layers of `nix_image` and `nix_layer` targets, and of each image of a `nix_image_index`:
+        how large they are, what is in them, why these store paths share a layer, and how often each is
+        expected to be pushed again.
 
         A store path changes when something in its closure changes by itself, and then all of its layer
         is pushed and pulled again. So each layer changes in some part of all updates, its share; share
@@ -166,11 +169,24 @@ def _report(
     )
 
 
+async def _with_images(addresses: Addresses) -> Addresses:
+    """Returns addresses with the images of indexes among them, each once."""
+    found: dict[Address, None] = {}
+    for target in await targets_of(addresses):
+        found[target.address] = None
+        if target.has_field(NixIndexedImagesField):
+            images = await find_indexed_images(
+                IndexedImagesRequest(target.address), **implicitly()
+            )
+            found.update(dict.fromkeys(images.addresses))
+    return Addresses(found)
+
+
 @goal_rule
 async def show_layers(
     addresses: Addresses, options: NixLayersSubsystem, console: Console, dist_dir: DistDir
 ) -> NixLayers:
-    every = await targets_of(addresses)
+    every = await targets_of(await _with_images(addresses))
     targets = tuple(target for target in every if target.has_field(NixMaxLayersField))
     _check(targets, options)
     old = None if options.diff is None else _read_descriptor(options.diff)

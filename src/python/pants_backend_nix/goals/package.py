@@ -1,4 +1,4 @@
-"""`pants package` for images and layers.
+"""`pants package` for images, indexes and layers.
 
 The descriptor is an ordinary file of Pants. The other formats hold the bytes of all layers; they are
 streamed from the Nix store straight into `dist/`, by a process that no cache knows of.
@@ -10,9 +10,12 @@ import logging
 import os
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Union
 
-from nixoci.image.descriptor import descriptor_json, layer_summary
+from nixoci.image.descriptor import layer_summary
+from nixoci.image.image import Image
+from nixoci.image.index.descriptor import any_descriptor_json
+from nixoci.image.index.platforms import platform_name
 from nixoci.image.written import is_written
 from nixoci.json_output import readable_json
 from nixoci.recipe.files import FilesRecipe
@@ -42,7 +45,7 @@ from pants_backend_nix.engine import (
 )
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.rules.assembly.digested import DigestedLayersRequest, digest_layers
-from pants_backend_nix.rules.assembly.image import BuiltImage, ImageRequest, build_image
+from pants_backend_nix.rules.assembly.image import ImageRequest, build_image
 from pants_backend_nix.rules.core.contents import contents_arguments
 from pants_backend_nix.rules.core.run import CoreRun
 from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
@@ -50,10 +53,12 @@ from pants_backend_nix.rules.core.step import StoreStep, run_store_step
 from pants_backend_nix.rules.core.zipapp import pack_whole_zipapp
 from pants_backend_nix.rules.delivery.claims import CLAIMS
 from pants_backend_nix.rules.delivery.healthcheck import warn_of_lost_healthcheck
+from pants_backend_nix.rules.delivery.index import Built, IndexRequest, build_index
 from pants_backend_nix.rules.delivery.references import ReferencesRequest, name_image
 from pants_backend_nix.targets.fields.closures import NixLayersField, NixMaxLayersField
 from pants_backend_nix.targets.fields.config import NixConfigField
 from pants_backend_nix.targets.image import DOCKER_ARCHIVE, NixOutputFormatField
+from pants_backend_nix.targets.index.target import NixIndexedImagesField
 
 if TYPE_CHECKING:
     from nixoci.recipe.recipe import Recipe
@@ -68,6 +73,9 @@ _KEPT = "kept"
 #: What the name of a descriptor ends in.
 _DESCRIPTOR_ENDING = "image.json"
 
+#: And that of an index.
+_INDEX_ENDING = "index.json"
+
 #: What the default output path of another format ends in.
 _ENDINGS = {"oci-layout": None, "oci-archive": "tar", DOCKER_ARCHIVE: "tar"}
 
@@ -78,6 +86,17 @@ class NixImagePackageFieldSet(PackageFieldSet):
 
     output_format: NixOutputFormatField
     output_path: OutputPathField
+
+
+@dataclass(frozen=True)
+class NixIndexPackageFieldSet(PackageFieldSet):
+    required_fields = (NixIndexedImagesField, NixOutputFormatField)
+
+    output_format: NixOutputFormatField
+    output_path: OutputPathField
+
+
+AnyPackageFieldSet = Union[NixImagePackageFieldSet, NixIndexPackageFieldSet]
 
 
 @dataclass(frozen=True)
@@ -107,7 +126,7 @@ async def _take_output_path(field: OutputPathField, address: Address, path: str)
         )
 
 
-async def _warn_of_archives(field_set: NixImagePackageFieldSet) -> None:
+async def _warn_of_archives(field_set: AnyPackageFieldSet) -> None:
     """Says which `archive` targets have a file that only tells of the image."""
     holders = []
     for target in await all_targets():
@@ -126,8 +145,8 @@ async def _warn_of_archives(field_set: NixImagePackageFieldSet) -> None:
 
 
 async def _write(
-    field_set: NixImagePackageFieldSet,
-    built: BuiltImage,
+    field_set: AnyPackageFieldSet,
+    built: Built,
     descriptor: bytes,
     output: str,
     workdir: str,
@@ -182,31 +201,33 @@ async def _write(
     return True
 
 
-@rule(desc="Package nix_image")
-async def package_image(
-    field_set: NixImagePackageFieldSet, dist_dir: DistDir, global_options: GlobalOptions
+async def _package(
+    field_set: AnyPackageFieldSet,
+    built: Built,
+    summary: str,
+    ending: str,
+    dist_dir: DistDir,
+    global_options: GlobalOptions,
 ) -> BuiltPackage:
-    built = await build_image(ImageRequest(field_set.address), **implicitly())
+    """Writes the descriptor, and the image or index in another format, if that is wanted.
+
+    :param summary: the line that the user sees.
+    :param ending: of the name of the descriptor.
+    """
     names = await name_image(
         ReferencesRequest(field_set.address, built.image.digest), **implicitly()
     )
-    descriptor = descriptor_json(built.image, built.recipes, references=names.references)
-    summary = f"Digest {built.image.digest}, {len(built.recipes)} layers"
+    descriptor = any_descriptor_json(built.image, built.recipes, references=names.references)
     output_format = field_set.output_format.value or _DESCRIPTOR
-    # A Docker archive has no manifest, and what podman loads of it has the healthcheck.
-    if built.image.loses_healthcheck and output_format != DOCKER_ARCHIVE:
-        # What pantsd remembers from an earlier session would not be said in this one.
-        await current_session(CurrentSessionRequest(), **implicitly())
-        warn_of_lost_healthcheck(field_set.address, built.image)
     if output_format == _DESCRIPTOR:
-        path = field_set.output_path.value_or_default(file_ending=_DESCRIPTOR_ENDING)
+        path = field_set.output_path.value_or_default(file_ending=ending)
         await _take_output_path(field_set.output_path, field_set.address, path)
         digest = await create([FileContent(path, descriptor)])
         return BuiltPackage(digest, (BuiltPackageArtifact(path, (summary,)),))
     await _warn_of_archives(field_set)
     output = field_set.output_path.value_or_default(file_ending=_ENDINGS[output_format])
     await _take_output_path(field_set.output_path, field_set.address, output)
-    path = f"{output[: -len('.tar')] if output.endswith('.tar') else output}.{_DESCRIPTOR_ENDING}"
+    path = f"{output[: -len('.tar')] if output.endswith('.tar') else output}.{ending}"
     shown = os.path.join(dist_dir.relpath, output)
     written = await _write(
         field_set, built, descriptor, shown, global_options.pants_workdir
@@ -215,6 +236,39 @@ async def package_image(
     # Pants empties the places of artifacts before it writes them, so the output is named in a line.
     lines = (f"Wrote {shown} ({output_format})",) if written else ()
     return BuiltPackage(digest, (BuiltPackageArtifact(path, (summary, *lines)),))
+
+
+async def _warn_of_lost_healthcheck(address: Address, image: Image) -> None:
+    if image.loses_healthcheck:
+        # What pantsd remembers from an earlier session would not be said in this one.
+        await current_session(CurrentSessionRequest(), **implicitly())
+        warn_of_lost_healthcheck(address, image)
+
+
+@rule(desc="Package nix_image")
+async def package_image(
+    field_set: NixImagePackageFieldSet, dist_dir: DistDir, global_options: GlobalOptions
+) -> BuiltPackage:
+    built = await build_image(ImageRequest(field_set.address), **implicitly())
+    # A Docker archive has no manifest, and what podman loads of it has the healthcheck.
+    if field_set.output_format.value != DOCKER_ARCHIVE:
+        await _warn_of_lost_healthcheck(field_set.address, built.image)
+    summary = f"Digest {built.image.digest}, {len(built.recipes)} layers"
+    return await _package(
+        field_set, built, summary, _DESCRIPTOR_ENDING, dist_dir, global_options
+    )
+
+
+@rule(desc="Package nix_image_index")
+async def package_index(
+    field_set: NixIndexPackageFieldSet, dist_dir: DistDir, global_options: GlobalOptions
+) -> BuiltPackage:
+    built = await build_index(IndexRequest(field_set.address), **implicitly())
+    for address, one in built.images:
+        await _warn_of_lost_healthcheck(address, one.image)
+    platforms = ", ".join(platform_name(one.image.platform) for _, one in built.images)
+    summary = f"Digest {built.image.digest}, {len(built.images)} images: {platforms}"
+    return await _package(field_set, built, summary, _INDEX_ENDING, dist_dir, global_options)
 
 
 def _files(recipe: Recipe) -> dict[str, Any]:
@@ -244,5 +298,6 @@ def rules():
     return (
         *collect_rules(),
         UnionRule(PackageFieldSet, NixImagePackageFieldSet),
+        UnionRule(PackageFieldSet, NixIndexPackageFieldSet),
         UnionRule(PackageFieldSet, NixLayerPackageFieldSet),
     )

@@ -1,11 +1,11 @@
-"""`pants publish` for images."""
+"""`pants publish` for images and indexes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Sequence
+from typing import Any, Sequence, Union
 
-from nixoci.image.image import Image
+from nixoci.image.index.platforms import platform_name
 from nixoci.image.reference import Reference
 from nixoci.json_output import canonical_json
 from pants.core.goals.publish import (
@@ -31,6 +31,7 @@ from pants_backend_nix.rules.core.start import TOOLS_CACHE
 from pants_backend_nix.rules.delivery.claims import CLAIMS
 from pants_backend_nix.rules.delivery.foreground import ForegroundRequest, prepare_foreground
 from pants_backend_nix.rules.delivery.healthcheck import warn_of_lost_healthcheck
+from pants_backend_nix.rules.delivery.index import Built, BuiltIndex, IndexRequest, build_index
 from pants_backend_nix.rules.delivery.lacking import (
     LackingContentsRequest,
     find_lacking_contents,
@@ -56,6 +57,7 @@ from pants_backend_nix.targets.fields.publish import (
     NixSkipPushField,
 )
 from pants_backend_nix.targets.image import DOCKER_ARCHIVE, NixOutputFormatField
+from pants_backend_nix.targets.index.target import NixIndexedImagesField
 
 _REGISTRIES = "registries.json"
 _LIKELY = "likely.json"
@@ -77,8 +79,20 @@ class NixImagePublishFieldSet(PublishFieldSet):
     output_format: NixOutputFormatField
 
 
+class PublishNixIndexRequest(PublishRequest):
+    """Asks for an index to be pushed, with its images."""
+
+
+@dataclass(frozen=True)
+class NixIndexPublishFieldSet(PublishFieldSet):
+    publish_request_type = PublishNixIndexRequest
+    required_fields = (NixIndexedImagesField, NixRegistriesField)
+
+    skip_push: NixSkipPushField
+
+
 def _output_data(
-    image: Image, repositories: Sequence[RepositoryReferences], *, unchanged: bool = False
+    built: Built, repositories: Sequence[RepositoryReferences], *, unchanged: bool = False
 ) -> PublishOutputData:
     """Returns what is in the file of `--publish-output`; of several repositories the first one is on top.
 
@@ -90,17 +104,28 @@ def _output_data(
                 "registry": names.registry.address if names.registry else None,
                 "repository": names.repository,
                 "tags": tuple(reference.tag for reference in names.references),
-                "reference": f"{names.repository}@{image.digest}",
+                "reference": f"{names.repository}@{built.image.digest}",
             }
         )
         for names in repositories
     )
     data: dict[str, Any] = {
         "publisher": "nix",
-        "digest": image.digest,
+        "digest": built.image.digest,
         "unchanged": unchanged,
         "repositories": described,
     }
+    if isinstance(built, BuiltIndex):
+        data["images"] = tuple(
+            FrozenDict(
+                {
+                    "target": str(address),
+                    "platform": platform_name(image.image.platform),
+                    "digest": image.image.digest,
+                }
+            )
+            for address, image in built.images
+        )
     return PublishOutputData({**data, **described[0]})
 
 
@@ -118,16 +143,13 @@ def _take_names(address: Address, references: Sequence[Reference], session: int)
             )
 
 
-@rule(desc="Publish nix_image")
-async def publish_image(
-    request: PublishNixImageRequest, options: NixImageSubsystem, global_options: GlobalOptions
+async def _publish(
+    field_set: Union[NixImagePublishFieldSet, NixIndexPublishFieldSet],
+    built: Built,
+    options: NixImageSubsystem,
+    global_options: GlobalOptions,
 ) -> PublishProcesses:
-    field_set: NixImagePublishFieldSet = request.field_set
     address = field_set.address
-    built = (await verify_image(VerifiedImageRequest(address), **implicitly())).image
-    if field_set.output_format.value == DOCKER_ARCHIVE:
-        # `package`, which comes first, has not said it: what it wrote has the healthcheck.
-        warn_of_lost_healthcheck(address, built.image)
     named = await name_image(ReferencesRequest(address, built.image.digest), **implicitly())
     known = await collect_registries(RegistryOptionsRequest(), **implicitly())
     environment = await registry_environment(options.env_vars)
@@ -142,7 +164,7 @@ async def publish_image(
             of = f"@{names.registry.alias}" if names.registry.alias else names.registry.address
             reason = f"(by `skip_push` on registry {of})"
         if reason:
-            data = _output_data(built.image, [names])
+            data = _output_data(built, [names])
             packages.append(
                 PublishPackages(tuple(map(str, names.references)), description=reason, data=data)
             )
@@ -157,7 +179,7 @@ async def publish_image(
         LackingContentsRequest(built, references, session.id), **implicitly()
     )
     shown = tuple(map(str, references))
-    data = _output_data(built.image, pushed, unchanged=lacking.is_there)
+    data = _output_data(built, pushed, unchanged=lacking.is_there)
     if lacking.is_there:
         withdraw(global_options.pants_workdir, session.id, address)
         reason = f"({address}: the registry has it already, {built.image.digest})"
@@ -207,5 +229,31 @@ async def publish_image(
     return PublishProcesses(packages)
 
 
+@rule(desc="Publish nix_image")
+async def publish_image(
+    request: PublishNixImageRequest, options: NixImageSubsystem, global_options: GlobalOptions
+) -> PublishProcesses:
+    field_set: NixImagePublishFieldSet = request.field_set
+    address = field_set.address
+    built = (await verify_image(VerifiedImageRequest(address), **implicitly())).image
+    if field_set.output_format.value == DOCKER_ARCHIVE:
+        # `package`, which comes first, has not said it: what it wrote has the healthcheck.
+        warn_of_lost_healthcheck(address, built.image)
+    return await _publish(field_set, built, options, global_options)
+
+
+@rule(desc="Publish nix_image_index")
+async def publish_index(
+    request: PublishNixIndexRequest, options: NixImageSubsystem, global_options: GlobalOptions
+) -> PublishProcesses:
+    field_set: NixIndexPublishFieldSet = request.field_set
+    built = await build_index(IndexRequest(field_set.address, is_shipped=True), **implicitly())
+    return await _publish(field_set, built, options, global_options)
+
+
 def rules():
-    return (*collect_rules(), *NixImagePublishFieldSet.rules())
+    return (
+        *collect_rules(),
+        *NixImagePublishFieldSet.rules(),
+        *NixIndexPublishFieldSet.rules(),
+    )

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nixoci.image.index.platforms import (
+    NoImageForPlatformError,
+    machine_platform,
+    position_for,
+)
 from pants.core.goals.run import RunFieldSet, RunInSandboxBehavior, RunRequest
+from pants.engine.addresses import Address
 from pants.engine.rules import collect_rules
 from pants.option.global_options import GlobalOptions
 from pants.util.logging import LogLevel
 
 from pants_backend_nix.engine import implicitly, rule
+from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.options.images import NixImageSubsystem
 from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.delivery.foreground import ForegroundRequest, prepare_foreground
 from pants_backend_nix.rules.delivery.healthcheck import warn_of_lost_healthcheck
+from pants_backend_nix.rules.delivery.index import IndexedImagesRequest, find_indexed_images
 from pants_backend_nix.rules.delivery.loaded import (
     UnloadedContentsRequest,
     find_unloaded_contents,
@@ -22,6 +30,7 @@ from pants_backend_nix.rules.delivery.references import ReferencesRequest, name_
 from pants_backend_nix.rules.delivery.verified import VerifiedImageRequest, verify_image
 from pants_backend_nix.targets.fields.config import NixConfigField
 from pants_backend_nix.targets.fields.publish import NixRegistriesField
+from pants_backend_nix.targets.index.target import NixIndexedImagesField
 
 
 @dataclass(frozen=True)
@@ -31,15 +40,18 @@ class NixImageRunFieldSet(RunFieldSet):
     run_in_sandbox_behavior = RunInSandboxBehavior.NOT_SUPPORTED
 
 
-@rule(desc="Run nix_image")
-async def run_image(
-    field_set: NixImageRunFieldSet, options: NixImageSubsystem, global_options: GlobalOptions
+@dataclass(frozen=True)
+class NixIndexRunFieldSet(RunFieldSet):
+    required_fields = (NixIndexedImagesField, NixRegistriesField)
+    run_in_sandbox_behavior = RunInSandboxBehavior.NOT_SUPPORTED
+
+
+async def _run(
+    address: Address, options: NixImageSubsystem, global_options: GlobalOptions
 ) -> RunRequest:
-    built = (await verify_image(VerifiedImageRequest(field_set.address), **implicitly())).image
-    warn_of_lost_healthcheck(field_set.address, built.image)
-    named = await name_image(
-        ReferencesRequest(field_set.address, built.image.digest), **implicitly()
-    )
+    built = (await verify_image(VerifiedImageRequest(address), **implicitly())).image
+    warn_of_lost_healthcheck(address, built.image)
+    named = await name_image(ReferencesRequest(address, built.image.digest), **implicitly())
     session = await current_session(CurrentSessionRequest(), **implicitly())
     contents = await find_unloaded_contents(
         UnloadedContentsRequest(built, session.id), **implicitly()
@@ -76,5 +88,30 @@ async def run_image(
     )
 
 
+@rule(desc="Run nix_image")
+async def run_image(
+    field_set: NixImageRunFieldSet, options: NixImageSubsystem, global_options: GlobalOptions
+) -> RunRequest:
+    return await _run(field_set.address, options, global_options)
+
+
+@rule(desc="Run nix_image_index")
+async def run_index(
+    field_set: NixIndexRunFieldSet, options: NixImageSubsystem, global_options: GlobalOptions
+) -> RunRequest:
+    """Runs the image for this machine, as if that was named: no other one is built."""
+    address = field_set.address
+    images = await find_indexed_images(IndexedImagesRequest(address), **implicitly())
+    try:
+        position = position_for(images.platforms, machine_platform())
+    except NoImageForPlatformError as error:
+        raise NixImageError(
+            f"{address} has no image for this machine, {error.platform}; it has images for "
+            f"{', '.join(error.platforms)}. Add one to its field `{NixIndexedImagesField.alias}`, or run one of the "
+            f"images that it has, if your engine can: {', '.join(map(str, images.addresses))}."
+        ) from None
+    return await _run(images.addresses[position], options, global_options)
+
+
 def rules():
-    return (*collect_rules(), *NixImageRunFieldSet.rules())
+    return (*collect_rules(), *NixImageRunFieldSet.rules(), *NixIndexRunFieldSet.rules())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pants.core.goals.package import OutputPathField
 from pants.engine.target import COMMON_TARGET_FIELDS, StringField, Target
 from pants.util.docutil import bin_name
@@ -72,7 +74,7 @@ DOCKER_ARCHIVE = "docker-archive"
 
 class NixOutputFormatField(StringField):
     alias = "output_format"
-    valid_choices = ("descriptor", *OCI_OUTPUT_FORMATS, DOCKER_ARCHIVE)
+    valid_choices: ClassVar[tuple[str, ...]] = ("descriptor", *OCI_OUTPUT_FORMATS, DOCKER_ARCHIVE)
     default = "descriptor"
     help = help_text(
         f"""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Sequence, Union
 
 from nixoci.errors import InvalidInputError
-from nixoci.image.descriptor import SCHEMA_VERSION, Descriptor, descriptor_json
 from nixoci.image.config import Platform
+from nixoci.image.descriptor import SCHEMA_VERSION, Descriptor, descriptor_json
 from nixoci.image.image import Image
 from nixoci.image.index.image_index import AnyImage, ImageIndex, parse_index
 from nixoci.image.index.platforms import position_for

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Mapping, Optional
 
 from nixoci.errors import InvalidInputError
-from nixoci.image.config import ImageConfig
+from nixoci.image.config import ImageConfig, Platform
 from nixoci.image.config import merge as merge_config
 from nixoci.image.image import Image, LayerInImage, assemble
 from nixoci.image.store_path_annotation import store_path_annotation
@@ -41,6 +41,36 @@ from pants_backend_nix.targets.manifest_format import manifest_format_of
 
 if TYPE_CHECKING:
     from nixoci.recipe.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class ImageConfigRequest:
+    """Asks for the config of an image, of which no layer is made for that.
+
+    :param address: of a `nix_image`.
+    """
+
+    address: Address
+
+
+@dataclass(frozen=True)
+class ConfiguredImage:
+    """:param config: with the platform, and without what is computed from layers.
+    :param annotations: of the manifest.
+    :param packages: all that the image's paths may come from.
+    """
+
+    config: ImageConfig
+    annotations: Mapping[str, str]
+    packages: tuple[NixPackage, ...]
+
+    @property
+    def platform(self) -> Platform:
+        """That of the image."""
+        config = self.config
+        return Platform(
+            config.os or "", config.architecture or "", config.variant, config.os_version
+        )
 
 
 @dataclass(frozen=True)
@@ -95,20 +125,26 @@ async def _read_config(target: Target, package: Optional[NixPackage]) -> ImageCo
         ) from None
 
 
-@rule(desc="Assemble image")
-async def build_image(
-    request: ImageRequest, nix: NixSubsystem, options: NixImageSubsystem
-) -> BuiltImage:
+@rule(desc="Configure image")
+async def configure_image(request: ImageConfigRequest, nix: NixSubsystem) -> ConfiguredImage:
     (target,) = await targets_of(Addresses([request.address]))
     address = target.address
-    manifest_format = manifest_format_of(target, options)
-    annotates = options.annotate_layers and manifest_format.has_annotations
     fields = await read_image_fields(ImageFieldsRequest(address), **implicitly())
     config = merge_config(await _read_config(target, fields.config_package), fields.config)
     resolved = await resolve_layer_targets(LayerTargetsRequest(address), **implicitly())
     packages = (*resolved.packages, *fields.packages, *fields.ignored)
     platform = image_platform(target, packages, config, fields.config, nix.default_system)
-    config = merge_config(platform, config)
+    return ConfiguredImage(merge_config(platform, config), fields.annotations, packages)
+
+
+@rule(desc="Assemble image")
+async def build_image(request: ImageRequest, options: NixImageSubsystem) -> BuiltImage:
+    (target,) = await targets_of(Addresses([request.address]))
+    address = target.address
+    manifest_format = manifest_format_of(target, options)
+    annotates = options.annotate_layers and manifest_format.has_annotations
+    configured = await configure_image(ImageConfigRequest(address), **implicitly())
+    config, packages = configured.config, configured.packages
     digested = await digest_layers(DigestedLayersRequest(address, request.view), **implicitly())
     if len(digested.layers) > MAX_LAYERS:
         raise NixImageError(
@@ -139,7 +175,7 @@ async def build_image(
                     digested.layers, digested.histories, digested.recipes
                 )
             ],
-            fields.annotations,
+            configured.annotations,
             manifest_format,
         )
     except InvalidInputError as error:

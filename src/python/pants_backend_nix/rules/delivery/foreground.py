@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Mapping
 
-from nixoci.image.descriptor import descriptor_json
+from nixoci.image.index.descriptor import any_descriptor_json
 from nixoci.image.reference import Reference
 from nixoci.store.tools import PACKAGES_PYTHON_LINK, PYTHON_LINK, TOOLS_FILE
 from pants.engine.fs import EMPTY_DIGEST, Digest, FileContent
 from pants.engine.rules import collect_rules
 
 from pants_backend_nix.engine import create, implicitly, merge, prefix, rule
-from pants_backend_nix.rules.assembly.image import BuiltImage
 from pants_backend_nix.rules.core.contents import contents_arguments, contents_inputs
 from pants_backend_nix.rules.core.start import PROGRAMS, TOOLS_CACHE
 from pants_backend_nix.rules.core.tools import (
@@ -22,6 +21,7 @@ from pants_backend_nix.rules.core.tools import (
     set_up_tools,
 )
 from pants_backend_nix.rules.core.zipapp import ZIPAPP, pack_whole_zipapp
+from pants_backend_nix.rules.delivery.index import Built
 from pants_backend_nix.rules.delivery.origins import ORIGINS_FILE, OriginsRequest, collect_origins
 
 #: `{chroot}`, which Pants replaces, says where the sandbox is: the command runs elsewhere.
@@ -41,7 +41,7 @@ _KEPT = "kept"
 
 @dataclass(frozen=True)
 class ForegroundRequest:
-    """A command of the core that gets an image.
+    """A command of the core that gets an image or an index.
 
     :param command: the name of the command.
     :param session: in which it runs. Nix is found before; as in `RealiseRequest`, a later session must not find it
@@ -54,7 +54,7 @@ class ForegroundRequest:
 
     command: str
     session: int
-    image: BuiltImage
+    image: Built
     references: tuple[Reference, ...]
     arguments: tuple[str, ...] = ()
     files: tuple[FileContent, ...] = ()
@@ -80,7 +80,7 @@ async def prepare_foreground(request: ForegroundRequest) -> Foreground:
     # Nobody could look for them while the command runs.
     await set_up_tools(SetUpTools(tools, request.session, image.has_store_paths), **implicitly())
     origins = await collect_origins(OriginsRequest(image.packages), **implicitly())
-    descriptor = descriptor_json(image.image, image.recipes, references=request.references)
+    descriptor = any_descriptor_json(image.image, image.recipes, references=request.references)
     kept = await prefix(image.kept, _KEPT)
     compresses = request.compresses and image.image.is_compressed
     start = _START.format(

@@ -21,7 +21,7 @@ from pants.engine.rules import collect_rules
 
 from pants_backend_nix.engine import implicitly, merge, rule
 from pants_backend_nix.options.images import NixImageSubsystem
-from pants_backend_nix.rules.assembly.image import BuiltImage
+from pants_backend_nix.rules.delivery.index import Built
 from pants_backend_nix.rules.delivery.registries import RegistryOptionsRequest, collect_registries
 from pants_backend_nix.rules.delivery.registry_environment import registry_environment
 
@@ -34,7 +34,7 @@ class LackingContentsRequest:
     :param session: in which registries are asked; in a later one they may have something else.
     """
 
-    image: BuiltImage
+    image: Built
     references: tuple[Reference, ...]
     session: int
 

@@ -10,7 +10,7 @@ from pants.engine.target import Target
 from pants.util.frozendict import FrozenDict
 
 from pants_backend_nix.engine import all_targets, concurrently, implicitly, rule
-from pants_backend_nix.rules.assembly.image import BuiltImage
+from pants_backend_nix.rules.delivery.index import Built, BuiltIndex
 from pants_backend_nix.rules.delivery.references import RepositoriesRequest, name_repositories
 from pants_backend_nix.targets.addresses import possible_addresses
 from pants_backend_nix.targets.fields.closures import NixLayersField
@@ -66,10 +66,10 @@ async def find_layer_users(_: LayerUsersRequest) -> LayerUsers:
 
 @dataclass(frozen=True)
 class LikelyRepositoriesRequest:
-    """:param address: of the image."""
+    """:param address: of the image, or of the index."""
 
     address: Address
-    image: BuiltImage
+    image: Built
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,15 @@ async def guess_repositories(request: LikelyRepositoriesRequest) -> LikelyReposi
     if not shared:
         return LikelyRepositories(FrozenDict())
     users = await find_layer_users(LayerUsersRequest(), **implicitly())
+    # Images of an index may be in repositories of their own.
+    own = request.image.images if isinstance(request.image, BuiltIndex) else ()
+    published = frozenset(image for image, _ in own)
     images = {
-        target: tuple(one for one in users.images.get(target, ()) if one != request.address)
+        target: tuple(
+            one
+            for one in (*users.images.get(target, ()), *({target} & published))
+            if one != request.address
+        )
         for target in dict.fromkeys(shared.values())
         if target is not None
     }
