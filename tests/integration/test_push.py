@@ -17,6 +17,7 @@ from nixoci.image.reference import Reference
 from nixoci.registry.errors import (
     AuthenticationError,
     ConnectionFailedError,
+    RegistryError,
     UntrustedCertificateError,
     WrongProtocolError,
 )
@@ -29,14 +30,15 @@ from nixoci.registry.push_result import MOUNTED, PRESENT, UNCHANGED, UPLOADED, W
 from nixoci.registry.settings import Registries, RegistrySettings
 
 from tests.integration.support import engines
+from tests.integration.support.faulty_registry import Fault, faulty_registry, status
 from tests.integration.support.registry import Registry, registry
-from tests.nixoci.image.layout_support import KnownImage, known_image
+from tests.nixoci.image.layout_support import KnownImage, KnownIndex, known_image, known_index, sha256
 
 FAST = PushOptions(retry=RetryPolicy(first_delay=0.01, longest_delay=0.05))
 
 
 def push_image(
-    known: KnownImage,
+    known: KnownImage | KnownIndex,
     target: Registry,
     *names: str,
     environment: dict[str, str] = {},
@@ -85,6 +87,49 @@ def test_first_second_and_changed_push(plain_registry: Registry) -> None:
     third = push_image(changed, plain_registry, "acme/api:1")
     assert outcomes(third) == {PRESENT: 19, UPLOADED: 2}
     assert changed.written == [changed.image.layers[-1].layer.digest]
+
+
+def test_an_index(plain_registry: Registry) -> None:
+    """What its images share is sent once to a registry, and the images are there before the index, in each repository."""
+    shared = b"shared" * 999
+    known = known_index({"linux/arm64": [shared, b"arm"], "linux/amd64": [shared, b"amd"]})
+    alone = image_of("alone")
+    push_image(alone, plain_registry, "acme/api:1")
+    first = push_image(known, plain_registry, "acme/api:1", "acme/api:2", "acme/other:1")
+    assert outcomes(first) == {MOUNTED: 5, UPLOADED: 5}
+    assert sorted(known.written) == sorted(map(sha256, (shared, b"arm", b"amd")))
+    assert first.digest == known.image.digest
+    assert [tag.outcome for tag in first.tags] == [WRITTEN] * 3
+    by_digest = [image.digest for image in known.image.images] + [known.image.digest]
+    puts = [r.path.split("/")[3::2] for r in plain_registry.requests("PUT", "/manifests/")[1:]]
+    assert puts == [
+        *(["api", digest] for digest in by_digest),
+        *(["other", digest] for digest in by_digest),
+        *(["api", "1"], ["api", "2"], ["other", "1"]),
+    ]
+    start = marked(plain_registry)
+    second = push_image(known, plain_registry, "acme/api:1", "acme/api:2", "acme/other:1")
+    assert [tag.outcome for tag in second.tags] == [UNCHANGED] * 3
+    assert [request.method for request in plain_registry.requests()[start:]] == ["HEAD"] * 3
+    # A tag that names one of its images does not name the index, and the other way round.
+    arm = known.image.images[1]
+    reference = Reference.parse(f"{plain_registry.host}/acme/api:1")
+    for image, recipes in ((arm, known.recipes[2:]), (known.image, known.recipes)):
+        result = push(image, recipes, [reference], known.write_layer, {}, FAST)
+        assert (result.digest, result.tags[0].outcome) == (image.digest, WRITTEN)
+        assert {blob.outcome for blob in result.blobs} == {PRESENT}
+
+
+def test_an_image_of_an_index_that_is_refused(plain_registry: Registry) -> None:
+    """No index, and no tag."""
+    known = known_index({"linux/arm64": [b"arm"], "linux/amd64": [b"amd"]})
+    with faulty_registry(plain_registry.host) as proxy:
+        proxy.faults.append(Fault(status(403), "PUT", f"/manifests/{known.image.images[1].digest}"))
+        reference = Reference.parse(f"{proxy.host}/acme/api:1")
+        with pytest.raises(RegistryError):
+            push(known.image, known.recipes, [reference], known.write_layer, {}, FAST)
+    puts = [r.path.rpartition("/")[2] for r in plain_registry.requests("PUT", "/manifests/")]
+    assert puts == [known.image.images[0].digest]
 
 
 def test_one_more_tag_asks_for_no_blob(plain_registry: Registry) -> None:
