@@ -10,15 +10,17 @@ import logging
 import os
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any, Sequence, Union
 
 from nixoci.image.descriptor import layer_summary
 from nixoci.image.image import Image
 from nixoci.image.index.descriptor import any_descriptor_json
 from nixoci.image.index.platforms import platform_name
+from nixoci.image.reference import Reference
 from nixoci.image.written import is_written
 from nixoci.json_output import readable_json
 from nixoci.recipe.files import FilesRecipe
+from pants.backend.docker.package_types import BuiltDockerImage
 from pants.base.build_environment import get_buildroot
 from pants.core.goals.package import (
     BuiltPackage,
@@ -223,7 +225,7 @@ async def _package(
         path = field_set.output_path.value_or_default(file_ending=ending)
         await _take_output_path(field_set.output_path, field_set.address, path)
         digest = await create([FileContent(path, descriptor)])
-        return BuiltPackage(digest, (BuiltPackageArtifact(path, (summary,)),))
+        return BuiltPackage(digest, (_artifact(path, (summary,), built, names.references),))
     await _warn_of_archives(field_set)
     output = field_set.output_path.value_or_default(file_ending=_ENDINGS[output_format])
     await _take_output_path(field_set.output_path, field_set.address, output)
@@ -235,7 +237,19 @@ async def _package(
     digest = await create([FileContent(path, descriptor)])
     # Pants empties the places of artifacts before it writes them, so the output is named in a line.
     lines = (f"Wrote {shown} ({output_format})",) if written else ()
-    return BuiltPackage(digest, (BuiltPackageArtifact(path, (summary, *lines)),))
+    return BuiltPackage(digest, (_artifact(path, (summary, *lines), built, names.references),))
+
+
+def _artifact(
+    path: str, lines: tuple[str, ...], built: Built, references: Sequence[Reference]
+) -> BuiltPackageArtifact:
+    """Returns what a `docker_image` takes for one of its kind: a Dockerfile may begin with this image.
+
+    Its name is that of the digest: a tag in the engine or in a registry may be that of an older one.
+    """
+    digest = built.image.digest
+    names = dict.fromkeys(f"{reference.repository}@{digest}" for reference in references)
+    return BuiltDockerImage(path, lines, digest, tuple(names))
 
 
 async def _warn_of_lost_healthcheck(address: Address, image: Image) -> None:

@@ -36,14 +36,14 @@ from pants_backend_nix.targets.index.target import NixIndexedImagesField
 @dataclass(frozen=True)
 class NixImageRunFieldSet(RunFieldSet):
     required_fields = (NixConfigField, NixRegistriesField)
-    # A container engine keeps images, and what runs in it is not in the sandbox.
-    run_in_sandbox_behavior = RunInSandboxBehavior.NOT_SUPPORTED
+    # For `adhoc_tool(runnable=…)` and `runnable_dependencies`. What the engine lacks differs from session to session.
+    run_in_sandbox_behavior = RunInSandboxBehavior.RUN_REQUEST_NOT_HERMETIC
 
 
 @dataclass(frozen=True)
 class NixIndexRunFieldSet(RunFieldSet):
     required_fields = (NixIndexedImagesField, NixRegistriesField)
-    run_in_sandbox_behavior = RunInSandboxBehavior.NOT_SUPPORTED
+    run_in_sandbox_behavior = RunInSandboxBehavior.RUN_REQUEST_NOT_HERMETIC
 
 
 async def _run(
