@@ -40,6 +40,7 @@ def explain_package_error(
     kind = error.get("error")
     message = str(error.get("message") or stderr).rstrip()
     attr = attr or "(none)"
+    at = f", at {error.get('place')}" if error.get("place") else ""
     if kind == "NoSuchAttributeError":
         return NixImageError(
             f"{address}: {source} has no package at the attribute path that the field `attr` "
@@ -51,15 +52,14 @@ def explain_package_error(
             "`nix_sources` or `files` target) to the field `dependencies` of this target. "
         )
         return NixImageError(
-            f"{address}: evaluating {source} reads {error.get('path')}, which evaluation cannot see. {hint}"
+            f"{address}: evaluating {source} reads {error.get('path')}{at}, which evaluation cannot see. {hint}"
             f"A flake sees only what is in its own directory and below. Nix says:\n\n{message}"
         )
     if kind == "UnpinnedFetchError":
-        at = f" at {error.get('place')}" if error.get("place") else ""
         of = f" of {error.get('url')}" if error.get("url") else ""
         return NixImageError(
             f"{address}: evaluating {source} (field `attr`: {attr}) fetches without a hash: "
-            f"`builtins.{error.get('function')}`{of}{at}. What is fetched can be something else tomorrow, "
+            f"`builtins.{error.get('function')}`{of}{at.lstrip(',')}. What is fetched can be something else tomorrow, "
             f"and the image with it. {error.get('pin')} Nix says:\n\n{message}"
         )
     if kind == "UnknownOutputPathError":
@@ -72,7 +72,7 @@ def explain_package_error(
     if kind == "ImportFromDerivationError":
         return NixImageError(
             f"{address}: evaluating {source} (field `attr`: {attr}) has to build something to go on (import "
-            "from derivation). Set `allow_import_from_derivation=True` if that is meant, or put what is built "
+            f"from derivation{at}). Set `allow_import_from_derivation=True` if that is meant, or put what is built "
             f"into the repository. Nix says:\n\n{message}"
         )
     if kind == "EvaluationError" and "nixoci: the file takes no argument" in message:
@@ -82,13 +82,17 @@ def explain_package_error(
         )
     if kind == "EvaluationError":
         return NixImageError(
-            f"{address}: Nix could not evaluate {source} (field `attr`: {attr}). "
-            f"{_store_hint(message) or _machine_hint(message) or 'Fix the expression.'} Nix says:\n\n{message}"
+            f"{address}: Nix could not evaluate {source} (field `attr`: {attr}){at}. "
+            f"{_store_hint(message) or _machine_hint(message) or evaluation_hint(message)} Nix says:
+
+{message}"
         )
     if kind == "NoMachineError":
         return NixImageError(
             f"{address}: Nix could not build {source} (field `attr`: {attr}): {error.get('why')}. "
-            f"{error.get('way_out')} Nix says:\n\n{error.get('log')}"
+            f"{error.get('way_out')} Nix says:
+
+{error.get('log')}"
         )
     if kind == "BuildFailedError":
         return NixImageError(
@@ -149,6 +153,54 @@ def explain_step_error(
             "its wheel, add it to `[GLOBAL].plugins`."
         )
     return NixImageError(f"{what} ({packages}) failed: {message}")
+
+
+#: What Nix says of an evaluation that failed, and what to do.
+_EVALUATION_HINTS = (
+    (
+        r"cannot look up '<([^'>]*)>'|file '([^']*)' was not found in the Nix search path",
+        "Evaluation has no `NIX_PATH`, so that it is the same everywhere. Take `<{0}>` from something that is pinned: "
+        "an input of a flake, npins, niv, or `builtins.fetchTarball` with a `sha256`.",
+    ),
+    (
+        r"string '()' doesn't represent an absolute path",
+        "It may be a variable that the expression reads: evaluation has no environment, so `builtins.getEnv` gives an "
+        'empty string. Write the path into the repository, or pass what it needs in the field `arguments`.',
+    ),
+    (
+        r"'builtins\.(\w+)' is not allowed in pure evaluation mode",
+        "`builtins.{0}` depends on this machine. Take what it gives from the sources, or from a `nix_package`.",
+    ),
+    (
+        r"called without required argument '([^'\n]*)'",
+        "Pass `{0}` where the function is called. If it is the function that the file of the package is, set "
+        "`arguments={{\"{0}\": …}}`; a function at the end of `attr` gets `system` and nothing else.",
+    ),
+    (
+        r"unable to download '([^'\n]*)'",
+        "Check that this machine gets {0}. Nix takes proxies from the variables in `[nix].env_vars`, and "
+        "credentials from the file that `netrc-file` in nix.conf names, or from `access-tokens`.",
+    ),
+    (
+        r"program 'git' failed|[Ff]ailed to fetch [Gg]it repository '([^'\n]*)'|Cannot find Git revision",
+        "Check that this machine gets the git repository, and that it has the revision. Git takes what it needs "
+        "(`SSH_AUTH_SOCK`, `GIT_SSH_COMMAND`, proxies) from the variables in `[nix].env_vars`.",
+    ),
+    (
+        r"hash mismatch in",
+        "What is fetched has another hash than the sources say: it has changed since, or the hash is that of something "
+        "else. Look at what is there now, and pin it again.",
+    ),
+)
+
+
+def evaluation_hint(message: str) -> str:
+    """Returns what to do about an evaluation that failed, by what Nix says of it."""
+    for pattern, hint in _EVALUATION_HINTS:
+        found = re.search(pattern, message)
+        if found is not None:
+            return hint.format(next((group for group in found.groups() if group), ""))
+    return "Fix the expression."
 
 
 def _causes(error: Mapping[str, Any]) -> str:

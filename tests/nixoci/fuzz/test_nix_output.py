@@ -9,6 +9,7 @@ from nixoci.errors import InvalidInputError
 from nixoci.store.configuration import configuration_files, store_in
 from nixoci.store.evaluate import UnknownOutputPathError, read_derivation
 from nixoci.store.expression import attribute_names, described, described_in, selected
+from nixoci.store.messages.trace import read_failure
 from nixoci.store.nix import Nix
 from nixoci.store.path import STORE_DIR
 from nixoci.store.registration import parse_text, to_text
@@ -94,3 +95,51 @@ def test_settings() -> None:
         assert all(configuration_files(text)) and isinstance(store_in(text), str)
 
     fuzz(check, corpus, 1, ())
+
+
+_OLD_TRACE = """\
+warning: error: unable to download 'u': x; retrying in 300 ms
+error: 'a' at /s/a.nix:1:2 called without required argument 'b'
+
+       at «string»:6:10:
+
+            5|   value
+             |   ^
+
+       … while evaluating the attribute 'a'
+
+       at /s/default.nix:3:4:
+
+            3| a = 1;
+             |   ^
+(use '--show-trace' to show detailed location information)
+"""
+
+_NEW_TRACE = """\
+fatal: unable to access 'u'
+error:
+       … while calling anonymous lambda
+         at «string»:1:1:
+            1| _: (
+             | ^
+
+       … while evaluating the file '/s/lib/git.nix':
+
+       error: Failed to fetch git repository 'u'
+       at /s/lib/git.nix:1:1:
+            1| x
+             | ^
+"""
+
+
+def test_errors_and_traces() -> None:
+    """No text of Nix is too odd; what is said to be in the sources is there."""
+    assert read_failure(_OLD_TRACE, {"/s": ""}).place == "a.nix:1:2"
+    assert read_failure(_NEW_TRACE, {"/s": "d/"}).place == "d/lib/git.nix:1:1"
+    assert read_failure(_NEW_TRACE, {"/other": ""}).place == ""
+
+    def check(data: bytes) -> None:
+        failure = read_failure(data.decode(errors="replace"), {"/s": ""})
+        assert "\0" not in failure.text + failure.place
+
+    fuzz(check, (_OLD_TRACE.encode(), _NEW_TRACE.encode(), b"error:", b""), 1, ())

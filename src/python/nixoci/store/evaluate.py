@@ -25,6 +25,8 @@ from nixoci.store.fetch import (
     forbidden_url,
     read_call,
 )
+from nixoci.store.messages.sources import copied_flake
+from nixoci.store.messages.trace import read_failure
 from nixoci.store.nix import Nix, NixFailedError, without_missing_build_group
 from nixoci.store.path import StorePath
 
@@ -57,9 +59,6 @@ _UNREADABLE = re.compile(
     r"|(?:getting status of|opening file|path) '([^']+)'(?:: No such file| does not exist)"
 )
 
-#: The copy of a flake's directory that Nix evaluates.
-_FLAKE_SOURCE = re.compile(r"^/nix/store/[0-9a-z]{32}-source/")
-
 #: What stands for an output path that is not known before something is built (libstore/downstream-placeholder.cc).
 _PLACEHOLDER = re.compile("/[0-9a-z]{52}")
 
@@ -76,14 +75,21 @@ _NOT_A_DERIVATION = "error: nixoci: not a derivation"
 
 
 class EvaluationError(NixOciError):
-    """Nix could not evaluate the sources. `message` is Nix's own."""
+    """Nix could not evaluate the sources. `message` is Nix's own, as `store.messages` has it.
 
-    def __init__(self, source: str, attr: str, message: str, sentences: str = "") -> None:
+    :ivar place: where in the sources, from their root: `file:line:column`; empty where Nix does not tell.
+    """
+
+    def __init__(
+        self, source: str, attr: str, message: str, sentences: str = "", place: str = ""
+    ) -> None:
         self.source = source
         self.attr = attr
         self.message = message
+        self.place = place
+        at = f", at {place}" if place else ""
         super().__init__(
-            sentences or f"Nix could not evaluate {attr or 'the value'} of {source}:", message
+            sentences or f"Nix could not evaluate {attr or 'the value'} of {source}{at}:", message
         )
 
 
@@ -94,22 +100,20 @@ class NoSuchAttributeError(EvaluationError):
 class UndeclaredSourceError(EvaluationError):
     """Evaluation reads a file that is not among the sources. `path` says which one."""
 
-    def __init__(self, source: str, attr: str, message: str, path: str) -> None:
-        super().__init__(source, attr, message)
+    def __init__(self, source: str, attr: str, message: str, path: str, place: str = "") -> None:
+        super().__init__(source, attr, message, place=place)
         self.path = path
 
 
 class UnpinnedFetchError(EvaluationError):
     """Evaluation fetches something of which no hash is known beforehand.
 
-    :ivar function: of Nix that fetches; `url` and `place` (`file:line:column`, from the root) are empty
-        where Nix does not tell.
+    :ivar function: of Nix that fetches; `url` is empty where Nix does not tell.
     """
 
     def __init__(self, source: str, attr: str, message: str, fetch: UnpinnedFetch) -> None:
         self.function = fetch.function
         self.url = fetch.url
-        self.place = fetch.place
         self.pin = fetch.pin
         super().__init__(
             source,
@@ -117,6 +121,7 @@ class UnpinnedFetchError(EvaluationError):
             message,
             f"{attr or 'The value'} of {source} fetches without a hash: {fetch}. What is fetched can be "
             f"something else tomorrow. {fetch.pin} Nix says:",
+            fetch.place,
         )
 
 
@@ -376,7 +381,7 @@ def _evaluate(
     nix = evaluator(nix)
 
     def run(*more: str) -> bytes:
-        return nix.command(*EVAL, *where, *more, directory=directory)
+        return nix.command(*EVAL, "--show-trace", *where, *more, directory=directory)
 
     try:
         output = run()
@@ -435,9 +440,6 @@ def _unpinned_fetch(
     :param run: evaluates again, with further options of Nix.
     """
     fetch = find_unpinned_fetch(message, root)
-    if fetch is not None and not fetch.place:
-        # Nix 2.8 says where only if it is asked.
-        fetch = find_unpinned_fetch(_failure(run, "--show-trace"), root) or fetch
     if fetch is None or fetch.url:
         return fetch
     if fetch.function in URLS_ARE_CHECKED:
@@ -492,28 +494,28 @@ def _explain(
     message: str, root: str, source: str, attr: str, fetch: Optional[UnpinnedFetch]
 ) -> EvaluationError:
     """Turns Nix's message into the error that says what to do."""
-    message = message[max(message.find("error:"), 0) :]
-    shown = message.replace(root + os.sep, "")
-    if _NOT_A_DERIVATION in message:
+    sources = {root: ""}
+    if os.path.basename(source) == FLAKE:
+        below = os.path.join(os.path.dirname(source), "")
+        copy = copied_flake(os.path.join(root, below))
+        sources.update({copy: below} if copy else {})
+    failure = read_failure(message, sources)
+    shown, place = failure.text, failure.place
+    if _NOT_A_DERIVATION in shown:
         return NoSuchAttributeError(source, attr, f"{attr or 'The value'} is not a derivation.")
-    if "allow-import-from-derivation" in message:
-        return ImportFromDerivationError(source, attr, shown)
-    if "in selection path" in message or "does not provide attribute" in message:
+    if "allow-import-from-derivation" in shown:
+        return ImportFromDerivationError(source, attr, shown, place=place)
+    if "in selection path" in shown or "does not provide attribute" in shown:
         return NoSuchAttributeError(source, attr, shown)
     if fetch is not None:
-        if os.path.basename(source) == FLAKE:
-            place = _FLAKE_SOURCE.sub(os.path.join(os.path.dirname(source), ""), fetch.place)
-            fetch = replace(fetch, place=place)
-        return UnpinnedFetchError(source, attr, shown, fetch)
-    match = _UNREADABLE.search(message)
+        known = fetch.place or place
+        for directory, name in sources.items():
+            known = known.replace(directory + os.sep, name)
+        return UnpinnedFetchError(source, attr, shown, replace(fetch, place=known))
+    match = _UNREADABLE.search(shown)
     if match is None:
-        return EvaluationError(source, attr, shown)
-    path = match[1] or match[2]
-    if path.startswith(root + os.sep):
-        path = os.path.relpath(path, root)
-    else:
-        path = _FLAKE_SOURCE.sub(os.path.join(os.path.dirname(source), ""), path)
-    return UndeclaredSourceError(source, attr, shown, path)
+        return EvaluationError(source, attr, shown, place=place)
+    return UndeclaredSourceError(source, attr, shown, match[1] or match[2], place)
 
 
 def _set_modes(root: str) -> None:
