@@ -17,6 +17,7 @@ from nixoci.store.evaluate import (
     EXECUTABLES,
     Derivation,
     EvaluationError,
+    ImportFromDerivationError,
     NoSuchAttributeError,
     UndeclaredSourceError,
     UnknownOutputPathError,
@@ -647,3 +648,23 @@ def test_sources_far_down(tmp_path: Path) -> None:
         subprocess.run(["rm", "-rf", root], check=True)
     assert len(found) == 1_201 + 2 * 48 + 1
     assert found[deepest] == 0o755 and found["z"] == found["default.nix"] == 0o644
+
+
+@pytest.mark.parametrize("accepted", ("nix.conf", "saved", ""))
+def test_the_settings_of_a_flake_do_not_count(tmp_path: Path, accepted: str) -> None:
+    """Also for a user who accepts those of all flakes, or has accepted these once."""
+    root = write_tree(
+        tmp_path / "s",
+        {
+            "flake.nix": "{ nixConfig.allow-import-from-derivation = true; outputs = { self }: let "
+            f'system = "{SYSTEM}"; in {{ packages.{SYSTEM}.default = import ({ONE}); }}; }}'
+        },
+    )
+    found = {**environment(tmp_path)}
+    if accepted == "nix.conf":
+        found["NIX_CONFIG"] += "accept-flake-config = true\n"
+    if accepted == "saved":
+        saved = {"allow-import-from-derivation": {"true": True}}
+        write_tree(tmp_path, {".local/share/nix/trusted-settings.json": json.dumps(saved)})
+    with pytest.raises(ImportFromDerivationError):
+        evaluate(Nix.find(found), root=str(root), source="flake.nix", attr="", system=SYSTEM)

@@ -339,6 +339,8 @@ def surroundings(
     """Returns what every evaluation says to Nix."""
     return (
         *("--system", system, "--extra-experimental-features", " ".join(features)),
+        # The settings of a flake are nobody's who runs it, and not for it to choose, whatever a user accepts.
+        *("--option", "accept-flake-config", "false"),
         *("--option", "allow-import-from-derivation", str(import_from_derivation).lower()),
         *(without_missing_build_group(nix) if import_from_derivation else ()),
     )
@@ -369,9 +371,13 @@ EVAL = ("eval", "--json", "--no-write-lock-file", "--no-update-lock-file")
 
 
 def evaluator(nix: Nix) -> Nix:
-    """Returns a Nix that evaluates: with no setting but the store, and without `<…>`."""
+    """Returns a Nix that evaluates: with no setting but the store, and without `<…>`.
+
+    It does not find either which settings of flakes the user has accepted for all times, which Nix keeps there.
+    """
     store = tuple(setting for setting in nix.settings if setting[0] == "store")
-    return replace(nix, environment={**nix.environment, "NIX_PATH": ""}, settings=store)
+    nowhere = {"NIX_PATH": "", "XDG_DATA_HOME": "/nonexistent", "NIX_DATA_HOME": "/nonexistent"}
+    return replace(nix, environment={**nix.environment, **nowhere}, settings=store)
 
 
 def _evaluate(
