@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pants_backend_nix
 import pytest
-from pants_backend_nix.rules.inference.paths import literals_of, references_of
+from pants_backend_nix.rules.inference.paths import (
+    literals_of,
+    references_of,
+    settings_of_flake,
+)
 from pants_backend_nix.rules.inference.references import PathReference, files_of, merge_references
 
 #: What stands for a reference: the path, with `*` for what is unknown; `→` before one that is imported, `?` after
@@ -176,12 +180,31 @@ def test_a_flake_has_inputs_a_lock_and_itself() -> None:
         ("{ outputs = inputs: mk { src = inputs.self; }; }", {"flake.lock?", ""}),
         ("{ outputs = { self }: { o = self: super: mk { src = self; }; }; }", {"flake.lock?"}),
         ('{ inputs.a.url = "./a"; outputs = { ... }: {}; }', {"flake.lock", "a"}),
+        (
+            '{ inputs.a.url = "git+ssh://u@h/x?ref=y"; inputs.b.url = "https://h/x.tar.gz#y"; }',
+            {"flake.lock"},
+        ),
         ("{ outputs = ./x; }", {"flake.lock?", "x"}),
         ("1", {"flake.lock?"}),
     ],
 )
 def test_flakes(text: str, expected: set[str]) -> None:
     assert {shown(one) for one in references_of(text.encode(), "flake.nix")} == expected
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("{ nixConfig = { b = true; a.x = 1; }; outputs = _: { }; }", ("a", "b")),
+        ('{ nixConfig.b = true; nixConfig."a" = 1; nixConfig.${x} = 1; outputs = _: { }; }', ("a", "b", "…")),
+        ("{ nixConfig = import ./x; outputs = _: { nixConfig.a = 1; }; }", ()),
+        ("{ outputs = _: { }; }", ()),
+        ("1", ()),
+    ],
+)
+def test_settings_of_a_flake(text: str, expected: tuple[str, ...]) -> None:
+    assert settings_of_flake(text.encode(), "a/flake.nix") == expected
+    assert settings_of_flake(text.encode(), "default.nix") == ()
 
 
 def test_self_is_nothing_in_other_files() -> None:

@@ -47,13 +47,19 @@ def explain_package_error(
             f"names: {attr}. Correct `attr`. Nix says:\n\n{message}"
         )
     if kind == "UndeclaredSourceError":
+        read = f" It is read at {error.get('place')}." if error.get("place") else ""
+        if str(error.get("path")).startswith("/"):
+            hint = (
+                "It is none of the sources, and differs from machine to machine: write it into the repository, or "
+                "let it be fetched by its hash. "
+            )
         hint = hint or (
             "If it is a file of this repository, add the target that owns it (a `nix_source`, "
             "`nix_sources` or `files` target) to the field `dependencies` of this target. "
         )
         return NixImageError(
-            f"{address}: evaluating {source} reads {error.get('path')}{at}, which evaluation cannot see. {hint}"
-            f"A flake sees only what is in its own directory and below. Nix says:\n\n{message}"
+            f"{address}: evaluating {source} reads {error.get('path')}, which evaluation cannot see. {hint}"
+            f"A flake sees only what is in its own directory and below.{read} Nix says:\n\n{message}"
         )
     if kind == "UnpinnedFetchError":
         of = f" of {error.get('url')}" if error.get("url") else ""

@@ -54,7 +54,7 @@ from pants_backend_nix.rules.flow import (
     subtract,
 )
 from pants_backend_nix.rules.inference import dependencies as file_dependencies
-from pants_backend_nix.rules.inference import nix_file, owners
+from pants_backend_nix.rules.inference import flake_settings, nix_file, owners
 from pants_backend_nix.rules.python import (
     bytecode,
     interpreter,
@@ -105,6 +105,7 @@ def rules():
         named_packages,
         environment,
         # What Nix files refer to.
+        flake_settings,
         nix_file,
         owners,
         file_dependencies,

@@ -108,7 +108,7 @@ def registry(directory: Path, *, tls_and_auth: bool = False) -> Iterator[Registr
     :raises RegistryNotReadyError: it did not answer within 20 seconds.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    certificate = _make_certificate(directory) if tls_and_auth else None
+    certificate = make_certificate(directory) if tls_and_auth else None
     configuration = directory / "config.yml"
     configuration.write_text(json.dumps(_configuration(directory, certificate)))
     log = directory / "log"
@@ -148,7 +148,8 @@ def _configuration(directory: Path, certificate: Path | None) -> dict[str, objec
     return configuration
 
 
-def _make_certificate(directory: Path) -> Path:
+def make_certificate(directory: Path) -> Path:
+    """Writes a certificate for 127.0.0.1, which it returns, and beside it `key.pem`."""
     certificate = directory / "certificate.pem"
     run(
         [

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from nixoci.batch.evaluate_many import described_values
 from nixoci.errors import InvalidInputError
 from nixoci.store.configuration import configuration_files, store_in
 from nixoci.store.evaluate import UnknownOutputPathError, read_derivation
 from nixoci.store.expression import attribute_names, described, described_in, selected
+from nixoci.store.messages.sources import relative_inputs
 from nixoci.store.messages.trace import read_failure
 from nixoci.store.nix import Nix
 from nixoci.store.path import STORE_DIR
@@ -143,3 +145,28 @@ def test_errors_and_traces() -> None:
         assert "\0" not in failure.text + failure.place
 
     fuzz(check, (_OLD_TRACE.encode(), _NEW_TRACE.encode(), b"error:", b""), 1, ())
+
+
+def test_relative_inputs_of_lock_files(tmp_path: Path) -> None:
+    """Whatever a lock file says, its inputs are directories below the flake, or none."""
+    (tmp_path / "flake" / "a" / "b").mkdir(parents=True)
+    (tmp_path / "outside").mkdir()
+    file = tmp_path / "flake" / "flake.lock"
+    below = {"locked": {"type": "path", "path": "./b"}, "parent": ["a"]}
+    nodes = {
+        "a": {"locked": {"type": "path", "path": "./a"}, "inputs": {"b": "b"}},
+        "b": below,
+        "c": {"locked": {"type": "path", "path": "../outside"}, "parent": []},
+        "root": {"inputs": {"a": "a", "c": "c", "d": ["a", "b"]}},
+    }
+    lock = json.dumps({"nodes": nodes, "root": "root", "version": 7}).encode()
+    file.write_bytes(lock)
+    found = [str(tmp_path / "flake" / "a"), str(tmp_path / "flake" / "a" / "b")]
+    assert sorted(relative_inputs(str(tmp_path / "flake"))) == found
+
+    def check(data: bytes) -> None:
+        file.write_bytes(data)
+        places = relative_inputs(str(tmp_path / "flake"))
+        assert all(place.startswith(str(tmp_path / "flake" / "a")) for place in places)
+
+    fuzz(check, (lock, b"{}"), 1, (), cost=4)

@@ -18,6 +18,7 @@ from nixoci.store.evaluate import (
     Attribute,
     Derivation,
     UndeclaredSourceError,
+    add_path_inputs,
     checked_arguments,
     evaluator,
     prepare,
@@ -100,6 +101,7 @@ def _together(
                 lambda some, mark: pure_value(described(path, some, system, mark, arguments), root), attrs
             )
             return
+        add_path_inputs(nix, directory)
         # The default package is not looked for by a path.
         left = [attr for attr in attrs if attribute_names(attr)]
         for output in _FLAKE_PACKAGES:

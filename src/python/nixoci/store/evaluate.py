@@ -25,7 +25,7 @@ from nixoci.store.fetch import (
     forbidden_url,
     read_call,
 )
-from nixoci.store.messages.sources import copied_flake
+from nixoci.store.messages.sources import copied_flake, relative_inputs
 from nixoci.store.messages.trace import read_failure
 from nixoci.store.nix import Nix, NixFailedError, without_missing_build_group
 from nixoci.store.path import StorePath
@@ -285,6 +285,8 @@ def evaluate(
         raise InvalidInputError("attribute path", attr, "it starts with a dash")
     arguments = checked_arguments(source, arguments)
     root, directory = prepare(root, source, attr, root_is_copy)
+    if os.path.basename(source) == FLAKE:
+        add_path_inputs(nix, directory)
     with ExitStack() as stack:
         where = list(surroundings(nix, system, features, import_from_derivation))
         if os.path.basename(source) == FLAKE:
@@ -294,8 +296,8 @@ def evaluate(
             found = selected(os.path.join(root, source), attr, system, arguments)
             where += pure_value(f"({DESCRIBE}) ({found})", root)
             directory = pure_flake(stack)
-        derivation = _evaluate(nix, where, directory, root, source, attr)
-    return with_system(derivation, system)
+        output = evaluate_value(nix, where, directory, root, source, attr)
+    return with_system(read_derivation(nix, output, source, attr), system)
 
 
 def prepare(root: str, source: str, attr: str, root_is_copy: bool) -> tuple[str, str]:
@@ -331,6 +333,23 @@ def checked_arguments(source: str, arguments: str) -> str:
     if document and os.path.basename(source) == FLAKE:
         raise InvalidInputError("arguments", arguments, "a flake takes none, only other files do")
     return canonical_json("arguments", document).decode()
+
+
+def add_path_inputs(nix: Nix, directory: str) -> None:
+    """Copies to the store what a flake has locked as inputs by relative path.
+
+    Before 2.26 Nix does not look for such an input beside the flake, but takes what has the locked hash.
+
+    :param directory: of the flake.
+    """
+    for path in relative_inputs(directory):
+        copy = copied_flake(path)
+        if copy and not os.path.exists(nix.store_root + copy):
+            try:
+                evaluator(nix).command("store", "add-path", "--name", "source", path)
+            except NixFailedError:
+                # Whether it is needed is for the evaluation to say.
+                pass
 
 
 def surroundings(
@@ -380,21 +399,24 @@ def evaluator(nix: Nix) -> Nix:
     return replace(nix, environment={**nix.environment, **nowhere}, settings=store)
 
 
-def _evaluate(
+def evaluate_value(
     nix: Nix, where: Sequence[str], directory: str, root: str, source: str, attr: str
-) -> Derivation:
-    """Runs Nix in `directory` on what `where` says; the rest as for `evaluate`, for its errors."""
+) -> bytes:
+    """Runs Nix in `directory` on what `where` says; the rest as for `evaluate`, for its errors.
+
+    :returns: the value, as JSON.
+    :raises EvaluationError: or one of its children.
+    """
     nix = evaluator(nix)
 
     def run(*more: str) -> bytes:
         return nix.command(*EVAL, "--show-trace", *where, *more, directory=directory)
 
     try:
-        output = run()
+        return run()
     except NixFailedError as error:
         fetch = _unpinned_fetch(run, error.message, root)
         raise _explain(error.message, root, source, attr, fetch) from None
-    return read_derivation(nix, output, source, attr)
 
 
 def read_derivation(nix: Nix, output: bytes, source: str, attr: str) -> Derivation:

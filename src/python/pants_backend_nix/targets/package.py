@@ -57,7 +57,8 @@ class NixSourceTarget(Target):
 
 
 class NixSourcesField(MultipleSourcesField):
-    default = ("*.nix", "flake.lock")
+    # `sources.json` is where npins and niv keep what they have pinned.
+    default = ("*.nix", "flake.lock", "sources.json")
     uses_source_roots = False
     help = generate_multiple_sources_field_help_message(
         'Example: `sources=["*.nix", "flake.lock", "patches/**"]`'

@@ -51,8 +51,8 @@ _MOST_SAID = 5
 class FailedEvaluation:
     """What Nix says of an evaluation that failed.
 
-    :param text: the error, where it is, and the innermost calls around it, innermost first. Begins with `error:` unless Nix
-        has not said one. Paths in the sources are relative to their root.
+    :param text: the error, where it is, and the innermost calls around it, innermost first. Begins with `error:`
+        unless Nix has not said one. Paths in the sources are relative to their root.
     :param place: the innermost place in the sources, as `file:line:column`, or `file, from file:line:column` where Nix
         knows no line of the innermost file; empty if Nix names none.
     """

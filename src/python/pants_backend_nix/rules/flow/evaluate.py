@@ -31,6 +31,10 @@ from pants_backend_nix.engine import (
 from pants_backend_nix.errors import NixImageError, explain_package_error
 from pants_backend_nix.options.nix import NixSubsystem
 from pants_backend_nix.rules.flow.derivation import DerivationRequest, find_derivation
+from pants_backend_nix.rules.inference.flake_settings import (
+    FlakeSettingsRequest,
+    see_flake_settings,
+)
 from pants_backend_nix.rules.inference.undeclared import undeclared_hint
 from pants_backend_nix.targets.evaluated import SOURCE_ROOT, Evaluation, NixPackage
 from pants_backend_nix.targets.fields.reproducible import NixReproducibleField
@@ -56,7 +60,7 @@ class NixPackageRequest:
     origin: str
 
 
-async def _visible_tree(sources: Digest) -> Digest:
+async def visible_tree(sources: Digest) -> Digest:
     """Returns what evaluation gets. Pants gives processes large files as hard links, all of which
     are executable; Nix has to see the files as they are in the repository."""
     executables = [
@@ -105,6 +109,10 @@ async def evaluate_package(request: NixPackageRequest, nix: NixSubsystem) -> Nix
             f"{address}: a flake takes no arguments. Take the field `arguments` away, or let `source` be another "
             "Nix file."
         )
+    if os.path.basename(source.file_path or "") == FLAKE:
+        await see_flake_settings(
+            FlakeSettingsRequest(source.file_path or "", address), **implicitly()
+        )
     transitive = await transitive_targets_of(TransitiveTargetsRequest([address]))
     files = await source_files_of(
         SourceFilesRequest(
@@ -115,7 +123,7 @@ async def evaluate_package(request: NixPackageRequest, nix: NixSubsystem) -> Nix
         )
     )
     evaluation = Evaluation(
-        await _visible_tree(files.snapshot.digest),
+        await visible_tree(files.snapshot.digest),
         source.file_path or "",
         target[NixAttrField].value or "",
         target[NixSystemField].value or nix.default_system,

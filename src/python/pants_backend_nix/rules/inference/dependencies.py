@@ -6,6 +6,7 @@ Each file is looked at for itself, so what it imports brings its own dependencie
 from __future__ import annotations
 
 import logging
+import posixpath
 from dataclasses import dataclass
 from typing import Iterable, Optional, Sequence
 
@@ -25,6 +26,7 @@ from pants.util.strutil import bullet_list
 from pants_backend_nix.engine import explicit_dependencies_of, rule, targets_of
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.options.infer import NO_INFERENCE, NixInferSubsystem, UnownedPathBehavior
+from pants_backend_nix.rules.inference.flake import FLAKE_LOCK
 from pants_backend_nix.rules.inference.nix_file import parsed_file
 from pants_backend_nix.rules.inference.owners import FileOwners, one_of_variants, owners_of
 from pants_backend_nix.rules.inference.references import PathReference
@@ -63,10 +65,14 @@ class InferNixPackageDependencies(InferDependenciesRequest):
 
 
 async def _inferred(
-    path: str, dependencies: Dependencies, behavior: UnownedPathBehavior
+    path: str,
+    dependencies: Dependencies,
+    behavior: UnownedPathBehavior,
+    optional: Sequence[str] = (),
 ) -> frozenset[Address]:
     """Returns what a target depends on by its Nix file.
 
+    :param optional: paths that need no owner.
     :param dependencies: the field of the target.
     :raises NixImageError: no target owns a path, and `behavior` says that this is an error.
     """
@@ -80,7 +86,8 @@ async def _inferred(
     unowned: list[PathReference] = []
     for reference, owners in zip(parsed.references, owners_of_each):
         found.update(_owners_of(reference, path, owners, address, explicit))
-        if not owners.paths and reference.required and reference.suffix is None:
+        is_required = reference.required and reference.path not in optional
+        if not owners.paths and is_required and reference.suffix is None:
             unowned.append(reference)
     _report_unowned(unowned, path, address, behavior)
     return frozenset(_without(found, explicit) - {address})
@@ -158,7 +165,11 @@ async def infer_source_dependencies(
     if not infer.paths or not path.endswith(".nix"):
         return InferredDependencies(())
     found = await _inferred(
-        path, request.field_set.dependencies, infer.unowned_dependency_behavior
+        path,
+        request.field_set.dependencies,
+        infer.unowned_dependency_behavior,
+        # A flake that is an input of another one has its own inputs in the lock file of that.
+        (posixpath.join(posixpath.dirname(path), FLAKE_LOCK),),
     )
     return InferredDependencies(found)
 

@@ -15,6 +15,7 @@ FLAKE = "flake.nix"
 FLAKE_LOCK = "flake.lock"
 
 _PATH_SCHEME = "path:"
+_SETTINGS = "nixConfig"
 
 
 def _top(root: Any) -> Optional[Any]:
@@ -57,6 +58,22 @@ def has_inputs(root: Any) -> bool:
     return any(names[0] == "inputs" for names, _ in (() if top is None else _leaves(top)))
 
 
+def settings_of(root: Any) -> tuple[str, ...]:
+    """Returns the names of the settings of Nix that a flake has in `nixConfig`, sorted."""
+    top = _top(root)
+    found: set[str] = set()
+    for names, expression in () if top is None else _leaves(top):
+        if names[0] != _SETTINGS:
+            continue
+        if len(names) > 1:
+            found.add(names[1] or "…")
+        else:
+            bindings = [] if expression is None else bindings_of(expression)
+            attrpaths = [binding.child_by_field_name("attrpath") for binding in bindings]
+            found.update(attribute_path(path)[0] or "…" for path in attrpaths if path is not None)
+    return tuple(sorted(found))
+
+
 def input_paths(root: Any) -> Iterator[tuple[str, int]]:
     """Yields relative paths of inputs (`path:./x`, `./x`), from the directory of the flake, and their lines."""
     top = _top(root)
@@ -67,8 +84,8 @@ def input_paths(root: Any) -> Iterator[tuple[str, int]]:
         if expression.type != "string_expression" or [part.type for part in parts] != ["string_fragment"]:
             continue
         url = text_of(parts[0])
-        path = url[len(_PATH_SCHEME) :] if url.startswith(_PATH_SCHEME) else url
-        path = path.partition("?")[0].partition("#")[0]
-        if path.startswith("/") or (path == url and names[-1] == "url" and not path.startswith(".")):
+        is_path = url.startswith(_PATH_SCHEME)
+        path = url[len(_PATH_SCHEME) if is_path else 0 :].partition("?")[0].partition("#")[0]
+        if path.startswith("/") or (names[-1] == "url" and not is_path and not path.startswith(".")):
             continue
         yield path, line_of(expression)

@@ -11,7 +11,7 @@ from pants_backend_nix.engine import contents, files_matching, implicitly, rule
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.options.infer import NO_INFERENCE
 from pants_backend_nix.rules.inference.grammar import NixParserError
-from pants_backend_nix.rules.inference.paths import references_of
+from pants_backend_nix.rules.inference.paths import references_of, settings_of_flake
 from pants_backend_nix.rules.inference.references import PathReference
 
 
@@ -27,9 +27,12 @@ class ParseNixFileRequest:
 
 @dataclass(frozen=True)
 class ParsedNixFile:
-    """:param references: in the order of their lines, without those that a comment leaves out."""
+    """:param references: in the order of their lines, without those that a comment leaves out.
+    :param settings: names of the settings of Nix that a flake has.
+    """
 
     references: tuple[PathReference, ...]
+    settings: tuple[str, ...] = ()
 
 
 @rule(desc="Parse Nix file")
@@ -40,7 +43,10 @@ async def parse_nix_file(request: ParseNixFileRequest) -> ParsedNixFile:
     if not texts:
         return ParsedNixFile(())
     try:
-        return ParsedNixFile(references_of(texts[0], request.path, NO_INFERENCE.encode()))
+        return ParsedNixFile(
+            references_of(texts[0], request.path, NO_INFERENCE.encode()),
+            settings_of_flake(texts[0], request.path),
+        )
     except NixParserError as error:
         raise NixImageError(
             f"Pants cannot infer the dependencies of {request.path}. {error} The plugin's wheel requires it; where "

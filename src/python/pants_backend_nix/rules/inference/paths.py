@@ -16,6 +16,7 @@ from pants_backend_nix.rules.inference.flake import (
     has_inputs,
     input_paths,
     outputs_of,
+    settings_of,
 )
 from pants_backend_nix.rules.inference.grammar import (
     attribute_path,
@@ -89,6 +90,15 @@ def references_of(text: bytes, path: str, ignoring: bytes = b"") -> tuple[PathRe
         for one in found
         if one.line not in ignored and (one.path != path or one.suffix is not None)
     )
+
+
+def settings_of_flake(text: bytes, path: str) -> tuple[str, ...]:
+    """Returns the names of the settings of Nix that a file has if it is a flake, see `flake.settings_of`.
+
+    :param path: of the file.
+    :raises NixParserError: the parser is not installed.
+    """
+    return settings_of(parse(text)) if posixpath.basename(path) == FLAKE else ()
 
 
 def literals_of(text: bytes, path: str) -> frozenset[str]:
