@@ -9,7 +9,7 @@ from pants.build_graph.build_file_aliases import BuildFileAliases
 from pants.core.util_rules import source_files
 
 from pants_backend_nix.goals import layers as layers_goal
-from pants_backend_nix.goals import package, publish, tailor
+from pants_backend_nix.goals import package, publish, tailor, tailor_packages
 from pants_backend_nix.goals import run as run_goal
 from pants_backend_nix.rules.assembly import (
     digested,
@@ -49,12 +49,14 @@ from pants_backend_nix.rules.flow import (
     elf,
     evaluate,
     files,
+    package_names,
     permissions,
     split,
     subtract,
 )
 from pants_backend_nix.rules.inference import dependencies as file_dependencies
 from pants_backend_nix.rules.inference import flake_settings, nix_file, owners
+from pants_backend_nix.rules.inference import sources as written_sources
 from pants_backend_nix.rules.python import (
     bytecode,
     interpreter,
@@ -106,6 +108,7 @@ def rules():
         environment,
         # What Nix files refer to.
         flake_settings,
+        written_sources,
         nix_file,
         owners,
         file_dependencies,
@@ -119,6 +122,7 @@ def rules():
         step,
         # A station of the flow each.
         derivation,
+        package_names,
         evaluate,
         closure,
         subtract,
@@ -167,5 +171,6 @@ def rules():
         run_goal,
         layers_goal,
         tailor,
+        tailor_packages,
     )
     return [rule for module in modules for rule in module.rules()]

@@ -130,6 +130,7 @@ _COMMANDS = {
     "split": ("Split the paths of a closure graph over layers.", _sources),
     "certificates": ("Bundle the certificates of files and store paths.", _sources),
     "evaluate-many": ("Evaluate many attributes of Nix sources at once.", _many),
+    "package-names": ("List the packages of Nix sources, without evaluating them.", _many),
     "realise-many": ("Make the outputs of many derivations valid at once.", _many),
     "closures": ("Query many closure graphs at once.", _many),
     "digest": ("Digest the layer that a recipe makes.", _layers),

@@ -20,7 +20,7 @@ from pants_backend_nix.options.nix import NixSubsystem
 from pants_backend_nix.targets.package import NixSourcesField, NixSourcesTarget
 
 #: What tailor calls the target of a directory.
-_NAME = "nix"
+SOURCES_NAME = "nix"
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ async def find_putative_nix_targets(
         by_directory.setdefault(directory, []).append(name)
     return PutativeTargets(
         PutativeTarget.for_target_type(
-            NixSourcesTarget, path=directory, name=_NAME, triggering_sources=names
+            NixSourcesTarget, path=directory, name=SOURCES_NAME, triggering_sources=names
         )
         for directory, names in by_directory.items()
         # A lock file alone is that of something else.

@@ -105,6 +105,18 @@ class NixSubsystem(Subsystem):
             """
         ),
     )
+    tailor_packages = BoolOption(
+        default=False,
+        help=softwrap(
+            """
+            If true, `pants tailor` also adds a `nix_package` target for each package of a `flake.nix` (what is in
+            `packages.SYSTEM`, for the system of the option `system`), and of a `default.nix` that has no flake
+            beside it (the derivation that it is, or each derivation in its attribute set; a function is called if all
+            of its arguments but `system` have defaults). Targets are named after the attributes. Nix lists
+            the names, and evaluates no package for it; a file that it cannot evaluate is reported and left out.
+            """
+        ),
+    )
     env_vars = StrListOption(
         default=[],
         help=softwrap(

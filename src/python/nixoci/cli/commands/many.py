@@ -63,6 +63,20 @@ def evaluate_many(options: argparse.Namespace) -> None:
     _write_failures(options, failures, missing)
 
 
+def package_names_options(command: argparse.ArgumentParser) -> None:
+    add_source(command, required=True)
+    add_output(command)
+
+
+def package_names(options: argparse.Namespace) -> None:
+    """Writes the names of the packages of a Nix file."""
+    from nixoci.batch.package_names import package_names
+    from nixoci.json_output import canonical_json
+
+    names = package_names(find_nix(options), attribute_of(options))
+    write_output(options.output, canonical_json("names", {"names": names}))
+
+
 def closures_options(command: argparse.ArgumentParser) -> None:
     _add_request(command, "the store paths of a closure for each key of an answer")
     _add_answers(command)
@@ -161,5 +175,6 @@ def _answers(options: argparse.Namespace) -> str:
 COMMANDS = {
     "evaluate-many": (evaluate_many_options, evaluate_many),
     "realise-many": (realise_many_options, realise_many),
+    "package-names": (package_names_options, package_names),
     "closures": (closures_options, closures),
 }
