@@ -89,16 +89,12 @@ def explain_package_error(
     if kind == "EvaluationError":
         return NixImageError(
             f"{address}: Nix could not evaluate {source} (field `attr`: {attr}){at}. "
-            f"{_store_hint(message) or _machine_hint(message) or evaluation_hint(message)} Nix says:
-
-{message}"
+            f"{_store_hint(message) or _machine_hint(message) or evaluation_hint(message)} Nix says:\n\n{message}"
         )
     if kind == "NoMachineError":
         return NixImageError(
             f"{address}: Nix could not build {source} (field `attr`: {attr}): {error.get('why')}. "
-            f"{error.get('way_out')} Nix says:
-
-{error.get('log')}"
+            f"{error.get('way_out')} Nix says:\n\n{error.get('log')}"
         )
     if kind == "BuildFailedError":
         return NixImageError(
