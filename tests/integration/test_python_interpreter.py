@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Mapping
 
 import packaging
 import pytest
+from nixoci.program.run import ProgramMissingError, ProgramRun, run_on_files
 from nixoci.python.bytecode import write_bytecode
 from nixoci.python.interpreter import (
     InterpreterFailedError,
@@ -139,3 +141,19 @@ def test_bytes_do_not_depend_on_the_store(
         (file,) = output.rglob("*.pyc")
         found.append(file.read_bytes())
     assert found[0] == found[1]
+
+
+def test_any_program_of_the_store(store: Store, tmp_path: Path) -> None:
+    """It is run in a directory, whose files it changes, and finds its libraries in both stores.
+
+    It is told not to write bytecode, which root could into the store (here twice, as `-B` is for the machine's sake).
+    """
+    says = "import os; os.rename('x', 'y'); print(os.environ['PYTHONDONTWRITEBYTECODE'])"
+    words = ("-B", "-c", says)
+    run = ProgramRun((f"{store.other}/bin/nosuch", store.interpreter), True, words, str(tmp_path))
+    (tmp_path / "x").write_text("")
+    report = json.loads(run_on_files(run, lambda: store.nix))
+    assert (report["status"], report["stdout"]) == (0, "1\n") and (tmp_path / "y").exists()
+    lacks = ProgramRun((f"{store.other}/bin/nosuch",), True, (), str(tmp_path))
+    with pytest.raises(ProgramMissingError, match="bin/nosuch"):
+        run_on_files(lacks, lambda: store.nix)

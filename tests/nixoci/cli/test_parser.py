@@ -8,16 +8,26 @@ from pathlib import Path
 
 import nixoci
 import pytest
-from nixoci.cli.commands import elf, engines, images, layers, many, python, registries, sources
+from nixoci.cli.commands import (
+    elf,
+    engines,
+    images,
+    layers,
+    many,
+    program,
+    python,
+    registries,
+    sources,
+)
 from nixoci.cli.parser import make_parser
 
-_MODULES = (sources, many, layers, python, elf, images, registries, engines)
+_MODULES = (sources, many, layers, python, program, elf, images, registries, engines)
 _COMMANDS = [name for module in _MODULES for name in module.COMMANDS]
 
 
 def _imported(*words: str) -> set[str]:
     """Returns the modules with commands that a process imports to parse `words`."""
-    program = """
+    script = """
 import sys
 from nixoci.cli.parser import make_parser
 try:
@@ -27,7 +37,7 @@ except SystemExit:
 print(*(name for name in sys.modules if name.startswith("nixoci.cli.commands.")), file=sys.stderr)
 """
     result = subprocess.run(
-        [sys.executable, "-c", program, *words],
+        [sys.executable, "-c", script, *words],
         check=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -44,6 +54,7 @@ print(*(name for name in sys.modules if name.startswith("nixoci.cli.commands."))
         (("--tools", "push", "--json-errors", "digest", "recipe"), "layers"),
         (("elf-facts", "digest"), "elf"),
         (("python-bytecode", "split"), "python"),
+        (("run-program", "run"), "program"),
         (("verify",), "images"),
         (("push", "descriptor", "--mount-from", "split"), "registries"),
         (("run", "--bogus"), "engines"),

@@ -11,6 +11,7 @@ from nixoci.compression.formats import Compression
 from nixoci.errors import InvalidInputError
 from nixoci.layer.copied_tree import things_from_json, things_to_json, tree_from_json, tree_to_json
 from nixoci.layer.layer import Layer
+from nixoci.program.run import ProgramRun
 from nixoci.recipe.capabilities import capability_names
 from nixoci.recipe.files import FileEntry, FilesRecipe, check_destination
 from nixoci.recipe.globs import check_glob, glob_expression
@@ -211,3 +212,8 @@ def test_what_is_copied() -> None:
         assert things_from_json(things_to_json(found)) == found
 
     fuzz(check, (things,), 1)
+
+
+def test_runs_of_programs() -> None:
+    document = {"places": [f"{_PATHS[0]}/bin/x"], "in_store": True, "arguments": ["-a"], "directory": "files"}
+    fuzz(lambda data: ProgramRun.from_json(data), [json.dumps(document).encode()], 1)

@@ -97,6 +97,12 @@ def _python() -> Commands:
     return COMMANDS
 
 
+def _program() -> Commands:
+    from nixoci.cli.commands.program import COMMANDS
+
+    return COMMANDS
+
+
 def _elf() -> Commands:
     from nixoci.cli.commands.elf import COMMANDS
 
@@ -141,6 +147,7 @@ _COMMANDS = {
     "python-interpreter": ("Describe the Python of an image, as JSON.", _python),
     "python-distributions": ("Make distributions that pex laid out those of an image.", _python),
     "python-bytecode": ("Compile modules with the Python of an image.", _python),
+    "run-program": ("Run a program on files, and write down what it says, as JSON.", _program),
     "elf-facts": ("List what the ELF files of a directory need, as JSON.", _elf),
     "store-libraries": ("List what programs in the store load, as JSON.", _elf),
     "write": ("Write an image, streamed from the store, to a file.", _images),

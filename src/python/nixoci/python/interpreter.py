@@ -9,8 +9,8 @@ from typing import Any, Mapping, Sequence
 from nixoci.errors import InvalidInputError, NixOciError
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json
+from nixoci.program.in_store import words_of
 from nixoci.store.nix import Nix
-from nixoci.store.path import StorePath
 
 #: What an interpreter says of itself; environment markers are those of PEP 508.
 _DESCRIBE = """\
@@ -59,14 +59,6 @@ class InterpreterMissingError(NixOciError):
         super().__init__(f"There is no interpreter at {' or '.join(places)}.")
 
 
-def store_path_of(file: str) -> StorePath:
-    """Returns the store path that a file is in.
-
-    :raises InvalidInputError: it is in none.
-    """
-    return StorePath.parse("/".join(file.split("/")[:4]))
-
-
 def run_interpreter(
     nix: Nix,
     interpreter: str,
@@ -77,19 +69,13 @@ def run_interpreter(
 ) -> bytes:
     """Runs a Python of the Nix store, in no directory of its own, and returns its standard output.
 
-    It finds nothing in its environment but `environment`. Programs of a chroot store find their libraries
-    in `/nix/store`, so Nix puts that store there for them. Bytecode is not written, since root could, into
+    It finds nothing in its environment but `environment`. Bytecode is not written, since root could, into
     the store, and its paths would no longer be what they are registered as.
 
     :param interpreter: a file in a valid store path.
     :raises InterpreterFailedError: it does not run here, or failed.
     """
-    words: Sequence[str] = (interpreter, "-B", *arguments)
-    if nix.store_root:
-        features = ("--extra-experimental-features", "nix-command flakes")
-        shell = ("nix", "shell", *features, store_path_of(interpreter))
-        words = (*nix.words(shell), "--command", *words)
-        environment = {**nix.environment, **environment}
+    words, environment = words_of(nix, interpreter, ("-B", *arguments), environment)
     try:
         result = subprocess.run(
             words,

@@ -22,7 +22,8 @@ def interpreter_options(command: argparse.ArgumentParser) -> None:
 
 
 def interpreter(options: argparse.Namespace) -> None:
-    from nixoci.python.interpreter import describe_interpreter, find_interpreter, store_path_of
+    from nixoci.program.in_store import store_path_of
+    from nixoci.python.interpreter import describe_interpreter, find_interpreter
 
     nix = find_nix(options)
     nix.require_valid([store_path_of(place) for place in options.places])
@@ -64,8 +65,8 @@ def bytecode_options(command: argparse.ArgumentParser) -> None:
 
 
 def bytecode(options: argparse.Namespace) -> None:
+    from nixoci.program.in_store import store_path_of
     from nixoci.python.bytecode import write_bytecode
-    from nixoci.python.interpreter import store_path_of
 
     nix = find_nix(options)
     nix.require_valid([store_path_of(options.interpreter)])
