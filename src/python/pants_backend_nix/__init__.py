@@ -1,5 +1,6 @@
 """The plugin for Pants: targets, rules and goals around the core, and no algorithm.
 
-Rooms, from the ground up: `options`, `targets`, `rules` (`core`, `flow`, `assembly`, `delivery`), `goals`.
-Beside them: `engine`, which knows versions of Pants, `errors`, and `register`.
+Rooms, from the ground up: `options`, `targets`, `rules` (`core`, `flow`, `assembly`, `delivery`), `goals` and
+`lint`. Beside them: `engine`, which knows versions of Pants, `errors`, and `register`; and above it the backends `nixfmt`,
+`statix` and `deadnix`.
 """

@@ -51,6 +51,7 @@ from pants.engine.fs import (
     MergeDigests,
     PathGlobs,
     RemovePrefix,
+    Snapshot,
 )
 from pants.engine.process import FallibleProcessResult, Process, ProcessExecutionEnvironment
 from pants.engine.target import (
@@ -175,6 +176,7 @@ if PANTS_SEMVER.release >= (2, 30):
         add_prefix,
         create_digest,
         digest_subset_to_digest,
+        digest_to_snapshot,
         execute_process,
         get_digest_contents,
         get_digest_entries,
@@ -214,6 +216,10 @@ if PANTS_SEMVER.release >= (2, 30):
     async def subtree(digest: Digest, directory: str) -> Digest:
         """Returns what is below a directory."""
         return await remove_prefix(RemovePrefix(await subset(digest, (f"{directory}/**",)), directory))
+
+    async def snapshot_of(digest: Digest) -> Snapshot:
+        """Returns a tree with the names of all that is in it."""
+        return await digest_to_snapshot(digest)
 
     async def run_fallible(process: Process, environment: EnvironmentName) -> FallibleProcessResult:
         """Runs a process, or takes its result from a cache; any exit status is a result."""
@@ -344,6 +350,9 @@ else:
     async def subtree(digest: Digest, directory: str) -> Digest:
         below = await subset(digest, (f"{directory}/**",))
         return await Get(Digest, RemovePrefix(below, directory))
+
+    async def snapshot_of(digest: Digest) -> Snapshot:
+        return await Get(Snapshot, Digest, digest)
 
     async def run_fallible(process: Process, environment: EnvironmentName) -> FallibleProcessResult:
         return await Get(

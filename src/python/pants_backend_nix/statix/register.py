@@ -1,0 +1,14 @@
+"""Entry point of the backend: `backend_packages = ["pants_backend_nix", "pants_backend_nix.statix"]`."""
+
+from __future__ import annotations
+
+from pants_backend_nix import register as nix
+from pants_backend_nix.lint import files, program, run
+from pants_backend_nix.statix import rules as statix
+from pants_backend_nix.statix import skip_field
+
+
+def rules():
+    # Those of the plugin are the same ones, however many backends bring them.
+    modules = (nix, program, files, run, skip_field, statix)
+    return [rule for module in modules for rule in module.rules()]
