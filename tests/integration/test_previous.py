@@ -25,7 +25,8 @@ from nixoci.registry.errors import (
     UnexpectedAnswerError,
 )
 from nixoci.registry.http.retry import RetryPolicy
-from nixoci.registry.pull import LONGEST_MANIFEST, fetch_manifest
+from nixoci.registry.pull import fetch_manifest
+from nixoci.registry.reading.reader import LONGEST_MANIFEST
 from nixoci.registry.push import PushOptions, push
 from nixoci.registry.settings import Registries, RegistrySettings
 

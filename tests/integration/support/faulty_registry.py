@@ -230,6 +230,33 @@ def wait(seconds: float) -> Act:
     return act
 
 
+def cut_answer(after: int) -> Act:
+    """Lets the registry answer, and cuts the connection in the midst of what it sends."""
+
+    def act(handler: _Handler) -> bool:
+        handler.change_body = lambda body: body[:after]
+        handler.close_connection = True
+        return True
+
+    return act
+
+
+def with_body(change: Callable[[bytes], bytes]) -> Act:
+    """Lets the registry answer, with another body of the same length."""
+
+    def act(handler: _Handler) -> bool:
+        handler.change_body = change
+        return True
+
+    return act
+
+
+def without_range(handler: _Handler) -> bool:
+    """Lets the registry answer as one that sends blobs from their beginning only."""
+    del handler.headers["Range"]
+    return True
+
+
 def with_header(name: str, value: str) -> Act:
     """Lets the registry answer, with another value of a header; without it if it is empty."""
 
@@ -296,6 +323,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.changed_headers: dict[str, str] = {}
         self.changed_status: int | None = None
         self.change_location: Callable[[str], str] | None = None
+        self.change_body: Callable[[bytes], bytes] = lambda body: body
         super().handle_one_request()
 
     def _handle(self) -> None:
@@ -356,7 +384,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Connection", "close")
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
+            self.wfile.write(self.change_body(body))
 
     def log_message(self, format: str, *arguments: Any) -> None:
         """The list of requests is the log."""

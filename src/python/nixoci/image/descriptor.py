@@ -17,7 +17,8 @@ from nixoci.image.manifest_format import MEDIA_TYPE_INDEX, OCI, ManifestFormat
 from nixoci.image.reference import Reference
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json, readable_json
-from nixoci.layer.layer import Layer
+from nixoci.layer.layer import Layer, copied_layer
+from nixoci.recipe.blob import BlobRecipe
 from nixoci.recipe.recipe import parse_recipe
 
 TYPE_CHECKING = False
@@ -70,14 +71,19 @@ class Descriptor:
             raise InvalidInputError(
                 "layers of the image descriptor", len(layers), f"the image has {len(image.layers)}"
             )
+        recipes = [
+            parse_recipe(canonical_json("layer recipe", get_field(layer, "recipe", dict)))
+            for layer in layers
+        ]
         image = with_layers(
-            image, [_layer(item.layer, layer) for item, layer in zip(image.layers, layers)]
+            image,
+            [
+                _layer(item.layer, layer, recipe)
+                for item, layer, recipe in zip(image.layers, layers, recipes)
+            ],
         )
-        recipes = []
         for number, (layer, expected) in enumerate(zip(layers, _layer_summaries(image)), start=1):
             _require_equal(f"layer {number} of the image descriptor", layer, expected)
-            recipe = get_field(layer, "recipe", dict)
-            recipes.append(parse_recipe(canonical_json("layer recipe", recipe)))
         references = map(Reference.parse, get_list(document, "references", str))
         return cls(image, tuple(recipes), tuple(references))
 
@@ -122,8 +128,13 @@ def _summary(image: Image) -> dict[str, Any]:
     }
 
 
-def _layer(layer: Layer, document: dict[str, Any]) -> Layer:
-    """Returns a layer of the manifest with what the descriptor says of its compression."""
+def _layer(layer: Layer, document: dict[str, Any], recipe: Recipe) -> Layer:
+    """Returns a layer of the manifest with what the descriptor says of how its blob comes to be."""
+    if isinstance(recipe, BlobRecipe):
+        copied = copied_layer(recipe)
+        if copied != replace(layer, copied=True):
+            raise InvalidInputError("copied layer", recipe.digest, f"the manifest has {layer.digest}")
+        return copied
     facts = get_field(document, "compression", dict, default=None)
     if facts is None:
         layer.require_known_form()

@@ -46,11 +46,13 @@ class LayerInImage:
 
     :param history: in the config.
     :param annotations: of the layer's descriptor in the manifest, sorted by key.
+    :param before: entries of the history that have no layer, between that of the layer below and this one.
     """
 
     layer: Layer
     history: History = History()
     annotations: tuple[tuple[str, str], ...] = ()
+    before: tuple[History, ...] = ()
 
     def descriptor(self, format: ManifestFormat = OCI) -> dict[str, Any]:
         """The descriptor of the layer's blob, as a manifest of `format` has it.
@@ -86,6 +88,7 @@ class Image:
     :param layers: from the lowest to the uppermost. Whatever the manifest calls them, their media types
         are those of the OCI image spec.
     :param format: of the manifest.
+    :param after: entries of the history that have no layer, after that of the uppermost one.
     """
 
     config: bytes
@@ -93,6 +96,7 @@ class Image:
     layers: tuple[LayerInImage, ...]
     platform: Platform
     format: ManifestFormat = OCI
+    after: tuple[History, ...] = ()
 
     @cached_property
     def digest(self) -> str:
@@ -151,22 +155,20 @@ def assemble(
     layers: Sequence[LayerInImage],
     annotations: Optional[Mapping[str, str]] = None,
     format: ManifestFormat = OCI,
+    after: Sequence[History] = (),
 ) -> Image:
     """Makes an image of layers, the lowest first.
 
     :param annotations: of the manifest.
     :param format: of the manifest.
+    :param after: as of `Image`.
     :raises InvalidInputError: the config names no architecture, an annotation has an empty key or
         is no text, a digest or size of a layer is not valid, or the format has no such annotations or
         layers.
     """
-    default_created = config.created or DEFAULT_CREATED
-    histories = [replace(i.history, created=i.history.created or default_created) for i in layers]
     document = config.to_document()
     document["rootfs"] = {"type": "layers", "diff_ids": [item.layer.diff_id for item in layers]}
-    document["history"] = [
-        {name: value for name, value in vars(history).items() if value} for history in histories
-    ]
+    document["history"] = _history_document(layers, after, config.created or DEFAULT_CREATED)
     config_bytes = canonical_json("image config", document)
     manifest: dict[str, Any] = {
         "schemaVersion": 2,
@@ -203,7 +205,7 @@ def parse_image(config: bytes, manifest: bytes) -> Image:
     """Returns the image that a config and a manifest describe.
 
     :raises InvalidInputError: they do not belong together, or are not of the kind that `assemble`
-        makes: a manifest whose layers each have a diff ID and a history.
+        makes: a manifest whose layers each have a diff ID and an entry of the history.
     """
     manifest_document, format = _parse_manifest(manifest)
     recorded_config = get_field(manifest_document, "config", dict)
@@ -218,7 +220,7 @@ def parse_image(config: bytes, manifest: bytes) -> Image:
         os_version=get_field(config_document, "os.version", str, default=None),
     )
     diff_ids = get_list(get_field(config_document, "rootfs", dict), "diff_ids", str)
-    histories = get_list(config_document, "history", dict)
+    histories, after = parse_history(config_document)
     layer_documents = get_list(manifest_document, "layers", dict)
     if not len(diff_ids) == len(histories) == len(layer_documents):
         raise InvalidInputError(
@@ -230,12 +232,52 @@ def parse_image(config: bytes, manifest: bytes) -> Image:
     layers = tuple(
         LayerInImage(
             _parse_layer(document, diff_id, format),
-            _parse_history(history),
+            history,
             _parse_annotations(document, format),
+            before,
         )
-        for document, diff_id, history in zip(layer_documents, diff_ids, histories)
+        for document, diff_id, (before, history) in zip(layer_documents, diff_ids, histories)
     )
-    return Image(config, manifest, layers, platform, format)
+    return Image(config, manifest, layers, platform, format, after)
+
+
+def parse_history(
+    config: Mapping[str, Any],
+) -> tuple[list[tuple[tuple[History, ...], History]], tuple[History, ...]]:
+    """Returns the history in a config.
+
+    :returns: for each entry that has a layer, those without one before it, and itself; and those without a
+        layer that follow the last one.
+    :raises InvalidInputError: not such a history.
+    """
+    histories: list[tuple[tuple[History, ...], History]] = []
+    waiting: list[History] = []
+    for document in get_list(config, "history", dict, default=[]):
+        history = _parse_history(document)
+        if get_field(document, "empty_layer", bool, default=False):
+            waiting.append(history)
+        else:
+            histories.append((tuple(waiting), history))
+            waiting = []
+    return histories, tuple(waiting)
+
+
+def _history_document(
+    layers: Sequence[LayerInImage], after: Sequence[History], default_created: str
+) -> list[dict[str, Any]]:
+    """:param default_created: of entries that do not say when they were made."""
+    entries = [
+        (history, is_empty)
+        for item in layers
+        for history, is_empty in (*((one, True) for one in item.before), (item.history, False))
+    ]
+    entries += [(history, True) for history in after]
+    documents = []
+    for history, is_empty in entries:
+        history = replace(history, created=history.created or default_created)
+        document = {name: value for name, value in vars(history).items() if value}
+        documents.append({**document, "empty_layer": True} if is_empty else document)
+    return documents
 
 
 def parse_layer_annotations(manifest: bytes) -> tuple[tuple[tuple[str, str], ...], ...]:
@@ -322,8 +364,6 @@ def _check_blob(what: str, digest: str, size: int) -> None:
 
 
 def _parse_history(document: Mapping[str, Any]) -> History:
-    if document.get("empty_layer"):
-        raise InvalidInputError("history", document, "an entry without layer is not supported")
     return History(
         **{
             name: get_field(document, name, str, default=None)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any, Optional
 
     from nixoci.compression.formats import Compression
+    from nixoci.recipe.blob import BlobRecipe
 
 MEDIA_TYPE_LAYER_TAR = "application/vnd.oci.image.layer.v1.tar"
 
@@ -26,6 +27,7 @@ class Layer:
     :param diff_id: `sha256:<hex>` of the uncompressed tar; equal to `digest` while not compressed.
     :param compression: how the tar becomes the blob; None if it is the blob, or if nobody says.
     :param tar_size: bytes of the tar, of a layer with `compression`.
+    :param copied: the blob is copied as it is, and never made: its form need not be known.
     """
 
     digest: str
@@ -34,13 +36,14 @@ class Layer:
     media_type: str = MEDIA_TYPE_LAYER_TAR
     compression: Optional[Compression] = None
     tar_size: Optional[int] = None
+    copied: bool = False
 
     def descriptor(self) -> dict[str, Any]:
         """The descriptor of the blob, as manifests have it."""
         return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
 
     def uncompressed(self) -> Layer:
-        """Returns the layer that is the tar itself.
+        """Returns the layer that is the tar itself; one that is copied stays as it is.
 
         :raises InvalidInputError: nothing says how this one was compressed.
         """
@@ -51,10 +54,12 @@ class Layer:
         return Layer(self.diff_id, self.tar_size, self.diff_id)
 
     def require_known_form(self) -> None:
-        """Checks that the blob can be made of a recipe.
+        """Checks that the blob can be made of a recipe, or is copied.
 
         :raises InvalidInputError: nothing says how it was compressed.
         """
+        if self.copied:
+            return
         if self.compression is None and self.media_type != MEDIA_TYPE_LAYER_TAR:
             raise InvalidInputError(
                 "layer", self.digest, f"nothing says how to make its media type, {self.media_type}"
@@ -62,7 +67,9 @@ class Layer:
 
     def to_json(self) -> bytes:
         """The one JSON form of this layer."""
-        document = {name: value for name, value in vars(self).items() if value is not None}
+        # Nobody digests one that is copied, so none is sent from one process to another.
+        facts = {name: value for name, value in vars(self).items() if name != "copied"}
+        document = {name: value for name, value in facts.items() if value is not None}
         if self.compression is not None:
             document["compression"] = self.compression.to_document()
         return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
@@ -86,3 +93,8 @@ class Layer:
         return replace(
             layer, compression=compression, tar_size=get_field(document, "tar_size", int)
         )
+
+
+def copied_layer(recipe: BlobRecipe) -> Layer:
+    """Returns the layer of a recipe of which all is known: nothing is digested."""
+    return Layer(recipe.digest, recipe.size, recipe.diff_id, recipe.media_type, copied=True)

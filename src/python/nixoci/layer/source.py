@@ -10,16 +10,21 @@ from typing import Any, Callable, Optional, Sequence
 # Not when they are needed first: uploads are threads, and when two of them import a module from a zip
 # file, Python 3.9 gives the second one half of it.
 import nixoci.layer.compressed  # noqa: F401
+import nixoci.recipe.blob  # noqa: F401
 import nixoci.store.configuration  # noqa: F401
 import nixoci.store.nar  # noqa: F401
 import nixoci.tar.database  # noqa: F401
 import nixoci.tar.files  # noqa: F401
+from nixoci.errors import InvalidInputError, NixOciError
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json
+from nixoci.layer.blob_stream import write_blob_of_file
 from nixoci.layer.kept import write_kept_layer
 from nixoci.layer.layer import Layer
 from nixoci.layer.reproducibility import require_recorded_contents
 from nixoci.layer.write import write_layer
+from nixoci.recipe.blob import BlobRecipe
+from nixoci.recipe.files import FilesRecipe
 from nixoci.recipe.layer import LayerRecipe
 from nixoci.store.closure import InvalidPathError
 from nixoci.store.evaluate import Attribute, Derivation
@@ -30,6 +35,10 @@ from nixoci.store.realise import realise_paths
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from nixoci.recipe.recipe import Recipe
+
+#: Streams a layer out of where it is already: as `LayerSource.write_layer`, but None if it is nowhere, and its recipe
+#: says how to make it.
+CopyLayer = Callable[["Recipe", Layer, Callable[[memoryview], object]], Optional[int]]
 
 
 @dataclass(frozen=True)
@@ -84,12 +93,17 @@ def _origin(document: dict[str, Any], directory: str) -> Origin:
 class LayerSource:
     """Streams layers. Of the store paths it makes valid only those of layers that are asked for.
 
+    What this machine has comes first: a kept layer, or store paths that are all valid. What it has not is copied,
+    if it can be, and built if not.
+
     May be used by several threads.
 
     :param find_nix: finds the Nix of this machine; not called before a store path is needed.
     :param origins: of all the paths that may be missing; what has none here must be valid.
     :param kept_layers: directory of the layers that are kept, see `nixoci.layer.kept`.
     :param contents: directory of the contents of files, see `nixoci.tar.files.open_contents`.
+    :param copy: copies layers.
+    :param copies_missing: also those that could be made here, where their store paths or contents are missing.
     """
 
     def __init__(
@@ -98,7 +112,12 @@ class LayerSource:
         origins: Sequence[Origin] = (),
         kept_layers: Optional[str] = None,
         contents: Optional[str] = None,
+        copy: Optional[CopyLayer] = None,
+        *,
+        copies_missing: bool = False,
     ) -> None:
+        self._copy = copy
+        self._copies_missing = copies_missing
         self._find_nix = find_nix
         self._origins = origins
         self._kept_layers = kept_layers
@@ -113,16 +132,27 @@ class LayerSource:
     def write_layer(
         self, recipe: Recipe, layer: Layer, write: Callable[[memoryview], object]
     ) -> int:
-        """As `nixoci.layer.write.write_layer`, after the layer's paths have been realised.
+        """As `nixoci.layer.write.write_layer`, after the layer's paths have been realised; or copies the layer.
 
         :raises LayerMismatchError: and others, as there.
+        :raises BlobDiffersError: other bytes were copied. What `copy` raises passes through.
         :raises ContentsDifferError: the paths were built with another result than the recipe says.
         :raises BuildFailedError: and others, as `realise_paths`.
         """
+        if isinstance(recipe, BlobRecipe):
+            return self._write_blob(recipe, layer, write)
         if not isinstance(recipe, LayerRecipe):
+            if self._copies_missing and isinstance(recipe, FilesRecipe) and recipe.sizes:
+                written = None if self._contents else self._copied(recipe, layer, write)
+                if written is not None:
+                    return written
             return write_layer(recipe, layer, write, contents=self._contents)
         if self._kept_layers is not None:
             written = write_kept_layer(self._kept_layers, recipe, layer, write)
+            if written is not None:
+                return written
+        if self._copies_missing and not self._has(recipe.paths):
+            written = self._copied(recipe, layer, write)
             if written is not None:
                 return written
         self.realise(recipe.paths)
@@ -134,6 +164,30 @@ class LayerSource:
             store_root=self._nix.store_root,
             has_case_hack=self._nix.has_case_hack,
         )
+
+    def _write_blob(
+        self, recipe: BlobRecipe, layer: Layer, write: Callable[[memoryview], object]
+    ) -> int:
+        if recipe.file:
+            return write_blob_of_file(recipe, layer, write, self._contents)
+        written = self._copied(recipe, layer, write)
+        if written is None:
+            raise InvalidInputError("layer", layer.digest, "nothing here copies it")
+        return written
+
+    def _copied(
+        self, recipe: Recipe, layer: Layer, write: Callable[[memoryview], object]
+    ) -> Optional[int]:
+        return None if self._copy is None else self._copy(recipe, layer, write)
+
+    def _has(self, paths: Sequence[StorePath]) -> bool:
+        """Whether all paths are valid here; if there is no Nix, none is."""
+        try:
+            with self._lock:
+                return not self._nix.invalid(path for path in paths if path not in self._valid)
+        except NixOciError:
+            # What is wrong with Nix is said if it turns out to be needed.
+            return False
 
     def realise(self, paths: Sequence[StorePath]) -> None:
         """Makes `paths` valid.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nixoci.errors import InvalidInputError
 from nixoci.recipe.layer import LayerRecipe
 from nixoci.store.case_hack import without_case_hack
 from nixoci.tar.output import BUFFER_SIZE
@@ -39,8 +40,11 @@ def pack_recipe(
         from nixoci.tar.files import pack_files
 
         return pack_files(recipe, buffer, flush, contents=contents)
+    from nixoci.recipe.database import DatabaseRecipe
     from nixoci.tar.database import pack_database
 
+    if not isinstance(recipe, DatabaseRecipe):
+        raise InvalidInputError("layer", recipe.digest, "it is copied, and not packed")
     return pack_database(recipe, buffer, flush)
 
 

@@ -9,10 +9,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Union
 
+    from nixoci.recipe.blob import BlobRecipe
     from nixoci.recipe.database import DatabaseRecipe
     from nixoci.recipe.files import FilesRecipe
 
-    Recipe = Union[LayerRecipe, DatabaseRecipe, FilesRecipe]
+    Recipe = Union[LayerRecipe, DatabaseRecipe, FilesRecipe, BlobRecipe]
 
 
 def parse_recipe(data: bytes) -> Recipe:
@@ -29,4 +30,8 @@ def parse_recipe(data: bytes) -> Recipe:
         from nixoci.recipe.files import FilesRecipe
 
         return FilesRecipe.from_json(data)
+    if "blob" in document:
+        from nixoci.recipe.blob import BlobRecipe
+
+        return BlobRecipe.from_json(data)
     return LayerRecipe.from_json(data)

@@ -177,6 +177,24 @@ class PermissionDeniedError(RegistryError):
         )
 
 
+class ManifestUnknownError(RegistryError):
+    """The registry has no such manifest (status 404).
+
+    :param name: a tag or a digest.
+    """
+
+    def __init__(self, registry: str, repository: str, name: str, why: str) -> None:
+        self.repository = repository
+        self.name = name
+        self.why = why
+        separator = "@" if ":" in name else ":"
+        super().__init__(
+            registry,
+            f"The registry {registry} has no image {repository}{separator}{name} ({why}); check the name, and "
+            "whether it was deleted there.",
+        )
+
+
 class ImageUnknownError(RegistryError):
     """The registry has no such tag (status 404)."""
 

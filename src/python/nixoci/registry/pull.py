@@ -4,37 +4,12 @@ from __future__ import annotations
 
 from typing import Mapping
 
-from nixoci.image.image import digest_of
-from nixoci.image.manifest_format import (
-    DOCKER,
-    MEDIA_TYPE_DOCKER_MANIFEST_LIST,
-    MEDIA_TYPE_INDEX,
-    MEDIA_TYPE_MANIFEST,
-)
 from nixoci.image.reference import Reference
-from nixoci.registry.address import split_reference
 from nixoci.registry.auth.search import CredentialSearch
-from nixoci.registry.errors import ImageUnknownError, printable
-from nixoci.registry.http.answers import describe, failure
-from nixoci.registry.http.connections import Connections
+from nixoci.registry.errors import ImageUnknownError, ManifestUnknownError
 from nixoci.registry.http.retry import RetryPolicy
-from nixoci.registry.session import Session
+from nixoci.registry.reading.reader import RepositoryReader, reading_connections
 from nixoci.registry.settings import Registries
-
-#: Bytes of a manifest that are read: what all registries should take, and many take at most
-#: (distribution spec, "Pushing Manifests").
-LONGEST_MANIFEST = 4 << 20
-
-#: The other kinds are asked for too, since registries convert them, or deny that there is an image,
-#: where a client does not know them. Whoever parses the manifest can say what is wrong with it.
-_ACCEPT = ", ".join(
-    (
-        MEDIA_TYPE_MANIFEST,
-        MEDIA_TYPE_INDEX,
-        DOCKER.manifest,
-        MEDIA_TYPE_DOCKER_MANIFEST_LIST,
-    )
-)
 
 
 def fetch_manifest(
@@ -51,33 +26,17 @@ def fetch_manifest(
     :raises RegistryError: see its children.
     :raises CredentialsError: credentials cannot be read.
     """
-    registry, name = split_reference(reference)
-    # One byte more than is taken shows that there are too many.
-    connections = Connections(environment, longest_answer=LONGEST_MANIFEST + 1)
+    connections = reading_connections(environment)
     try:
-        session = Session(
-            registry,
-            name,
-            registries=registries,
+        reader = RepositoryReader(
+            reference.repository,
             connections=connections,
             credentials=CredentialSearch.of_environment(environment),
+            registries=registries,
             retry=retry,
         )
-        what = f"for the manifest {reference.tag}"
-        url = session.url(f"manifests/{reference.tag}")
-        scopes = (f"repository:{name}:pull",)
-        answer = session.ask(url, "GET", scopes, {"Accept": _ACCEPT}, what=what)
+        return reader.manifest(reference.tag)
+    except ManifestUnknownError as error:
+        raise ImageUnknownError(error.registry, reference, error.why) from None
     finally:
         connections.close()
-    if answer.status == 404:
-        raise ImageUnknownError(registry, reference, describe(answer))
-    if answer.status != 200:
-        raise failure(registry, name, what, answer, writes=False)
-    if len(answer.body) > LONGEST_MANIFEST:
-        raise session.unexpected(what, f"with more than {LONGEST_MANIFEST} bytes")
-    digest = digest_of(answer.body)
-    said = answer.headers.get("Docker-Content-Digest", digest).strip()
-    # Of another algorithm there is nothing to compare.
-    if said != digest and said.startswith("sha256:"):
-        raise session.unexpected(what, f"with the digest {printable(said, 80)}, not {digest}")
-    return answer.body

@@ -12,7 +12,7 @@ of the store. Packing alone would be faster in processes; a registry is seldom f
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Mapping, Optional, Sequence
+from typing import Callable, Mapping, Optional, Sequence
 
 from nixoci.children import end_children
 from nixoci.errors import InvalidInputError
@@ -56,6 +56,7 @@ class PushOptions:
     :param jobs: layers that are uploaded at the same time, at least 1.
     :param silence_time_limit: seconds until a registry that does nothing is given up.
     :param writes_tags: False if repositories get the manifest by its digest only.
+    :param abort: ends what `write_layer` waits for in other threads; it may be called several times.
     """
 
     registries: Registries = Registries()
@@ -64,6 +65,7 @@ class PushOptions:
     retry: RetryPolicy = RetryPolicy()
     silence_time_limit: float = SILENCE_TIME_LIMIT
     writes_tags: bool = True
+    abort: Callable[[], object] = lambda: None
 
     def __post_init__(self) -> None:
         if self.jobs < 1:
@@ -173,6 +175,7 @@ class _Push:
 
     def _abort(self) -> None:
         self._connections.abort()
+        self._options.abort()
         end_children()
 
     def _repository(self, registry: str, name: str) -> Repository:

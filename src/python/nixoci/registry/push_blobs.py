@@ -25,11 +25,13 @@ class MountHints:
     :param mount_from: with their registry; all of them are asked for each blob, as a user said so.
     :param known: what earlier pushes have learned.
     :param likely: with their registry, by the digest of a blob: a guess, where nothing is known.
+    :param sources: likewise, of blobs that are copied from there.
     """
 
     mount_from: tuple[str, ...] = ()
     known: BlobHomes = field(default_factory=BlobHomes, compare=False)
     likely: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    sources: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def names(self, registry: str, but: str, digest: str) -> list[str]:
         """Returns names of repositories in a registry, the best first.
@@ -39,7 +41,8 @@ class MountHints:
         guesses = [self.known.find(registry, digest)]
         guesses += _in_registry(self.likely.get(digest, ()), registry)
         guess = [name for name in guesses if name not in ("", but)][:1]
-        return guess + _in_registry(self.mount_from, registry)
+        sources = _in_registry(self.sources.get(digest, ()), registry)
+        return sources + guess + _in_registry(self.mount_from, registry)
 
 
 def _in_registry(repositories: Sequence[str], registry: str) -> list[str]:

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from nixoci.image.image import digest_of
 from nixoci.image.layout import Blob
+from nixoci.layer.blob_stream import BlobDiffersError
 from nixoci.registry.address import Url, resolve_location, with_query
 from nixoci.registry.errors import (
     ConnectionFailedError,
@@ -148,6 +149,13 @@ class Repository:
                 if last:
                     raise
                 self._session.pause(attempt, error)
+                continue
+            except BlobDiffersError:
+                # Whoever had these bytes is not asked again.
+                counter.take_back()
+                self.cancel(current)
+                if last:
+                    raise
                 continue
             except BaseException:
                 # These bytes must never become a blob, and the registry should not keep them.

@@ -17,7 +17,7 @@ from nixoci.registry.errors import (
 )
 from nixoci.registry.http.answers import describe
 from nixoci.registry.http.connections import Connections
-from nixoci.registry.http.exchange import Answer, Body
+from nixoci.registry.http.exchange import Answer, Body, Receiver
 from nixoci.registry.http.retry import RETRYABLE_STATUSES, RetryPolicy
 from nixoci.registry.http.tls import speaks_tls
 from nixoci.registry.settings import Registries, RegistrySettings
@@ -69,17 +69,19 @@ class Session:
         *,
         what: str,
         attempts: Optional[int] = None,
+        receiver: Optional[Receiver] = None,
     ) -> Answer:
         """Sends a request, also a second time where that is safe, and returns the last answer.
 
         :param what: what is asked for, as `to write the manifest`.
         :param attempts: in place of those of the retry policy.
+        :param receiver: as of `exchange_on`. Whoever has one tries again by itself, so with one attempt.
         :raises AuthenticationError: the registry lets nobody in with what there is.
         :raises PermissionDeniedError: it lets this user in, but not so far.
         :raises RegistryError: no answer came.
         """
         return self._persevere(
-            lambda: self._follow(url, method, scopes, headers, body, what),
+            lambda: self._follow(url, method, scopes, headers, body, what, receiver),
             attempts or self.retry.attempts,
         )
 
@@ -110,11 +112,12 @@ class Session:
         headers: Mapping[str, str],
         body: Optional[Body],
         what: str,
+        receiver: Optional[Receiver],
     ) -> Answer:
         """Sends a request and follows redirects (RFC 9110, section 15.4)."""
         follow = _REDIRECTS_OF_READS if method in ("GET", "HEAD") else _REDIRECTS_OF_WRITES
         for _ in range(_MOST_REDIRECTS):
-            answer = self._authorized(url, method, scopes, headers, body)
+            answer = self._authorized(url, method, scopes, headers, body, receiver)
             if answer.status not in follow:
                 return answer
             location = answer.headers.get("Location", "")
@@ -131,17 +134,18 @@ class Session:
         scopes: Scopes,
         headers: Mapping[str, str],
         body: Optional[Body],
+        receiver: Optional[Receiver],
     ) -> Answer:
         """Sends a request, with the authorization if it goes to the registry itself."""
         origin, authorization = self._contact()
         if url.origin != origin:
             # Wherever the registry sends one to, its secrets are none of that host's business.
-            return self._send(url, method, headers, body)
+            return self._send(url, method, headers, body, receiver)
         sent = authorization.header(scopes)
-        answer = self._send(url, method, _with(headers, sent), body)
+        answer = self._send(url, method, _with(headers, sent), body, receiver)
         if answer.status == 401:
             renewed = authorization.answer_challenge(answer, scopes, sent)
-            answer = self._send(url, method, _with(headers, renewed), body)
+            answer = self._send(url, method, _with(headers, renewed), body, receiver)
         if answer.status == 401:
             if renewed.startswith("Bearer ") and authorization.user_known:
                 # The token server knows the user; the token it gave does not allow this.
@@ -155,11 +159,16 @@ class Session:
         return answer
 
     def _send(
-        self, url: Url, method: str, headers: Mapping[str, str], body: Optional[Body]
+        self,
+        url: Url,
+        method: str,
+        headers: Mapping[str, str],
+        body: Optional[Body],
+        receiver: Optional[Receiver] = None,
     ) -> Answer:
         headers = {"User-Agent": "nixoci", **headers}
         answer = self._connections.exchange(
-            url, self._settings_of(url.origin), method, headers, body
+            url, self._settings_of(url.origin), method, headers, body, receiver
         )
         self._answered.add(str(url.origin))
         return answer

@@ -15,6 +15,7 @@ from nixoci.image.descriptor import Descriptor
 from nixoci.image.image import Image
 from nixoci.layer.layer import Layer
 from nixoci.layering.cost.model import package_name
+from nixoci.recipe.blob import BlobRecipe
 from nixoci.recipe.database import DatabaseRecipe
 from nixoci.recipe.files import FileEntry, FilesRecipe
 from nixoci.recipe.layer import LayerRecipe
@@ -169,6 +170,8 @@ def diff_images(
             changed = sum(p.bytes_in_layer for p in layer.paths if p.path in by_path)
             if isinstance(recipe, DatabaseRecipe):
                 changed = layer.layer.size
+            elif isinstance(recipe, BlobRecipe):
+                changed = layer.layer.size
             elif isinstance(recipe, FilesRecipe):
                 changed = _changed_files_bytes(layer.layer, recipe, explain.new_files(recipe))
             new[layer.layer.digest] = LayerChange(
@@ -320,6 +323,8 @@ class _Explanation:
             return "the Nix database: it changes with every store path"
         if isinstance(recipe, FilesRecipe):
             return self._why_files(recipe)
+        if isinstance(recipe, BlobRecipe):
+            return "of the base image, which is another one"
         changed = [self._changes[path.path] for path in layer.paths if path.path in self._changes]
         if not changed:
             if recipe.entries in self._entries:

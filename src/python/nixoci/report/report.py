@@ -15,6 +15,7 @@ from nixoci.layer.layer import Layer
 from nixoci.layering.cost.model import SHARE_OF_FIRST_PARTY, package_name
 from nixoci.layering.distributions import DistributionSize
 from nixoci.layering.preferences import Preferences
+from nixoci.recipe.blob import BlobRecipe
 from nixoci.recipe.database import DatabaseRecipe
 from nixoci.recipe.files import FileEntry, FilesRecipe
 from nixoci.recipe.layer import ROOT, LayerRecipe
@@ -184,6 +185,9 @@ def _layer_report(
     if isinstance(recipe, DatabaseRecipe):
         why = f"the Nix database of {_count(len(recipe.registrations), 'store path')}"
         return LayerReport(number, facts.layer, facts.target, 1.0, why, ())
+    if isinstance(recipe, BlobRecipe):
+        # It is pinned: no update of packages moves it.
+        return LayerReport(number, facts.layer, facts.target, 0.0, f"copied, {recipe.summary}", ())
     assert isinstance(recipe, LayerRecipe), "files have a report of their own"
     members = dict.fromkeys(recipe.paths)
     triggers = dependencies.triggers(members)

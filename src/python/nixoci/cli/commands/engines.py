@@ -14,6 +14,7 @@ from nixoci.cli.commands.files import (
 from nixoci.cli.commands.options import (
     add_log_requests,
     add_origins,
+    add_registries,
     layer_source,
     request_log,
 )
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 def load_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("descriptor", help="file that `pants package` wrote")
     add_origins(command)
+    add_registries(command)
     _add_engine(command)
     add_log_requests(command)
 
@@ -43,6 +45,7 @@ def run_options(command: argparse.ArgumentParser) -> None:
     command.epilog = "What follows -- is the command or the arguments of the container."
     command.add_argument("descriptor", help="file that `pants package` wrote")
     add_origins(command)
+    add_registries(command)
     _add_engine(command)
     add_log_requests(command)
     command.add_argument(

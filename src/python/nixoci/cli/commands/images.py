@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 def write_image_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("descriptor", help="file that `pants package` wrote")
     add_origins(command)
+    add_registries(command)
     command.add_argument(
         "--format", required=True, choices=("oci-layout", "oci-archive", "docker-archive")
     )

@@ -104,10 +104,28 @@ def add_origins(command: argparse.ArgumentParser) -> None:
     )
     add_kept_layers(command)
     add_contents(command)
+    command.add_argument(
+        "--copy-from",
+        action="append",
+        default=[],
+        metavar="REPOSITORY",
+        help="repository, with its registry, that may have layers of the image: what is missing here is copied from "
+        "there before anything is built",
+    )
 
 
-def layer_source(options: argparse.Namespace) -> Any:
-    """Returns the `LayerSource` of --origins, --kept-layers and --contents."""
+def layer_copier(options: argparse.Namespace) -> Any:
+    """Returns the `LayerCopier` of --copy-from and --registries."""
+    from nixoci.registry.reading.copies import LayerCopier
+
+    return LayerCopier(options.copy_from, os.environ, registries(options))
+
+
+def layer_source(options: argparse.Namespace, copier: Any = None) -> Any:
+    """Returns the `LayerSource` of --origins, --kept-layers, --contents and --copy-from.
+
+    :param copier: that of `layer_copier`, if somebody else needs it as well.
+    """
     from nixoci.layer.source import LayerSource, origins_from_json
 
     find_packages(options)
@@ -115,7 +133,15 @@ def layer_source(options: argparse.Namespace) -> Any:
     if options.origins is not None:
         directory = os.path.dirname(os.path.abspath(options.origins))
         origins = origins_from_json(read_input(options.origins), directory)
-    return LayerSource(lambda: find_nix(options), origins, options.kept_layers, options.contents)
+    copy = (copier or layer_copier(options)).copy
+    return LayerSource(
+        lambda: find_nix(options),
+        origins,
+        options.kept_layers,
+        options.contents,
+        copy,
+        copies_missing=bool(options.copy_from),
+    )
 
 
 def find_packages(options: argparse.Namespace) -> None:

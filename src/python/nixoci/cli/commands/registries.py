@@ -17,6 +17,7 @@ from nixoci.cli.commands.options import (
     add_log_requests,
     add_origins,
     add_registries,
+    layer_copier,
     layer_source,
     registries,
     request_log,
@@ -124,6 +125,7 @@ def _push(options: argparse.Namespace) -> tuple[PushResult, AnyImage]:
 
     from nixoci.image.index.descriptor import read_descriptor
     from nixoci.image.reference import Reference
+    from nixoci.recipe.blob import BlobRecipe
     from nixoci.registry.blob_homes import BlobHomes, read_blob_homes, write_blob_homes
     from nixoci.registry.progress import progress_for
     from nixoci.registry.push import PushOptions, push
@@ -131,7 +133,14 @@ def _push(options: argparse.Namespace) -> tuple[PushResult, AnyImage]:
 
     descriptor = read_descriptor(read_input(options.descriptor))
     known = BlobHomes() if options.known_blobs is None else read_blob_homes(options.known_blobs)
-    hints = MountHints(tuple(options.mount_from), known, _likely(options.likely))
+    hints = MountHints(
+        # What is copied from another repository of the same registry is mounted.
+        tuple(dict.fromkeys((*options.mount_from, *options.copy_from))),
+        known,
+        _likely(options.likely),
+        {r.digest: r.repositories for r in descriptor.recipes if isinstance(r, BlobRecipe)},
+    )
+    copier = layer_copier(options)
     require_standard_output()
     with ExitStack() as stack:
         write = stack.enter_context(open_output(options.result)) if options.result is not None else None
@@ -139,10 +148,14 @@ def _push(options: argparse.Namespace) -> tuple[PushResult, AnyImage]:
             descriptor.image,
             descriptor.recipes,
             [Reference.parse(text) for text in options.references] or descriptor.references,
-            layer_source(options).write_layer,
+            layer_source(options, copier).write_layer,
             os.environ,
             PushOptions(
-                registries(options), hints, options.jobs, writes_tags=options.batch is None
+                registries(options),
+                hints,
+                options.jobs,
+                writes_tags=options.batch is None,
+                abort=copier.abort,
             ),
             progress_for(sys.stderr, options.log_blobs),
         )
@@ -174,6 +187,7 @@ def serve_options(command: argparse.ArgumentParser) -> None:
         "descriptors", nargs="+", metavar="descriptor", help="file that `pants package` wrote"
     )
     add_origins(command)
+    add_registries(command)
     command.add_argument(
         "--listen",
         default="127.0.0.1:0",

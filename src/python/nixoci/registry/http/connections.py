@@ -18,6 +18,7 @@ from nixoci.registry.http.exchange import (
     Answer,
     Body,
     PlainConnection,
+    Receiver,
     exchange_on,
 )
 from nixoci.registry.http.proxy import Proxy, proxy_of
@@ -62,24 +63,27 @@ class Connections:
         method: str,
         headers: Mapping[str, str],
         body: Optional[Body] = None,
+        receiver: Optional[Receiver] = None,
     ) -> Answer:
         """Sends one request and returns the answer, whatever its status is.
 
         :param settings: of the host of `url`.
+        :param receiver: as of `exchange_on`.
         :raises ConnectionFailedError: also for an answer that is not HTTP or is cut short.
         :raises UntrustedCertificateError: and `WrongProtocolError`, see there.
         """
         connection, used_before = self._connection(url.origin, settings)
         try:
-            return self._exchange_on(connection, url, method, headers, body)
+            return self._exchange_on(connection, url, method, headers, body, receiver)
         except (ConnectionFailedError, WrongProtocolError) as error:
             self._drop(url.origin, connection)
             # A registry may end an idle connection at any moment, also just before it is used.
-            if not used_before or body is not None or isinstance(error, WrongProtocolError):
+            sent = body is not None or (receiver is not None and receiver.started)
+            if not used_before or sent or isinstance(error, WrongProtocolError):
                 raise
             connection, _ = self._connection(url.origin, settings)
             try:
-                return self._exchange_on(connection, url, method, headers, body)
+                return self._exchange_on(connection, url, method, headers, body, receiver)
             except BaseException:
                 self._drop(url.origin, connection)
                 raise
@@ -160,6 +164,7 @@ class Connections:
         method: str,
         headers: Mapping[str, str],
         body: Optional[Body],
+        receiver: Optional[Receiver],
     ) -> Answer:
         return exchange_on(
             connection,
@@ -169,4 +174,5 @@ class Connections:
             body,
             silence_time_limit=self._silence_time_limit,
             longest_answer=self._longest_answer,
+            receiver=receiver,
         )

@@ -11,8 +11,8 @@ from typing import Any, Union
 #: Bytes until the last header: of a CONNECT, and of all answers 1xx that precede the answer.
 LARGEST_HEAD = 1 << 18
 
-#: So many bytes of a body must be taken in the time limit, or all that is left of it.
-_PORTION = 1 << 18
+#: So many bytes of a body must be sent or taken in the time limit, or all that is left of it.
+PORTION = 1 << 18
 
 
 class EndlessAnswerError(http.client.HTTPException):
@@ -79,7 +79,7 @@ class BodySender:
 
     What makes the bytes may take its time; only waiting for the other side counts.
 
-    :param seconds: in which each `_PORTION` of bytes must be taken.
+    :param seconds: in which each `PORTION` of bytes must be taken.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -104,7 +104,7 @@ class BodySender:
 
     def _next_portion(self) -> None:
         self._seconds_left = self._seconds
-        self._bytes_left = _PORTION
+        self._bytes_left = PORTION
 
 
 def _set_timeout(opened: socket.socket, seconds: float) -> None:

@@ -12,7 +12,7 @@ from typing import Callable, Mapping, Optional, Union
 
 from nixoci.registry.address import Origin, Url
 from nixoci.registry.errors import WrongProtocolError
-from nixoci.registry.http.deadlines import LARGEST_HEAD, BodySender, BoundedResponse
+from nixoci.registry.http.deadlines import LARGEST_HEAD, PORTION, BodySender, BoundedResponse
 from nixoci.registry.http.failures import connection_failure
 from nixoci.registry.http.proxy import Proxy
 from nixoci.registry.http.tls import speaks_tls
@@ -54,6 +54,21 @@ class Answer:
     body: bytes
 
 
+class Receiver:
+    """Takes the body of an answer part by part, in place of `Answer.body`."""
+
+    #: Whether it got any part: the request must not be sent once more then, as if nothing had come of it.
+    started = False
+
+    def wants(self, status: int, headers: Message) -> bool:
+        """Whether it takes the body of this answer, which is perhaps an error or a redirect."""
+        raise NotImplementedError
+
+    def write(self, part: memoryview) -> None:
+        """Takes the next part. What it raises ends the exchange, and passes through."""
+        raise NotImplementedError
+
+
 class PlainConnection(http.client.HTTPConnection):
     """A connection without encryption, perhaps to a proxy that passes each request on."""
 
@@ -69,6 +84,7 @@ def exchange_on(
     *,
     silence_time_limit: float,
     longest_answer: int,
+    receiver: Optional[Receiver] = None,
 ) -> Answer:
     """Sends one request and returns the answer, whatever its status is.
 
@@ -78,6 +94,7 @@ def exchange_on(
     :param silence_time_limit: seconds for the head of the answer, for the rest of it, and for each portion
         of the body that is sent, see `nixoci.registry.http.deadlines`.
     :param longest_answer: bytes of the answer that are read.
+    :param receiver: takes the whole body of an answer that it wants; each portion of it has the time limit.
     :raises ConnectionFailedError: also for an answer that is not HTTP or is cut short.
     :raises UntrustedCertificateError: and `WrongProtocolError`, see there.
     """
@@ -103,12 +120,18 @@ def exchange_on(
     try:
         response = connection.getresponse()
         assert isinstance(response, BoundedResponse)
-        # Chunks may be as small as a byte, with a line each.
-        response.allow(silence_time_limit, LARGEST_HEAD + 8 * longest_answer)
-        content = response.read(longest_answer)
-        if response.length and len(content) < longest_answer:
-            raise http.client.IncompleteRead(content, response.length)
+        if receiver is not None and receiver.wants(response.status, response.headers):
+            _pass_on(response, receiver, silence_time_limit)
+            content = b""
+        else:
+            # Chunks may be as small as a byte, with a line each.
+            response.allow(silence_time_limit, LARGEST_HEAD + 8 * longest_answer)
+            content = response.read(longest_answer)
+            if response.length and len(content) < longest_answer:
+                raise http.client.IncompleteRead(content, response.length)
         complete = response.isclosed()
+    except _ReceiveError as error:
+        raise error.error from None
     except (OSError, http.client.HTTPException) as error:
         raise connection_failure(url, send_error or error, connection.host) from None
     answer = Answer(url, response.status, response.reason, response.headers, content)
@@ -118,6 +141,26 @@ def exchange_on(
     if send_error is not None or not complete or response.will_close:
         connection.close()
     return answer
+
+
+def _pass_on(response: BoundedResponse, receiver: Receiver, seconds: float) -> None:
+    """Hands the body of an answer to a receiver. The time that this one takes does not count.
+
+    :raises _ReceiveError: it failed.
+    """
+    buffer = memoryview(bytearray(PORTION))
+    while True:
+        response.allow(seconds, LARGEST_HEAD + 8 * PORTION)
+        count = response.readinto(buffer)
+        if not count:
+            if response.length:
+                raise http.client.IncompleteRead(b"", response.length)
+            return
+        receiver.started = True
+        try:
+            receiver.write(buffer[:count])
+        except Exception as error:
+            raise _ReceiveError(error) from None
 
 
 def _bound_answers(connection: http.client.HTTPConnection, seconds: float) -> None:
@@ -183,6 +226,14 @@ def _is_tls_after_all(connection: http.client.HTTPConnection, origin: Origin) ->
 
 class _SendError(Exception):
     """The socket took no more. It is no `OSError`, which packing would blame on the store."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        super().__init__(error)
+
+
+class _ReceiveError(Exception):
+    """Whoever gets the body failed. It is no `OSError`, which would be blamed on the connection."""
 
     def __init__(self, error: Exception) -> None:
         self.error = error

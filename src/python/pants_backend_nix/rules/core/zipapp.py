@@ -17,6 +17,7 @@ ZIPAPP = "nixoci.pyz"
 
 #: What no command of the core uses, only the plugin.
 LEFT_OUT = (
+    "base",
     "elf/image_paths.py",
     "elf/search.py",
     "layering/collisions.py",
@@ -40,6 +41,8 @@ NOT_IN_STEPS = (
     "cli/commands/registries.py",
     "engine/",
     "image/",
+    "layer/blob_stream.py",
+    "layer/source.py",
     "registry/",
 )
 

@@ -1,0 +1,136 @@
+"""Image indexes: which of the images in one is for a platform."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Mapping, Optional, Sequence
+
+from nixoci.base.errors import UnusableBaseError
+from nixoci.errors import InvalidInputError
+from nixoci.image.config import Platform
+from nixoci.image.manifest_format import MEDIA_TYPE_DOCKER_MANIFEST_LIST, MEDIA_TYPE_INDEX
+from nixoci.json_input import get_field, get_list, parse_object
+
+_INDEX_TYPES = (MEDIA_TYPE_INDEX, MEDIA_TYPE_DOCKER_MANIFEST_LIST)
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+
+#: What engines take an absent variant for (containerd's package `platforms`).
+_USUAL_VARIANTS = {"amd64": "v1", "arm64": "v8", "arm": "v7"}
+
+#: BuildKit's marker of a manifest that is about another one.
+_ATTESTATION = "vnd.docker.reference.type"
+
+
+@dataclass(frozen=True)
+class ListedManifest:
+    """:param platform: of the image; None if the index does not say."""
+
+    digest: str
+    size: int
+    media_type: str
+    platform: Optional[Platform]
+
+
+def parse_platform(text: str) -> Platform:
+    """Parses `os/architecture` or `os/architecture/variant`, as `docker --platform` has it.
+
+    :raises InvalidInputError: not such a text.
+    """
+    parts = text.split("/")
+    if len(parts) not in (2, 3) or not all(re.fullmatch("[a-z0-9._-]{1,30}", part) for part in parts):
+        raise InvalidInputError(
+            "platform", text, "expected os/architecture or os/architecture/variant: linux/arm64"
+        )
+    return Platform(*parts)
+
+
+def platform_text(platform: Platform) -> str:
+    """Returns `os/architecture[/variant]`."""
+    return "/".join(filter(None, (platform.os, platform.architecture, platform.variant)))
+
+
+def parse_index(content: bytes) -> Optional[tuple[ListedManifest, ...]]:
+    """Returns the images in an index, in order; None if the document is none (but perhaps a manifest).
+
+    What is no image (an attestation of BuildKit) is left out.
+
+    :raises InvalidInputError: a broken document.
+    """
+    document = parse_object("image index", content)
+    media_type = get_field(document, "mediaType", str, default="")
+    # The media type may be absent in documents of OCI's (image-index.md).
+    if media_type not in _INDEX_TYPES and (media_type or "manifests" not in document):
+        return None
+    found = []
+    for entry in get_list(document, "manifests", dict):
+        if _ATTESTATION in get_field(entry, "annotations", dict, default={}):
+            continue
+        digest = get_field(entry, "digest", str)
+        if not _DIGEST.fullmatch(digest):
+            raise InvalidInputError("digest in the index", digest, "expected sha256 and 64 hex digits")
+        found.append(
+            ListedManifest(
+                digest,
+                get_field(entry, "size", int),
+                get_field(entry, "mediaType", str, default=""),
+                _platform(get_field(entry, "platform", dict, default=None)),
+            )
+        )
+    return tuple(found)
+
+
+def choose_manifest(listed: Sequence[ListedManifest], platform: Platform) -> ListedManifest:
+    """Returns the image for a platform: of several that fit equally well the first one, as engines do.
+
+    :param platform: without a variant, the usual one of its architecture is meant.
+    :raises UnusableBaseError: there is none, or it is an index itself.
+    """
+    fitting = [
+        one
+        for one in listed
+        if one.platform
+        and (one.platform.os, one.platform.architecture) == (platform.os, platform.architecture)
+    ]
+    wanted = platform.variant or _USUAL_VARIANTS.get(platform.architecture)
+    same = [
+        one
+        for one in fitting
+        if one.platform
+        and (one.platform.variant or _USUAL_VARIANTS.get(platform.architecture)) == wanted
+    ]
+    if not same and platform.variant is None and len(fitting) == 1:
+        same = fitting
+    if not same:
+        there = sorted({platform_text(one.platform) for one in listed if one.platform})
+        nested = any(one.media_type in _INDEX_TYPES for one in listed)
+        raise UnusableBaseError(
+            f"it has no image for {platform_text(platform)}, only for {', '.join(there) or 'none'}"
+            + (
+                "; there are indexes in its index, which are not looked into: name the digest of one of them"
+                if nested
+                else ""
+            )
+        )
+    if same[0].media_type in _INDEX_TYPES:
+        raise UnusableBaseError(
+            f"what its index has for {platform_text(platform)} is an index again, {same[0].digest}; name the "
+            "digest of that one"
+        )
+    return same[0]
+
+
+def _platform(document: Optional[Mapping[str, Any]]) -> Optional[Platform]:
+    if document is None:
+        return None
+    os = get_field(document, "os", str, default="")
+    architecture = get_field(document, "architecture", str, default="")
+    if not os or not architecture or "unknown" in (os, architecture):
+        return None
+    return Platform(
+        os,
+        architecture,
+        get_field(document, "variant", str, default="") or None,
+        get_field(document, "os.version", str, default="") or None,
+    )
