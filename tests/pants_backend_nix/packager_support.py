@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import textwrap
-from typing import Any, Mapping, Optional
+from typing import Any, Mapping, Optional, Sequence
 
 import pytest
 from pants.backend.shell import register as shell
@@ -37,9 +37,12 @@ class Packager:
 
     :param nix: None for images without a Nix package.
     :param files: written beside each BUILD file, by name. Those that begin with `#!` are executable.
+    :param queries: what else a test asks for.
     """
 
-    def __init__(self, nix: Optional[Nix], files: Mapping[str, str]) -> None:
+    def __init__(
+        self, nix: Optional[Nix], files: Mapping[str, str], queries: Sequence[QueryRule] = ()
+    ) -> None:
         self.nix = nix
         self.files = dict(files)
         self.runner = RuleRunner(
@@ -55,6 +58,7 @@ class Packager:
                 QueryRule(BuiltPackage, [NixIndexPackageFieldSet]),
                 QueryRule(DigestContents, [Digest]),
                 QueryRule(Addresses, [DependenciesRequest]),
+                *queries,
             ],
             target_types=[
                 *register.target_types(),

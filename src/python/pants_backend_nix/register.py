@@ -26,7 +26,18 @@ from pants_backend_nix.rules.assembly import (
     root,
     stack,
 )
-from pants_backend_nix.rules.core import answers, place, run, session, step, tools, zipapp
+from pants_backend_nix.rules.base import documents, found, pinned
+from pants_backend_nix.rules.base import lock as base_lock
+from pants_backend_nix.rules.core import (
+    answers,
+    place,
+    registries,
+    run,
+    session,
+    step,
+    tools,
+    zipapp,
+)
 from pants_backend_nix.rules.delivery import (
     foreground,
     index,
@@ -35,7 +46,6 @@ from pants_backend_nix.rules.delivery import (
     loaded,
     origins,
     references,
-    registries,
     verified,
 )
 from pants_backend_nix.rules.flow import (
@@ -65,6 +75,7 @@ from pants_backend_nix.rules.python import (
     requirements,
 )
 from pants_backend_nix.targets import dependencies, named_packages
+from pants_backend_nix.targets.base.base_image import OciBaseImageTarget
 from pants_backend_nix.targets.fields import environment
 from pants_backend_nix.targets.fields.contents import nix_contents
 from pants_backend_nix.targets.image import NixImageTarget
@@ -88,6 +99,7 @@ def target_types():
         NixLayerPlanTarget,
         NixImageTarget,
         NixImageIndexTarget,
+        OciBaseImageTarget,
     )
 
 
@@ -120,6 +132,7 @@ def rules():
         run,
         answers,
         step,
+        registries,
         # A station of the flow each.
         derivation,
         package_names,
@@ -141,6 +154,11 @@ def rules():
         bytecode,
         requirements,
         layout,
+        # Base images.
+        documents,
+        pinned,
+        found,
+        base_lock,
         # The flow for targets that name each other.
         layer_targets,
         stack,
@@ -159,7 +177,6 @@ def rules():
         verified,
         index,
         origins,
-        registries,
         references,
         lacking,
         likely,

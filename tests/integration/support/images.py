@@ -8,6 +8,7 @@ import io
 import json
 import tarfile
 from pathlib import Path
+from typing import Mapping
 
 from tests.integration.support.cache import cached_directory
 from tests.integration.support.debian import debian_packages, unpack
@@ -44,8 +45,8 @@ def write_hello_layout(directory: Path, tag: str = "latest", layers: int = 1) ->
         (blobs / digest).write_bytes(data)
         return {"mediaType": media_type, "digest": f"sha256:{digest}", "size": len(data)}
 
-    tars = [_tar({"bin/sh": static_busybox().read_bytes()})]
-    tars += [_tar({f"layers/{number}": b"%d\n" % number}) for number in range(1, layers)]
+    tars = [tar_of({"bin/sh": static_busybox().read_bytes()})]
+    tars += [tar_of({f"layers/{number}": b"%d\n" % number}) for number in range(1, layers)]
     layer_type = "application/vnd.oci.image.layer.v1.tar+gzip"
     layer_blobs = [blob(layer_type, gzip.compress(tar, mtime=0)) for tar in tars]
     diff_ids = [f"sha256:{hashlib.sha256(tar).hexdigest()}" for tar in tars]
@@ -69,7 +70,8 @@ def write_hello_layout(directory: Path, tag: str = "latest", layers: int = 1) ->
     return directory
 
 
-def _tar(files: dict[str, bytes]) -> bytes:
+def tar_of(files: Mapping[str, bytes]) -> bytes:
+    """Returns a tar of files that everybody may run."""
     output = io.BytesIO()
     with tarfile.open(fileobj=output, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for name, data in files.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Mapping, Optional
 
 from nixoci.base.errors import UnusableBaseError
@@ -82,10 +82,18 @@ def fetch_base(reader: RepositoryReader, digest: str, platform: Platform) -> Bas
     if listed is not None:
         index = content
         content = reader.manifest(choose_manifest(listed, platform).digest)
-    config_digest, size = config_descriptor(content)
+    return replace(fetch_documents(reader, content), index=index)
+
+
+def fetch_documents(reader: RepositoryReader, manifest: bytes) -> BaseDocuments:
+    """Asks a repository for the config of an image.
+
+    :raises UnusableBaseError: and others, as `fetch_base`.
+    """
+    digest, size = config_descriptor(manifest)
     if not 0 <= size <= LONGEST_MANIFEST:
         raise UnusableBaseError(f"its config has {size} bytes, and at most {LONGEST_MANIFEST} are read")
-    return BaseDocuments(content, reader.small_blob(config_digest, size), index)
+    return BaseDocuments(manifest, reader.small_blob(digest, size))
 
 
 def _decoded(document: Mapping[str, object], name: str) -> bytes:

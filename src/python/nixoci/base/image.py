@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Mapping, Sequence
 
 from nixoci.base.errors import UnusableBaseError
-from nixoci.base.index import parse_index
+from nixoci.base.index import parse_index, require_digest
 from nixoci.compression.formats import FORMATS
 from nixoci.errors import InvalidInputError
 from nixoci.image.config import ImageConfig
@@ -58,6 +58,20 @@ class BaseImage:
     after: tuple[History, ...]
     config: ImageConfig
 
+    def below(
+        self, own: Sequence[LayerInImage], *, annotated: bool
+    ) -> tuple[list[LayerInImage], tuple[History, ...]]:
+        """Returns all layers of an image on top of this one, and the entries of the history that follow them.
+
+        :param own: the layers above.
+        :param annotated: whether the layers of this one keep the annotations that they have in its manifest.
+        """
+        layers = [item if annotated else replace(item, annotations=()) for item in self.layers]
+        if not own:
+            return layers, self.after
+        first = replace(own[0], before=(*self.after, *own[0].before))
+        return [*layers, first, *own[1:]], ()
+
     @property
     def has_nix_database(self) -> bool:
         """Whether its history says that it has a Nix database of ours."""
@@ -74,7 +88,25 @@ def config_descriptor(manifest: bytes) -> tuple[str, int]:
     :raises InvalidInputError: a broken document.
     """
     config = get_field(_manifest(manifest), "config", dict)
-    return get_field(config, "digest", str), get_field(config, "size", int)
+    return require_digest(get_field(config, "digest", str)), get_field(config, "size", int)
+
+
+def layers_size(manifest: bytes) -> int:
+    """Returns the bytes of all layers, as they are in a registry.
+
+    :raises InvalidInputError: a broken document.
+    """
+    layers = get_list(parse_object("image manifest", manifest), "layers", dict)
+    return sum(get_field(layer, "size", int) for layer in layers)
+
+
+def created_of(config: bytes) -> str:
+    """Returns when an image says that it was made; empty if it does not.
+
+    :raises InvalidInputError: a broken document.
+    """
+    created: str = get_field(parse_object("image config", config), "created", str, default="")
+    return created
 
 
 def parse_base(

@@ -32,6 +32,29 @@ class ListedManifest:
     media_type: str
     platform: Optional[Platform]
 
+    @property
+    def is_index(self) -> bool:
+        """Whether it is an index again."""
+        return self.media_type in _INDEX_TYPES
+
+
+def require_digest(digest: str) -> str:
+    """:raises InvalidInputError: it is none of SHA-256."""
+    if not _DIGEST.fullmatch(digest):
+        raise InvalidInputError("digest", digest, "expected sha256: and 64 hex digits")
+    return digest
+
+
+def platform_of_config(config: bytes) -> Platform:
+    """Returns the platform that the config of an image says.
+
+    :raises InvalidInputError: it says none.
+    """
+    platform = _platform(parse_object("image config", config))
+    if platform is None:
+        raise InvalidInputError("image config", config[:80], "it says no platform")
+    return platform
+
 
 def parse_platform(text: str) -> Platform:
     """Parses `os/architecture` or `os/architecture/variant`, as `docker --platform` has it.
@@ -67,12 +90,9 @@ def parse_index(content: bytes) -> Optional[tuple[ListedManifest, ...]]:
     for entry in get_list(document, "manifests", dict):
         if _ATTESTATION in get_field(entry, "annotations", dict, default={}):
             continue
-        digest = get_field(entry, "digest", str)
-        if not _DIGEST.fullmatch(digest):
-            raise InvalidInputError("digest in the index", digest, "expected sha256 and 64 hex digits")
         found.append(
             ListedManifest(
-                digest,
+                require_digest(get_field(entry, "digest", str)),
                 get_field(entry, "size", int),
                 get_field(entry, "mediaType", str, default=""),
                 _platform(get_field(entry, "platform", dict, default=None)),
@@ -104,7 +124,7 @@ def choose_manifest(listed: Sequence[ListedManifest], platform: Platform) -> Lis
         same = fitting
     if not same:
         there = sorted({platform_text(one.platform) for one in listed if one.platform})
-        nested = any(one.media_type in _INDEX_TYPES for one in listed)
+        nested = any(one.is_index for one in listed)
         raise UnusableBaseError(
             f"it has no image for {platform_text(platform)}, only for {', '.join(there) or 'none'}"
             + (
@@ -113,7 +133,7 @@ def choose_manifest(listed: Sequence[ListedManifest], platform: Platform) -> Lis
                 else ""
             )
         )
-    if same[0].media_type in _INDEX_TYPES:
+    if same[0].is_index:
         raise UnusableBaseError(
             f"what its index has for {platform_text(platform)} is an index again, {same[0].digest}; name the "
             "digest of that one"

@@ -139,6 +139,7 @@ _COMMANDS = {
     "package-names": ("List the packages of Nix sources, without evaluating them.", _many),
     "realise-many": ("Make the outputs of many derivations valid at once.", _many),
     "closures": ("Query many closure graphs at once.", _many),
+    "leave-answer": ("Leave an answer for a step that asks for it.", _many),
     "digest": ("Digest the layer that a recipe makes.", _layers),
     "copied-tree": ("List what a recipe copies to the root of the image, as JSON.", _layers),
     "idle-permissions": ("List the permissions of a recipe that change nothing.", _layers),

@@ -77,6 +77,11 @@ class Reference:
             host, path = _DEFAULT_HOST, path if "/" in path else f"library/{path}"
         return f"{host}/{path}:{self.tag}"
 
+    @property
+    def path(self) -> str:
+        """The repository without its registry."""
+        return self._split()[1]
+
     def _split(self) -> tuple[Optional[str], str]:
         """The registry, if the first part can be one, and the rest."""
         first, slash, rest = self.repository.partition("/")

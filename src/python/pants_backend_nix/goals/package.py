@@ -46,16 +46,21 @@ from pants_backend_nix.engine import (
     rule,
 )
 from pants_backend_nix.errors import NixImageError
+from pants_backend_nix.options.images import NixImageSubsystem
 from pants_backend_nix.rules.assembly.digested import DigestedLayersRequest, digest_layers
 from pants_backend_nix.rules.assembly.image import ImageRequest, build_image
 from pants_backend_nix.rules.core.contents import contents_arguments
+from pants_backend_nix.rules.core.registries import RegistryOptionsRequest, collect_registries
+from pants_backend_nix.rules.core.registry_environment import registry_environment
 from pants_backend_nix.rules.core.run import CoreRun
 from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.core.step import StoreStep, run_store_step
 from pants_backend_nix.rules.core.zipapp import pack_whole_zipapp
 from pants_backend_nix.rules.delivery.claims import CLAIMS
+from pants_backend_nix.rules.delivery.copies import copy_sources, environment_file
 from pants_backend_nix.rules.delivery.healthcheck import warn_of_lost_healthcheck
 from pants_backend_nix.rules.delivery.index import Built, IndexRequest, build_index
+from pants_backend_nix.rules.delivery.origins import ORIGINS_FILE, OriginsRequest, collect_origins
 from pants_backend_nix.rules.delivery.references import ReferencesRequest, name_image
 from pants_backend_nix.targets.fields.closures import NixLayersField, NixMaxLayersField
 from pants_backend_nix.targets.fields.config import NixConfigField
@@ -71,6 +76,8 @@ _DESCRIPTOR = "descriptor"
 
 #: The directory of the layers that are kept, in the sandbox.
 _KEPT = "kept"
+
+_REGISTRIES = "registries.json"
 
 #: What the name of a descriptor ends in.
 _DESCRIPTOR_ENDING = "image.json"
@@ -150,8 +157,10 @@ async def _write(
     field_set: AnyPackageFieldSet,
     built: Built,
     descriptor: bytes,
+    references: Sequence[Reference],
     output: str,
     workdir: str,
+    options: NixImageSubsystem,
 ) -> bool:
     """Writes the image, unless the output is as it was written before; returns whether it did.
 
@@ -170,36 +179,53 @@ async def _write(
     if is_written(record, path, key):
         logger.info(f"{output} of {field_set.address} is up to date and was not written again.")
         return False
-    await run_store_step(
-        StoreStep(
-            CoreRun(
-                (
-                    "write",
-                    "descriptor.json",
-                    f"--kept-layers={_KEPT}",
-                    f"--format={output_format}",
-                    f"--output={path}",
-                    f"--record={record}",
-                    f"--record-key={key}",
-                    *contents_arguments(built.contents),
-                ),
-                f"Write {output} of {field_set.address}",
-                await merge(
+    origins = await collect_origins(OriginsRequest(built.packages), **implicitly())
+    known = await collect_registries(RegistryOptionsRequest(), **implicitly())
+    settings = known.connection_settings().to_json()
+    environment = await registry_environment(options.env_vars)
+    with environment_file(os.path.join(workdir, "nix"), environment) as variables:
+        await run_store_step(
+            StoreStep(
+                CoreRun(
                     (
-                        await create([FileContent("descriptor.json", descriptor)]),
-                        await prefix(built.kept, _KEPT),
-                    )
+                        "write",
+                        "descriptor.json",
+                        # What it lacks, it builds by itself, and nothing else.
+                        f"--origins={ORIGINS_FILE}",
+                        f"--kept-layers={_KEPT}",
+                        f"--format={output_format}",
+                        f"--output={path}",
+                        f"--record={record}",
+                        f"--record-key={key}",
+                        f"--registries={_REGISTRIES}",
+                        f"--registry-environment={variables}",
+                        *copy_sources(options.copy_from, references),
+                        *contents_arguments(built.contents),
+                    ),
+                    f"Write {output} of {field_set.address}",
+                    await merge(
+                        (
+                            await create(
+                                [
+                                    FileContent("descriptor.json", descriptor),
+                                    FileContent(_REGISTRIES, settings),
+                                ]
+                            ),
+                            origins.digest,
+                            await prefix(built.kept, _KEPT),
+                        )
+                    ),
+                    contents=built.contents,
+                    session=session.id,
+                    has_image=True,
+                    # A Docker archive has the plain tars.
+                    needs_packages=built.image.is_compressed and output_format != DOCKER_ARCHIVE,
+                    needs_nix=built.has_store_paths,
                 ),
-                contents=built.contents,
-                session=session.id,
-                has_image=True,
-                # A Docker archive has the plain tars.
-                needs_packages=built.image.is_compressed and output_format != DOCKER_ARCHIVE,
+                (),
             ),
-            built.packages,
-        ),
-        **implicitly(),
-    )
+            **implicitly(),
+        )
     return True
 
 
@@ -210,6 +236,7 @@ async def _package(
     ending: str,
     dist_dir: DistDir,
     global_options: GlobalOptions,
+    options: NixImageSubsystem,
 ) -> BuiltPackage:
     """Writes the descriptor, and the image or index in another format, if that is wanted.
 
@@ -232,7 +259,8 @@ async def _package(
     path = f"{output[: -len('.tar')] if output.endswith('.tar') else output}.{ending}"
     shown = os.path.join(dist_dir.relpath, output)
     written = await _write(
-        field_set, built, descriptor, shown, global_options.pants_workdir
+        *(field_set, built, descriptor, names.references),
+        *(shown, global_options.pants_workdir, options),
     )
     digest = await create([FileContent(path, descriptor)])
     # Pants empties the places of artifacts before it writes them, so the output is named in a line.
@@ -261,7 +289,10 @@ async def _warn_of_lost_healthcheck(address: Address, image: Image) -> None:
 
 @rule(desc="Package nix_image")
 async def package_image(
-    field_set: NixImagePackageFieldSet, dist_dir: DistDir, global_options: GlobalOptions
+    field_set: NixImagePackageFieldSet,
+    dist_dir: DistDir,
+    global_options: GlobalOptions,
+    options: NixImageSubsystem,
 ) -> BuiltPackage:
     built = await build_image(ImageRequest(field_set.address), **implicitly())
     # A Docker archive has no manifest, and what podman loads of it has the healthcheck.
@@ -269,20 +300,25 @@ async def package_image(
         await _warn_of_lost_healthcheck(field_set.address, built.image)
     summary = f"Digest {built.image.digest}, {len(built.recipes)} layers"
     return await _package(
-        field_set, built, summary, _DESCRIPTOR_ENDING, dist_dir, global_options
+        field_set, built, summary, _DESCRIPTOR_ENDING, dist_dir, global_options, options
     )
 
 
 @rule(desc="Package nix_image_index")
 async def package_index(
-    field_set: NixIndexPackageFieldSet, dist_dir: DistDir, global_options: GlobalOptions
+    field_set: NixIndexPackageFieldSet,
+    dist_dir: DistDir,
+    global_options: GlobalOptions,
+    options: NixImageSubsystem,
 ) -> BuiltPackage:
     built = await build_index(IndexRequest(field_set.address), **implicitly())
     for address, one in built.images:
         await _warn_of_lost_healthcheck(address, one.image)
     platforms = ", ".join(platform_name(one.image.platform) for _, one in built.images)
     summary = f"Digest {built.image.digest}, {len(built.images)} images: {platforms}"
-    return await _package(field_set, built, summary, _INDEX_ENDING, dist_dir, global_options)
+    return await _package(
+        field_set, built, summary, _INDEX_ENDING, dist_dir, global_options, options
+    )
 
 
 def _files(recipe: Recipe) -> dict[str, Any]:

@@ -26,9 +26,12 @@ from pants.util.logging import LogLevel
 from pants_backend_nix.engine import implicitly, rule
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.options.images import NixImageSubsystem
+from pants_backend_nix.rules.core.registries import RegistryOptionsRequest, collect_registries
+from pants_backend_nix.rules.core.registry_environment import registry_environment
 from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.core.start import TOOLS_CACHE
 from pants_backend_nix.rules.delivery.claims import CLAIMS
+from pants_backend_nix.rules.delivery.copies import copy_sources
 from pants_backend_nix.rules.delivery.foreground import ForegroundRequest, prepare_foreground
 from pants_backend_nix.rules.delivery.healthcheck import warn_of_lost_healthcheck
 from pants_backend_nix.rules.delivery.index import Built, BuiltIndex, IndexRequest, build_index
@@ -46,8 +49,6 @@ from pants_backend_nix.rules.delivery.references import (
     RepositoryReferences,
     name_image,
 )
-from pants_backend_nix.rules.delivery.registries import RegistryOptionsRequest, collect_registries
-from pants_backend_nix.rules.delivery.registry_environment import registry_environment
 from pants_backend_nix.rules.delivery.verified import VerifiedImageRequest, verify_image
 from pants_backend_nix.targets.fields.config import NixConfigField
 from pants_backend_nix.targets.fields.publish import (
@@ -208,6 +209,7 @@ async def _publish(
                 *together,
                 *(("--log-blobs",) if verbose else ()),
                 *(f"--mount-from={other}" for other in options.mount_from),
+                *copy_sources(options.copy_from, references),
             ),
             (
                 settings,

@@ -11,6 +11,7 @@ from nixoci.image.index.platforms import (
 )
 from pants.core.goals.run import RunFieldSet, RunInSandboxBehavior, RunRequest
 from pants.engine.addresses import Address
+from pants.engine.fs import FileContent
 from pants.engine.rules import collect_rules
 from pants.option.global_options import GlobalOptions
 from pants.util.logging import LogLevel
@@ -18,7 +19,9 @@ from pants.util.logging import LogLevel
 from pants_backend_nix.engine import implicitly, rule
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.options.images import NixImageSubsystem
+from pants_backend_nix.rules.core.registries import RegistryOptionsRequest, collect_registries
 from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
+from pants_backend_nix.rules.delivery.copies import copy_sources
 from pants_backend_nix.rules.delivery.foreground import ForegroundRequest, prepare_foreground
 from pants_backend_nix.rules.delivery.healthcheck import warn_of_lost_healthcheck
 from pants_backend_nix.rules.delivery.index import IndexedImagesRequest, find_indexed_images
@@ -31,6 +34,8 @@ from pants_backend_nix.rules.delivery.verified import VerifiedImageRequest, veri
 from pants_backend_nix.targets.fields.config import NixConfigField
 from pants_backend_nix.targets.fields.publish import NixRegistriesField
 from pants_backend_nix.targets.index.target import NixIndexedImagesField
+
+_REGISTRIES = "registries.json"
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,7 @@ async def _run(
     warn_of_lost_healthcheck(address, built.image)
     named = await name_image(ReferencesRequest(address, built.image.digest), **implicitly())
     session = await current_session(CurrentSessionRequest(), **implicitly())
+    known = await collect_registries(RegistryOptionsRequest(), **implicitly())
     contents = await find_unloaded_contents(
         UnloadedContentsRequest(built, session.id), **implicitly()
     )
@@ -70,12 +76,15 @@ async def _run(
             (
                 *engine,
                 *log,
+                f"--registries={{chroot}}/{_REGISTRIES}",
+                *copy_sources(options.copy_from, named.references),
                 f"--stop-timeout={stop_timeout:g}",
                 # Pants that is killed, or without pantsd gets SIGTERM, passes no signal on.
                 "--ends-with-parent",
                 *(f"--engine-option={option}" for option in options.run_args),
                 "--",
             ),
+            (FileContent(_REGISTRIES, known.connection_settings().to_json()),),
             contents=contents.digest,
         ),
         **implicitly(),

@@ -225,6 +225,17 @@ class NixImageSubsystem(Subsystem):
             """
         ),
     )
+    copy_from = StrListOption(
+        default=[],
+        help=softwrap(
+            f"""
+            Repositories, with their registry, that may have layers of images already, in the order in which they are
+            asked: `["staging.example/{{repository}}"]`, where `{{repository}}` stands for the repository name of the
+            image. What `{bin_name()} publish`, `run` and archives of `package` need, and this machine does not have, is
+            copied from there, verified by its digest, before anything is built.
+            """
+        ),
+    )
     tags_together = BoolOption(
         default=False,
         help=softwrap(

@@ -1,4 +1,4 @@
-"""Addresses in fields are dependencies: `packages`, `layers` and their like, and `config`."""
+"""Addresses in fields are dependencies: `packages`, `layers` and their like, `config` and `base`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from pants.engine.unions import UnionRule
 
 from pants_backend_nix.engine import concurrently, dependencies_of, rule, targets_of
 from pants_backend_nix.targets.addresses import possible_addresses
+from pants_backend_nix.targets.base.fields import NixBaseField
 from pants_backend_nix.targets.fields.closures import (
     NixCopyToRootField,
     NixIgnoreField,
@@ -41,6 +42,7 @@ class LayerDependenciesFieldSet(FieldSet):
     ignore: NixIgnoreField
     layers: NixLayersField
     config: NixConfigField
+    base: NixBaseField
     plan: NixLayerPlanField
     contents: NixContentsField
     ca_certificates: NixCaCertificatesField
@@ -71,6 +73,7 @@ async def infer_layer_dependencies(request: InferLayerDependencies) -> InferredD
         field_set.ignore,
         field_set.layers,
         field_set.config,
+        field_set.base,
         field_set.plan,
         field_set.contents,
         field_set.ca_certificates,

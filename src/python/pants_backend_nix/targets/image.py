@@ -9,6 +9,7 @@ from pants.engine.target import COMMON_TARGET_FIELDS, StringField, Target
 from pants.util.docutil import bin_name
 from pants.util.strutil import help_text
 
+from pants_backend_nix.targets.base.fields import NixBaseField, NixInheritConfigField
 from pants_backend_nix.targets.fields.closures import NixLayerDependenciesField, NixMaxLayersField
 from pants_backend_nix.targets.fields.compression import (
     NixCompressionField,
@@ -97,6 +98,8 @@ class NixImageTarget(Target):
         NixLayerPlanField,
         NixImageDependenciesField,
         NixConfigField,
+        NixBaseField,
+        NixInheritConfigField,
         NixIgnoreMissingLibrariesField,
         NixEntrypointField,
         NixCmdField,

@@ -20,6 +20,20 @@ if TYPE_CHECKING:
     from nixoci.errors import NixOciError
 
 
+def leave_answer_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("key", help="of the answer")
+    command.add_argument("file", help="that has it")
+    _add_answers(command)
+
+
+def leave_answer(options: argparse.Namespace) -> None:
+    """Leaves what somebody else has worked out."""
+    from nixoci.batch.answers import remove_old_answers, write_answer
+
+    write_answer(_answers(options), options.key, read_input(options.file))
+    remove_old_answers(_answers(options))
+
+
 def evaluate_many_options(command: argparse.ArgumentParser) -> None:
     add_source(command, required=True)
     _add_request(
@@ -173,6 +187,7 @@ def _answers(options: argparse.Namespace) -> str:
 
 
 COMMANDS = {
+    "leave-answer": (leave_answer_options, leave_answer),
     "evaluate-many": (evaluate_many_options, evaluate_many),
     "realise-many": (realise_many_options, realise_many),
     "package-names": (package_names_options, package_names),

@@ -112,13 +112,25 @@ def add_origins(command: argparse.ArgumentParser) -> None:
         help="repository, with its registry, that may have layers of the image: what is missing here is copied from "
         "there before anything is built",
     )
+    command.add_argument(
+        "--registry-environment",
+        metavar="FILE",
+        help="JSON file with variables for the registries that layers are copied from: where credentials and proxies "
+        "are (default: this environment)",
+    )
 
 
 def layer_copier(options: argparse.Namespace) -> Any:
     """Returns the `LayerCopier` of --copy-from and --registries."""
     from nixoci.registry.reading.copies import LayerCopier
 
-    return LayerCopier(options.copy_from, os.environ, registries(options))
+    environment: Any = os.environ
+    if options.registry_environment is not None:
+        from nixoci.json_input import get_field, parse_object
+
+        document = parse_object("environment", read_input(options.registry_environment))
+        environment = {name: get_field(document, name, str) for name in document}
+    return LayerCopier(options.copy_from, environment, registries(options))
 
 
 def layer_source(options: argparse.Namespace, copier: Any = None) -> Any:

@@ -32,6 +32,10 @@ from pants_backend_nix.rules.assembly.effects import (
     find_effects,
     require_effective_permissions,
 )
+from pants_backend_nix.rules.assembly.layer_targets import (
+    LayerTargetsRequest,
+    resolve_layer_targets,
+)
 from pants_backend_nix.rules.assembly.layers import (
     LayersRequest,
     PlannedLayer,
@@ -85,7 +89,9 @@ class DigestedLayers:
 
 
 async def _database(target: Target, planned: PlannedLayers) -> Optional[DatabaseRecipe]:
-    if not target.get(NixDatabaseField).value:
+    """Returns the database of an image: also if a base that is an image has one, which lacks the others' paths."""
+    resolved = await resolve_layer_targets(LayerTargetsRequest(target.address), **implicitly())
+    if not any(image[NixDatabaseField].value for image in resolved.images):
         return None
     planned.require_whole_paths(target.address)
     graph = planned.graph

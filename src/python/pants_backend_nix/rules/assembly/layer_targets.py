@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Iterable
+from typing import Iterable, Optional
 
 from pants.engine.addresses import Address, Addresses
 from pants.engine.rules import collect_rules
@@ -16,6 +16,8 @@ from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.rules.assembly.platform import common_system
 from pants_backend_nix.rules.flow.evaluate import NixPackageRequest, evaluate_package
 from pants_backend_nix.targets.addresses import field_addresses
+from pants_backend_nix.targets.base.base_image import BaseImageField
+from pants_backend_nix.targets.base.fields import NixBaseField
 from pants_backend_nix.targets.evaluated import NixPackage
 from pants_backend_nix.targets.fields.closures import (
     NixCopyToRootField,
@@ -61,9 +63,14 @@ class LayerTargetsRequest:
 
 @dataclass(frozen=True)
 class LayerTargets:
-    """:param targets: bottom first, each once; the last one is the one that was asked for."""
+    """:param targets: bottom first, each once; the last one is the one that was asked for.
+    :param images: those of them that are images, which are on top of one another by their fields `base`.
+    :param base: the `oci_base_image` that is below all of them.
+    """
 
     targets: tuple[LayerTarget, ...]
+    images: tuple[Target, ...] = ()
+    base: Optional[Address] = None
 
     @property
     def packages(self) -> tuple[NixPackage, ...]:
@@ -94,16 +101,45 @@ async def _layer_target(target: Target, below: Iterable[Address]) -> LayerTarget
     return LayerTarget(target, packages, copied, ignored, tuple(below))
 
 
+async def _base(target: Target) -> Optional[Target]:
+    """Returns what an image is on top of.
+
+    :raises NixImageError: it is no image.
+    """
+    field = target.get(NixBaseField)
+    if field.value is None:
+        return None
+    (base,) = await targets_of(await field_addresses(target, field.alias, (field.value,)))
+    if not (base.has_field(NixConfigField) or base.has_field(BaseImageField)):
+        way_out = " Layers below go into `layers`." if base.has_field(NixMaxLayersField) else ""
+        raise NixImageError(
+            f"The field `{field.alias}` of {target.address} names {base.address}, which is a `{base.alias}`. "
+            f"Name an `oci_base_image` or a `nix_image`.{way_out}"
+        )
+    return base
+
+
 @rule(desc="Resolve layers")
 async def resolve_layer_targets(request: LayerTargetsRequest) -> LayerTargets:
     (root,) = await targets_of(Addresses([request.address]))
     targets = {root.address: root}
     direct: dict[Address, Addresses] = {}
     waiting = [root.address]
+    lowest: Optional[Address] = None
     while waiting:
         address = waiting.pop()
-        direct[address] = await _field_addresses(targets[address], NixLayersField)
-        for target in await targets_of(direct[address]):
+        named = await _field_addresses(targets[address], NixLayersField)
+        base = await _base(targets[address])
+        direct[address] = named
+        if base is not None and not base.has_field(NixConfigField):
+            # An image has one base, so there is one that is not on top of another.
+            lowest = base.address
+        elif base is not None:
+            direct[address] = Addresses((base.address, *named))
+            if base.address not in targets:
+                targets[base.address] = base
+                waiting.append(base.address)
+        for target in await targets_of(named):
             if not target.has_field(NixMaxLayersField):
                 raise NixImageError(
                     f"The field `layers` of {address} names {target.address}, which is a "
@@ -112,8 +148,8 @@ async def resolve_layer_targets(request: LayerTargetsRequest) -> LayerTargets:
             if target.has_field(NixConfigField):
                 raise NixImageError(
                     f"The field `layers` of {address} names {target.address}, which is a "
-                    f"`{target.alias}`: its config would be lost. Name a `nix_layer` that holds what the two "
-                    "have in common; an image on top of another image is not possible yet."
+                    f"`{target.alias}`: its config would be lost. Name it in the field `base`, or a `nix_layer` that "
+                    "holds what the two have in common."
                 )
             if target.address not in targets:
                 targets[target.address] = target
@@ -131,7 +167,9 @@ async def resolve_layer_targets(request: LayerTargetsRequest) -> LayerTargets:
         tuple(
             _with_names(layer, [by_address[address] for address in layer.below])
             for layer in resolved
-        )
+        ),
+        tuple(targets[address] for address in below if targets[address].has_field(NixConfigField)),
+        lowest,
     )
 
 
@@ -179,7 +217,7 @@ def _bottom_first(root: Address, direct: dict[Address, Addresses]) -> tuple[Addr
             if following in above:
                 cycle = [*above[above.index(following) :], following]
                 raise NixImageError(
-                    f"{following} is below itself by the field `layers`; take one of these out:\n"
+                    f"{following} is below itself by the fields `layers` and `base`; take one of these out:\n"
                     + bullet_list(address.spec for address in cycle)
                 )
             stack.append((following, iter(direct[following])))

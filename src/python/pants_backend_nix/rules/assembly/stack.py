@@ -94,8 +94,6 @@ async def _config_packages(
     target: Target,
 ) -> tuple[tuple[NixPackage, ...], tuple[NixPackage, ...]]:
     """Returns the packages that the config of an image brings in, and those that it keeps out."""
-    if not target.has_field(NixConfigField):
-        return (), ()
     fields = await read_image_fields(ImageFieldsRequest(target.address), **implicitly())
     return fields.packages, fields.ignored
 
@@ -103,8 +101,15 @@ async def _config_packages(
 @rule(desc="Subtract ignored store paths")
 async def stack_contents(request: StackRequest) -> Stack:
     resolved = await resolve_layer_targets(LayerTargetsRequest(request.address), **implicitly())
-    more_packages, more_ignored = await _config_packages(resolved.targets[-1].target)
-    every = dict.fromkeys((*resolved.packages, *more_packages, *more_ignored))
+    # An image that is the base of another one holds what it holds by itself.
+    named = dict(
+        zip(
+            (image.address for image in resolved.images),
+            await concurrently(_config_packages(image) for image in resolved.images),
+        )
+    )
+    more = [package for some in named.values() for one in some for package in one]
+    every = dict.fromkeys((*resolved.packages, *more))
     closures = await concurrently(
         query_closure(ClosureRequest(package, request.view), **implicitly()) for package in every
     )
@@ -116,9 +121,9 @@ async def stack_contents(request: StackRequest) -> Stack:
     held: dict[Address, set[StorePath]] = {}
     floors: list[Floor] = []
     for layer in resolved.targets:
-        last = layer.target.address == request.address
-        packages = layer.packages + (more_packages if last else ())
-        ignored = layer.ignored + (more_ignored if last else ())
+        more_packages, more_ignored = named.get(layer.target.address, ((), ()))
+        packages = layer.packages + more_packages
+        ignored = layer.ignored + more_ignored
         _require_no_contradiction(layer, (*packages, *layer.copied), ignored)
         mine = dict.fromkeys((*packages, *layer.copied, *ignored))
         subtracted = await subtract_ignored(

@@ -48,12 +48,14 @@ exec {TOOLS_CACHE}/{PYTHON_LINK} -I -S -c \\
 class Question:
     """:param kind: and `facts`, all that the answer depends on, apart from the program; JSON.
     :param attempt: told apart in memory, but not in caches, as in `CoreRun`.
+    :param needs_nix: False if whoever works it out needs none.
     """
 
     kind: str
     facts: tuple[Any, ...]
     description: str = field(compare=False)
     attempt: int = 0
+    needs_nix: bool = True
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,9 @@ async def look_up(question: Question) -> Answer:
         # Whoever works the answer out shall find them: a process of a session that fails for want of them would
         # be started again in the next one, as Pants looks at all that a rule once asked for.
         session = await current_session(CurrentSessionRequest(), **implicitly())
-        await set_up_tools(SetUpTools(tools, session.id), **implicitly())
+        await set_up_tools(
+            SetUpTools(tools, session.id, question.needs_nix), **implicitly()
+        )
     if result.exit_code:
         return Answer(key, None)
     (file,) = await contents_of(result.output_digest)

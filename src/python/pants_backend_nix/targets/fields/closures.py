@@ -51,7 +51,7 @@ class NixLayersField(StringSequenceField):
         """
         The `nix_layer` targets below, bottom first, with those that they have below themselves.
         Store paths that they hold are left out here. A `nix_image` cannot be named, as its config would be
-        lost.
+        lost; it can be the `base` of an image.
         """
     )
 

@@ -1,0 +1,66 @@
+"""Target `oci_base_image` → the image, for a platform: without its layers, which nobody reads yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nixoci.base.errors import UnusableBaseError
+from nixoci.base.image import BaseImage
+from nixoci.base.index import parse_platform
+from nixoci.errors import InvalidInputError
+from pants.engine.addresses import Address, Addresses
+from pants.engine.rules import collect_rules
+
+from pants_backend_nix.engine import implicitly, rule, targets_of
+from pants_backend_nix.errors import NixImageError
+from pants_backend_nix.rules.base.documents import BaseDocumentsRequest, find_base_documents
+from pants_backend_nix.rules.base.pinned import PinnedBaseRequest, pin_base
+from pants_backend_nix.targets.base.base_image import BaseNixStoreField
+
+
+@dataclass(frozen=True)
+class BaseImageRequest:
+    """:param address: of an `oci_base_image`.
+    :param platform: as text, of the image that is on top of it.
+    """
+
+    address: Address
+    platform: str
+
+
+@dataclass(frozen=True)
+class FoundBase:
+    """:param name: the image with its digest, for people.
+    :param has_nix_database: as far as anybody says so.
+    """
+
+    name: str
+    image: BaseImage
+    has_nix_database: bool
+
+
+@rule(desc="Find base image")
+async def find_base(request: BaseImageRequest) -> FoundBase:
+    (target,) = await targets_of(Addresses([request.address]))
+    pinned = await pin_base(
+        PinnedBaseRequest(request.address, request.platform), **implicitly()
+    )
+    name = f"{pinned.repository}@{pinned.digest}"
+    origin = f"{target.address}: {name}"
+    found = await find_base_documents(
+        BaseDocumentsRequest(pinned.repository, pinned.digest, pinned.platform, origin),
+        **implicitly(),
+    )
+    try:
+        image = found.documents.parse(
+            pinned.digest, parse_platform(pinned.platform), (pinned.repository,)
+        )
+    except (UnusableBaseError, InvalidInputError) as error:
+        raise NixImageError(f"{origin} cannot be a base: {error}") from None
+    return FoundBase(
+        name, image, target[BaseNixStoreField].value or image.has_nix_database
+    )
+
+
+def rules():
+    return collect_rules()
