@@ -10,8 +10,10 @@ from nixoci.base.index import parse_platform
 from nixoci.errors import InvalidInputError, NixOciError
 from nixoci.registry.auth.search import CredentialSearch
 from nixoci.registry.reading.reader import RepositoryReader, reading_connections
+from nixoci.registry.settings import Registries
 from pants.engine.fs import FileContent
 from pants.engine.rules import collect_rules
+from pants.util.frozendict import FrozenDict
 
 from pants_backend_nix.engine import create, implicitly, rule
 from pants_backend_nix.errors import NixImageError
@@ -29,14 +31,21 @@ _ANSWER = "answer.json"
 class FetchBaseRequest:
     """Asks a registry for manifest and config of an image.
 
+    All that it takes is in the request: when options change, Pants looks again at all that a rule once asked for,
+    and must find this done.
+
     :param digest: of an index or a manifest.
     :param platform: as text, to choose from an index.
+    :param environment: that of `registry_environment`.
+    :param settings: how to connect, as JSON.
     :param session: in which is asked; a later one may have other credentials.
     """
 
     repository: str
     digest: str
     platform: str
+    environment: FrozenDict[str, str]
+    settings: bytes
     session: int
 
 
@@ -53,18 +62,14 @@ class FetchedBase:
 
 
 @rule(desc="Fetch base image")
-async def fetch_base_documents(
-    request: FetchBaseRequest, options: NixImageSubsystem
-) -> FetchedBase:
-    environment = await registry_environment(options.env_vars)
-    known = await collect_registries(RegistryOptionsRequest(), **implicitly())
-    connections = reading_connections(environment)
+async def fetch_base_documents(request: FetchBaseRequest) -> FetchedBase:
+    connections = reading_connections(request.environment)
     try:
         reader = RepositoryReader(
             request.repository,
             connections=connections,
-            credentials=CredentialSearch.of_environment(environment),
-            registries=known.connection_settings(),
+            credentials=CredentialSearch.of_environment(request.environment),
+            registries=Registries.from_json(request.settings),
         )
         platform = parse_platform(request.platform)
         return FetchedBase(fetch_base(reader, request.digest, platform).to_json())
@@ -96,7 +101,9 @@ class FoundDocuments:
 
 
 @rule(desc="Look up base image")
-async def find_base_documents(request: BaseDocumentsRequest) -> FoundDocuments:
+async def find_base_documents(
+    request: BaseDocumentsRequest, options: NixImageSubsystem
+) -> FoundDocuments:
     question = Question(
         "base image",
         (request.digest, request.platform),
@@ -106,9 +113,12 @@ async def find_base_documents(request: BaseDocumentsRequest) -> FoundDocuments:
     answer = await look_up(question, **implicitly())
     if answer.content is None:
         session = await current_session(CurrentSessionRequest(), **implicitly())
+        environment = await registry_environment(options.env_vars)
+        known = await collect_registries(RegistryOptionsRequest(), **implicitly())
         fetched = await fetch_base_documents(
             FetchBaseRequest(
-                request.repository, request.digest, request.platform, session.id
+                *(request.repository, request.digest, request.platform, environment),
+                *(known.connection_settings().to_json(), session.id),
             ),
             **implicitly(),
         )
