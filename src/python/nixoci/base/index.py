@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Mapping, Optional, Sequence
 
 from nixoci.base.errors import UnusableBaseError
 from nixoci.errors import InvalidInputError
 from nixoci.image.config import Platform
+from nixoci.image.index.platforms import (
+    NoImageForPlatformError,
+    platform_name,
+    position_for,
+)
 from nixoci.image.manifest_format import MEDIA_TYPE_DOCKER_MANIFEST_LIST, MEDIA_TYPE_INDEX
 from nixoci.json_input import get_field, get_list, parse_object
 
 _INDEX_TYPES = (MEDIA_TYPE_INDEX, MEDIA_TYPE_DOCKER_MANIFEST_LIST)
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-
-#: What engines take an absent variant for (containerd's package `platforms`).
-_USUAL_VARIANTS = {"amd64": "v1", "arm64": "v8", "arm": "v7"}
 
 #: BuildKit's marker of a manifest that is about another one.
 _ATTESTATION = "vnd.docker.reference.type"
@@ -56,22 +58,9 @@ def platform_of_config(config: bytes) -> Platform:
     return platform
 
 
-def parse_platform(text: str) -> Platform:
-    """Parses `os/architecture` or `os/architecture/variant`, as `docker --platform` has it.
-
-    :raises InvalidInputError: not such a text.
-    """
-    parts = text.split("/")
-    if len(parts) not in (2, 3) or not all(re.fullmatch("[a-z0-9._-]{1,30}", part) for part in parts):
-        raise InvalidInputError(
-            "platform", text, "expected os/architecture or os/architecture/variant: linux/arm64"
-        )
-    return Platform(*parts)
-
-
 def platform_text(platform: Platform) -> str:
-    """Returns `os/architecture[/variant]`."""
-    return "/".join(filter(None, (platform.os, platform.architecture, platform.variant)))
+    """Returns `os/architecture[/variant]`, which `parse_platform` takes."""
+    return platform_name(replace(platform, os_version=None))
 
 
 def parse_index(content: bytes) -> Optional[tuple[ListedManifest, ...]]:
@@ -102,28 +91,16 @@ def parse_index(content: bytes) -> Optional[tuple[ListedManifest, ...]]:
 
 
 def choose_manifest(listed: Sequence[ListedManifest], platform: Platform) -> ListedManifest:
-    """Returns the image for a platform: of several that fit equally well the first one, as engines do.
+    """Returns the image that a machine of a platform takes, see `position_for`.
 
-    :param platform: without a variant, the usual one of its architecture is meant.
     :raises UnusableBaseError: there is none, or it is an index itself.
     """
-    fitting = [
-        one
-        for one in listed
-        if one.platform
-        and (one.platform.os, one.platform.architecture) == (platform.os, platform.architecture)
-    ]
-    wanted = platform.variant or _USUAL_VARIANTS.get(platform.architecture)
-    same = [
-        one
-        for one in fitting
-        if one.platform
-        and (one.platform.variant or _USUAL_VARIANTS.get(platform.architecture)) == wanted
-    ]
-    if not same and platform.variant is None and len(fitting) == 1:
-        same = fitting
-    if not same:
-        there = sorted({platform_text(one.platform) for one in listed if one.platform})
+    known = [one for one in listed if one.platform is not None]
+    platforms = [one.platform for one in known if one.platform is not None]
+    try:
+        chosen = known[position_for(platforms, platform)]
+    except NoImageForPlatformError:
+        there = sorted({platform_text(one) for one in platforms})
         nested = any(one.is_index for one in listed)
         raise UnusableBaseError(
             f"it has no image for {platform_text(platform)}, only for {', '.join(there) or 'none'}"
@@ -132,13 +109,13 @@ def choose_manifest(listed: Sequence[ListedManifest], platform: Platform) -> Lis
                 if nested
                 else ""
             )
-        )
-    if same[0].is_index:
+        ) from None
+    if chosen.is_index:
         raise UnusableBaseError(
-            f"what its index has for {platform_text(platform)} is an index again, {same[0].digest}; name the "
+            f"what its index has for {platform_text(platform)} is an index again, {chosen.digest}; name the "
             "digest of that one"
         )
-    return same[0]
+    return chosen
 
 
 def _platform(document: Optional[Mapping[str, Any]]) -> Optional[Platform]:

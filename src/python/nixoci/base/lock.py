@@ -11,7 +11,6 @@ from nixoci.base.index import (
     ListedManifest,
     choose_manifest,
     parse_index,
-    parse_platform,
     platform_of_config,
     platform_text,
     require_digest,
@@ -19,6 +18,7 @@ from nixoci.base.index import (
 from nixoci.errors import InvalidInputError
 from nixoci.image.config import Platform
 from nixoci.image.image import digest_of
+from nixoci.image.index.platforms import parse_platform
 from nixoci.image.reference import Reference
 from nixoci.json_input import get_field, parse_object
 from nixoci.json_output import readable_json

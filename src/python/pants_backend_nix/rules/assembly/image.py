@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Iterable, Mapping, Optional, Sequence
 
 from nixoci.base.image import BaseImage
-from nixoci.base.index import parse_platform, platform_text
+from nixoci.base.index import platform_text
 from nixoci.base.inherit import inherit, only_platform, platform_difference
 from nixoci.errors import InvalidInputError
 from nixoci.image.config import ImageConfig, Platform
 from nixoci.image.config import merge as merge_config
 from nixoci.image.image import History, Image, LayerInImage, assemble
+from nixoci.image.index.platforms import parse_platform
 from nixoci.image.store_path_annotation import store_path_annotation
 from nixoci.layering.split import MAX_LAYERS
 from nixoci.recipe.layer import LayerRecipe

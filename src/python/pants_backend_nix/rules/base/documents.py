@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 
 from nixoci.base.answer import BaseDocuments, fetch_base
 from nixoci.base.errors import UnusableBaseError
-from nixoci.base.index import parse_platform
 from nixoci.errors import InvalidInputError, NixOciError
+from nixoci.image.index.platforms import parse_platform
 from nixoci.registry.auth.search import CredentialSearch
 from nixoci.registry.reading.reader import RepositoryReader, reading_connections
 from nixoci.registry.settings import Registries

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from nixoci.base.errors import UnusableBaseError
 from nixoci.base.image import BaseImage
-from nixoci.base.index import parse_platform
 from nixoci.errors import InvalidInputError
+from nixoci.image.index.platforms import parse_platform
 from pants.engine.addresses import Address, Addresses
 from pants.engine.rules import collect_rules
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Optional
 
 from nixoci.base.errors import UnusableBaseError
-from nixoci.base.index import parse_platform
 from nixoci.base.lock import BaseLock
 from nixoci.errors import InvalidInputError
+from nixoci.image.index.platforms import parse_platform
 from nixoci.image.reference import Reference
 from pants.engine.addresses import Address, Addresses
 from pants.engine.fs import PathGlobs

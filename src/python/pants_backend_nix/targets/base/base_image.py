@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from nixoci.base.index import parse_platform, require_digest
+from nixoci.base.index import require_digest
 from nixoci.errors import InvalidInputError
+from nixoci.image.index.platforms import parse_platform
 from nixoci.image.reference import Reference
 from pants.engine.addresses import Address
 from pants.engine.fs import PathGlobs
