@@ -1,15 +1,20 @@
-"""What differs between versions of Nix: how it is kept from fetching without a hash, how it names its store."""
+"""What differs between versions of Nix: how it is kept from fetching without a hash, how it names its store, and how
+it updates lock files."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from nixoci.store.evaluate import UnpinnedFetchError, evaluate
+from nixoci.store.evaluate import OutdatedLockError, UnpinnedFetchError, evaluate
+from nixoci.store.locks.lock_file import parse_lock
+from nixoci.store.locks.moves import moves_between
+from nixoci.store.locks.update import LockFailedError
 from nixoci.store.nix import Nix as CoreNix
 from nixoci.store.realise import NoMachineError, realise
 
 from tests.integration.support.nix import Nix
+from tests.nixoci.store.locks.inputs_support import PLAIN, Flake, commit, write_flake
 from tests.nixoci.store.nix_support import SYSTEM, shell_derivation, unique_word, write_tree
 
 _UNPINNED = {
@@ -92,3 +97,31 @@ def test_a_package_for_another_system(newer_nix: Nix, tmp_path: Path) -> None:
     emulating = {**newer_nix.environment(), "NIX_CONFIG": "extra-platforms = aarch64-linux"}
     (path,) = realise(CoreNix.find(emulating), derivation, ["out"], None)
     assert Path(path).read_text() == f"{word}\n"
+
+
+def test_lock_files_are_updated(newer_nix: Nix, tmp_path: Path) -> None:
+    """All inputs, or some, also one of another input, or what is missing; what cannot be locked has its name."""
+
+    def moved(old: bytes, new: bytes) -> list[str]:
+        return [move.path for move in moves_between(parse_lock(old), parse_lock(new))]
+
+    flake = Flake.create(tmp_path, newer_nix.bin_directory)
+    with pytest.raises(OutdatedLockError) as outdated:
+        flake.evaluate()
+    assert "named" in outdated.value.missing
+    first = flake.lock(keep=True)
+    assert flake.evaluate()
+    flake.move("base", "named")
+    assert flake.lock(keep=True) == first
+    some = flake.lock(inputs=["base", "tools/own"])
+    assert moved(first, some) == ["base", "tools/own"]
+    assert moved(some, flake.lock()) == ["named"]
+    commit(flake.inputs / "dirty", {"flake.nix": PLAIN})
+    write_tree(flake.inputs, {"dirty/flake.nix": f"{PLAIN}\n"})
+    write_flake(flake.root / "f", flake.inputs, f'x.url = "git+file://{flake.inputs}/dirty";')
+    with pytest.raises(LockFailedError) as failed:
+        flake.lock(keep=True)
+    assert failed.value.input == "x" and "is dirty" in str(failed.value)
+    with pytest.raises(OutdatedLockError) as outdated:
+        flake.evaluate()
+    assert outdated.value.missing == ("x",)

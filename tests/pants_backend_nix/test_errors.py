@@ -7,7 +7,11 @@ from typing import Any
 
 import pytest
 from pants.engine.addresses import Address
-from pants_backend_nix.errors import NixImageError, explain_package_error
+from pants_backend_nix.errors import (
+    NixImageError,
+    explain_lock_error,
+    explain_package_error,
+)
 
 from tests.integration.support.nix import machine_nix
 from tests.integration.support.process import run
@@ -535,6 +539,35 @@ def test_bad_layering(errors: Packager, fields: str, plan: str, expected: str) -
     text = errors.error(_image('source="default.nix", attr="good"', fields) + plan)
     assert expected in text
     assert "DIR:image" in text or "DIR:plan" in text
+
+
+@pytest.mark.parametrize(
+    "message, way_out",
+    [
+        ("error: cannot find flake 'flake:x' in the flake registries", "Give the input a URL"),
+        ("error: Git tree '/x' is dirty", "Commit them there"),
+        ("error: path '/nix/store/0-source/x/flake.nix' does not exist", "field `dependencies`"),
+        ("error: parse error at line 1, column 1", "is broken"),
+        ("error: opening lock file '/nix/var/x': Permission denied", "start the Nix daemon"),
+        ("error: unable to download 'https://example.invalid'", "`[nix].env_vars`"),
+    ],
+)
+def test_inputs_that_cannot_be_locked(message: str, way_out: str) -> None:
+    facts = {"error": "LockFailedError", "message": message, "input": "x"}
+    error = str(explain_lock_error(facts, "", Address("a"), "a/flake.nix"))
+    assert error.startswith("a:a: Nix could not lock the input x of a/flake.nix. ")
+    assert way_out in error and message in error
+
+
+def test_a_lock_file_that_lacks_inputs() -> None:
+    """The way out is a command; but where evaluation does not see the file, that would not help."""
+    facts = {"error": "OutdatedLockError", "lock": "a/flake.lock", "missing": ("x",), "message": "m"}
+    error = str(explain_package_error(facts, "", Address("a"), "a/flake.nix", ""))
+    assert "a:a: a/flake.nix has inputs that a/flake.lock does not lock (x)" in error
+    assert "nix-lock --nix-lock-keep a:a`" in error
+    hidden = explain_package_error(facts, "", Address("a"), "a/flake.nix", "", hint="Add a target. ")
+    assert "Evaluation does not see a/flake.lock. Add a target." in str(hidden)
+    assert "nix-lock" not in str(hidden)
 
 
 _FUNCTION = """

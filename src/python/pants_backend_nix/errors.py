@@ -61,6 +61,16 @@ def explain_package_error(
             f"{address}: evaluating {source} reads {error.get('path')}, which evaluation cannot see. {hint}"
             f"A flake sees only what is in its own directory and below.{read} Nix says:\n\n{message}"
         )
+    if kind == "OutdatedLockError":
+        lock, missing = error.get("lock"), ", ".join(error.get("missing", ()))
+        way_out = (
+            f"Run `{bin_name()} nix-lock --nix-lock-keep {address}`, which locks what is missing and keeps the rest."
+        )
+        return NixImageError(
+            f"{address}: {source} has inputs that {lock} does not lock{f' ({missing})' if missing else ''}, so they "
+            f"could be something else tomorrow. {f'Evaluation does not see {lock}. {hint}' if hint else way_out}"
+            f" Nix says:\n\n{message}"
+        )
     if kind == "UnpinnedFetchError":
         of = f" of {error.get('url')}" if error.get("url") else ""
         return NixImageError(
@@ -110,6 +120,54 @@ def explain_package_error(
             f"instead of `store_path`. Nix says:\n\n{error.get('log')}"
         )
     return NixImageError(f"{address}: {message}{_store_hint(message)}")
+
+
+def explain_lock_error(
+    error: Mapping[str, Any], stderr: str, address: Address, source: str
+) -> NixImageError:
+    """Says why the inputs of a flake could not be locked, and what to do.
+
+    :param error: what the core reported.
+    :param address: of a target that has the flake `source`.
+    """
+    message = str(error.get("message") or stderr).rstrip()
+    if error.get("error") == "InvalidInputError" and error.get("what") == "input":
+        return NixImageError(f"{address}: `--nix-lock-inputs` cannot be followed. {message}")
+    if error.get("error") != "LockFailedError":
+        return NixImageError(f"{address}: the inputs of {source} cannot be locked. {message}")
+    what = f"the input {error.get('input')}" if error.get("input") else "the inputs"
+    return NixImageError(
+        f"{address}: Nix could not lock {what} of {source}. {_lock_hint(message)} Nix says:\n\n{message}"
+    )
+
+
+def _lock_hint(message: str) -> str:
+    """Returns what to do about an input that cannot be locked."""
+    if "in the flake registries" in message:
+        return (
+            "Give the input a URL in the flake, or name it in a registry (`nix registry add`, or `flake-registry` "
+            "in nix.conf)."
+        )
+    if re.search("is dirty|unlocked input|mutable input", message):
+        return (
+            "A working tree with changes that are not committed cannot be locked. Commit them there, or let the "
+            "input be a directory (`path:`)."
+        )
+    if re.search("-source/[^\n]*(does not exist|No such file)", message):
+        return (
+            "A relative path is that of a directory of the flake with files of targets: name the targets in the "
+            "field `dependencies` of this one, if they are there."
+        )
+    if re.search("not valid JSON|syntax error while parsing|lock file .* version|parse error", message):
+        return (
+            "If its `flake.lock` is broken, take that from version control again, or make all of it anew by "
+            f"`{bin_name()} nix-lock` without further options."
+        )
+    return (
+        _store_hint(message)
+        or "Correct the input in the flake, or see to it that it can be fetched: nix.conf (`access-tokens`, "
+        "`netrc-file`) and the variables that `[nix].env_vars` names hold for it."
+    )
 
 
 def explain_step_error(

@@ -13,6 +13,7 @@ from nixoci.cli.commands import (
     engines,
     images,
     layers,
+    locks,
     many,
     program,
     python,
@@ -21,7 +22,7 @@ from nixoci.cli.commands import (
 )
 from nixoci.cli.parser import make_parser
 
-_MODULES = (sources, many, layers, python, program, elf, images, registries, engines)
+_MODULES = (sources, many, locks, layers, python, program, elf, images, registries, engines)
 _COMMANDS = [name for module in _MODULES for name in module.COMMANDS]
 
 
@@ -52,6 +53,7 @@ print(*(name for name in sys.modules if name.startswith("nixoci.cli.commands."))
     [
         (("split", "--help"), "sources"),
         (("--tools", "push", "--json-errors", "digest", "recipe"), "layers"),
+        (("lock-flake", "digest"), "locks"),
         (("elf-facts", "digest"), "elf"),
         (("python-bytecode", "split"), "python"),
         (("run-program", "run"), "program"),

@@ -10,6 +10,9 @@ from nixoci.errors import InvalidInputError
 from nixoci.store.configuration import configuration_files, store_in
 from nixoci.store.evaluate import UnknownOutputPathError, read_derivation
 from nixoci.store.expression import attribute_names, described, described_in, selected
+from nixoci.store.locks.lock_file import parse_lock
+from nixoci.store.locks.moves import moves_between
+from nixoci.store.locks.outdated import missing_inputs
 from nixoci.store.messages.sources import relative_inputs
 from nixoci.store.messages.trace import read_failure
 from nixoci.store.nix import Nix
@@ -83,6 +86,25 @@ def test_dumps_of_the_database() -> None:
         assert parse_text(to_text(found)) == found
 
     fuzz(check, (first.encode(), (first + second).encode(), b""), 1)
+
+
+def test_lock_files() -> None:
+    """Whatever is taken for one has moves that can be shown."""
+    locked = {"type": "github", "owner": "o", "repo": "r", "rev": "a", "narHash": "h", "lastModified": 5}
+    nodes = {
+        "root": {"inputs": {"a": "a", "b": "b", "c": ["a", "d"]}},
+        "a": {"locked": locked, "inputs": {"d": "b"}},
+        "b": {"locked": {"type": "path", "path": "./b", "dir": "x"}, "inputs": {"back": "a"}},
+    }
+    valid = json.dumps({"nodes": nodes, "root": "root", "version": 7}).encode()
+
+    def check(data: bytes) -> None:
+        found = parse_lock(data)
+        for moves in (moves_between({}, found), moves_between(found, parse_lock(valid))):
+            assert all(str(move).isprintable() for move in moves)
+        missing_inputs(data, valid)
+
+    fuzz(check, [valid], 1, (InvalidInputError,))
 
 
 def test_settings() -> None:

@@ -85,6 +85,12 @@ def _many() -> Commands:
     return COMMANDS
 
 
+def _locks() -> Commands:
+    from nixoci.cli.commands.locks import COMMANDS
+
+    return COMMANDS
+
+
 def _layers() -> Commands:
     from nixoci.cli.commands.layers import COMMANDS
 
@@ -140,6 +146,7 @@ _COMMANDS = {
     "realise-many": ("Make the outputs of many derivations valid at once.", _many),
     "closures": ("Query many closure graphs at once.", _many),
     "leave-answer": ("Leave an answer for a step that asks for it.", _many),
+    "lock-flake": ("Update the lock file of a copy of a flake, and print it.", _locks),
     "digest": ("Digest the layer that a recipe makes.", _layers),
     "copied-tree": ("List what a recipe copies to the root of the image, as JSON.", _layers),
     "idle-permissions": ("List the permissions of a recipe that change nothing.", _layers),

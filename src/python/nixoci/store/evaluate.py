@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from nixoci.descent import OPEN_FILE, Item, walk
 from nixoci.errors import InvalidInputError, NixOciError
-from nixoci.json_input import get_field, get_list, parse_object
+from nixoci.json_input import get_field, get_list, parse_object, read_all
 from nixoci.json_output import canonical_json
 from nixoci.store.expression import DESCRIBE, selected
 from nixoci.store.fetch import (
@@ -25,6 +25,8 @@ from nixoci.store.fetch import (
     forbidden_url,
     read_call,
 )
+from nixoci.store.locks.lock_file import FLAKE_LOCK
+from nixoci.store.locks.outdated import inputs_expression, is_refused, missing_inputs
 from nixoci.store.messages.sources import copied_flake, relative_inputs
 from nixoci.store.messages.trace import read_failure
 from nixoci.store.nix import Nix, NixFailedError, without_missing_build_group
@@ -122,6 +124,26 @@ class UnpinnedFetchError(EvaluationError):
             f"{attr or 'The value'} of {source} fetches without a hash: {fetch}. What is fetched can be "
             f"something else tomorrow. {fetch.pin} Nix says:",
             fetch.place,
+        )
+
+
+class OutdatedLockError(EvaluationError):
+    """The lock file of the flake lacks inputs, or there is none.
+
+    :ivar lock: the lock file, from the root; `missing`: the inputs that it lacks, where Nix can tell.
+    """
+
+    def __init__(
+        self, source: str, attr: str, message: str, lock: str, missing: Sequence[str]
+    ) -> None:
+        self.lock = lock
+        self.missing = tuple(missing)
+        what = f" the inputs {', '.join(missing)}" if missing else " inputs as they are now"
+        super().__init__(
+            source,
+            attr,
+            message,
+            f"{lock} does not lock{what}, which {source} has. Lock them (`nix flake lock`). Nix says:",
         )
 
 
@@ -385,8 +407,9 @@ def with_system(derivation: Derivation, system: str) -> Derivation:
     return replace(derivation, system=None) if derivation.system == _ANY_SYSTEM else derivation
 
 
-#: The command, without what is evaluated.
-EVAL = ("eval", "--json", "--no-write-lock-file", "--no-update-lock-file")
+#: The command, without what is evaluated. Of a flake, all must be in the lock file, which is not written; and no
+#: working tree is taken for an input, since it would be one that cannot be locked.
+EVAL = ("eval", "--json", "--no-update-lock-file", "--option", "allow-dirty", "false")
 
 
 def evaluator(nix: Nix) -> Nix:
@@ -415,8 +438,31 @@ def evaluate_value(
     try:
         return run()
     except NixFailedError as error:
+        if os.path.basename(source) == FLAKE:
+            lock = os.path.join(os.path.dirname(source), FLAKE_LOCK)
+            missing = _missing_inputs(nix, root, source, lock)
+            if missing or is_refused(error.message):
+                shown = read_failure(error.message, {root: ""}).text
+                raise OutdatedLockError(source, attr, shown, lock, missing) from None
         fetch = _unpinned_fetch(run, error.message, root)
         raise _explain(error.message, root, source, attr, fetch) from None
+
+
+def _missing_inputs(nix: Nix, root: str, source: str, lock: str) -> tuple[str, ...]:
+    """Returns the inputs of a flake that its lock file lacks; none where that cannot be told."""
+    with ExitStack() as stack:
+        expression = inputs_expression(os.path.join(root, source))
+        words = (*EVAL, *pure_value(expression, root))
+        try:
+            names = nix.command(*words, directory=pure_flake(stack))
+            path = os.path.join(root, lock)
+            content = b""
+            if os.path.exists(path):
+                with open(path, "rb") as file:
+                    content = read_all(file, lock)
+        except (NixFailedError, OSError, InvalidInputError):
+            return ()
+    return missing_inputs(names, content)
 
 
 def read_derivation(nix: Nix, output: bytes, source: str, attr: str) -> Derivation:

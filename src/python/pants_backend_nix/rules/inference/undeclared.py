@@ -7,12 +7,17 @@ import re
 from typing import Any, Collection, Mapping
 
 from pants.engine.addresses import Address
+from pants.engine.fs import PathGlobs
 
+from pants_backend_nix.engine import entries, files_matching
 from pants_backend_nix.rules.inference.owners import FileOwners, one_of_variants, owners_of
 from pants_backend_nix.rules.inference.references import PathReference
 
 #: So many owners of a directory are named.
 _MOST = 5
+
+#: The fact of each error that says which file evaluation may lack.
+_LACKED = {"UndeclaredSourceError": "path", "OutdatedLockError": "lock"}
 
 
 async def undeclared_hint(
@@ -25,10 +30,13 @@ async def undeclared_hint(
     :param address: of the package; `source`: its Nix file.
     :param visible: the files that the evaluation had.
     """
-    path = str(error.get("path") or "").rstrip("/")
-    if error.get("error") != "UndeclaredSourceError" or not path or path.startswith(("/", "..")):
+    field = _LACKED.get(str(error.get("error")), "")
+    path = str(error.get(field) or "").rstrip("/")
+    if not path or path.startswith(("/", "..")):
         return ""
     if path in visible or any(file.startswith(f"{path}/") for file in visible):
+        return ""
+    if field == "lock" and not await entries(await files_matching(PathGlobs([path]))):
         return ""
     own = PathReference(source, imported=True)
     return _hint(path, address, source, *await owners_of((PathReference(path), own)))
@@ -47,7 +55,7 @@ def _hint(
     if not found:
         return (
             "No target owns it. If it is a file of this repository, add one to "
-            f"{posixpath.join(posixpath.dirname(path), 'BUILD')}:\n\n    {_target(path)}\n\n"
+            f"{posixpath.join(posixpath.dirname(path), 'BUILD')}:\n\n    {target_to_add(path)}\n\n"
             f"Where Pants does not find the path in {source} or in what it imports, name the target in the field "
             "`dependencies` of this one. "
         )
@@ -63,7 +71,7 @@ def _hint(
     )
 
 
-def _target(path: str) -> str:
+def target_to_add(path: str) -> str:
     """Returns the target that one would write for a file."""
     file = posixpath.basename(path)
     name = re.sub("[^A-Za-z0-9_-]+", "-", file).strip("-") or "file"
