@@ -8,8 +8,8 @@ from pants.backend.python.util_rules import local_dists, pex_cli, pex_from_targe
 from pants.build_graph.build_file_aliases import BuildFileAliases
 from pants.core.util_rules import source_files
 
+from pants_backend_nix.goals import check, lock, package, publish, tailor, tailor_packages
 from pants_backend_nix.goals import layers as layers_goal
-from pants_backend_nix.goals import package, publish, tailor, tailor_packages
 from pants_backend_nix.goals import run as run_goal
 from pants_backend_nix.rules.assembly import (
     digested,
@@ -67,6 +67,7 @@ from pants_backend_nix.rules.flow import (
 from pants_backend_nix.rules.inference import dependencies as file_dependencies
 from pants_backend_nix.rules.inference import flake_settings, nix_file, owners
 from pants_backend_nix.rules.inference import sources as written_sources
+from pants_backend_nix.rules.locks import flakes
 from pants_backend_nix.rules.python import (
     bytecode,
     interpreter,
@@ -148,6 +149,8 @@ def rules():
         digest,
         compress,
         database,
+        # What pins inputs.
+        flakes,
         # A PEX as a tree.
         parts,
         interpreter,
@@ -189,5 +192,7 @@ def rules():
         layers_goal,
         tailor,
         tailor_packages,
+        check,
+        lock,
     )
     return [rule for module in modules for rule in module.rules()]

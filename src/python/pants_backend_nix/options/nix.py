@@ -5,7 +5,13 @@ from __future__ import annotations
 import platform
 from typing import Mapping
 
-from pants.option.option_types import BoolOption, DictOption, StrListOption, StrOption
+from pants.option.option_types import (
+    BoolOption,
+    DictOption,
+    SkipOption,
+    StrListOption,
+    StrOption,
+)
 from pants.option.subsystem import Subsystem
 from pants.util.strutil import softwrap
 
@@ -96,6 +102,7 @@ class NixSubsystem(Subsystem):
             """
         ),
     )
+    skip = SkipOption("check")
     tailor = BoolOption(
         default=True,
         help=softwrap(

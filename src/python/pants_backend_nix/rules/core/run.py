@@ -83,7 +83,7 @@ class CoreRun:
         success stored, under the same key.
     :param environment: in which it runs, see `find_place`; but see `runs_in`.
     :param needs_nix: False for a command that only needs Python.
-    :param has_image: it works on a whole image, with more of the core than steps have.
+    :param has_image: it works on a whole image, or on a lock file, with more of the core than steps have.
     """
 
     arguments: tuple[str, ...]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Iterable
 
 from nixoci.errors import InvalidInputError
 from nixoci.json_output import canonical_json
 from nixoci.store.evaluate import EXECUTABLES, FLAKE, Derivation
 from nixoci.store.path import StorePath
 from pants.core.target_types import FileSourceField, ResourceSourceField
-from pants.core.util_rules.source_files import SourceFilesRequest
+from pants.core.util_rules.source_files import SourceFiles, SourceFilesRequest
 from pants.engine.addresses import Address, Addresses
 from pants.engine.fs import Digest, FileContent, FileEntry
 from pants.engine.rules import collect_rules
@@ -60,6 +61,19 @@ class NixPackageRequest:
     origin: str
 
 
+async def visible_files(addresses: Iterable[Address]) -> SourceFiles:
+    """Returns the files of targets and of all that they depend on, at their places in the repository."""
+    transitive = await transitive_targets_of(TransitiveTargetsRequest(addresses))
+    return await source_files_of(
+        SourceFilesRequest(
+            (t[SourcesField] for t in transitive.closure if t.has_field(SourcesField)),
+            # What can be generated as such files is; all other sources are seen as they are.
+            for_sources_types=(FileSourceField, ResourceSourceField, SourcesField),
+            enable_codegen=True,
+        )
+    )
+
+
 async def visible_tree(sources: Digest) -> Digest:
     """Returns what evaluation gets. Pants gives processes large files as hard links, all of which
     are executable; Nix has to see the files as they are in the repository."""
@@ -77,8 +91,22 @@ async def visible_tree(sources: Digest) -> Digest:
     )
 
 
-@rule(desc="Evaluate Nix package")
-async def evaluate_package(request: NixPackageRequest, nix: NixSubsystem) -> NixPackage:
+@dataclass(frozen=True)
+class NixPackageCheckRequest:
+    """Asks whether a `nix_package` can be evaluated."""
+
+    address: Address
+
+
+@dataclass(frozen=True)
+class CheckedPackage:
+    """:param error: why it cannot be evaluated; empty if it can."""
+
+    error: str = ""
+
+
+async def _evaluate(request: NixPackageRequest, nix: NixSubsystem) -> NixPackage:
+    """:raises NixImageError: the package is no valid one."""
     address = request.address
     target = (await targets_of(Addresses([address]))).expect_single()
     if not target.has_field(NixPackageSourceField):
@@ -113,15 +141,7 @@ async def evaluate_package(request: NixPackageRequest, nix: NixSubsystem) -> Nix
         await see_flake_settings(
             FlakeSettingsRequest(source.file_path or "", address), **implicitly()
         )
-    transitive = await transitive_targets_of(TransitiveTargetsRequest([address]))
-    files = await source_files_of(
-        SourceFilesRequest(
-            (t[SourcesField] for t in transitive.closure if t.has_field(SourcesField)),
-            # What can be generated as such files is; all other sources are seen as they are.
-            for_sources_types=(FileSourceField, ResourceSourceField, SourcesField),
-            enable_codegen=True,
-        )
-    )
+    files = await visible_files([address])
     evaluation = Evaluation(
         await visible_tree(files.snapshot.digest),
         source.file_path or "",
@@ -156,6 +176,20 @@ async def evaluate_package(request: NixPackageRequest, nix: NixSubsystem) -> Nix
         *(address, derivation, outputs, evaluation, reproducible, first_party, environment),
         is_missing=found.is_missing,
     )
+
+
+@rule(desc="Evaluate Nix package")
+async def evaluate_package(request: NixPackageRequest, nix: NixSubsystem) -> NixPackage:
+    return await _evaluate(request, nix)
+
+
+@rule(desc="Check Nix package")
+async def check_package(request: NixPackageCheckRequest, nix: NixSubsystem) -> CheckedPackage:
+    try:
+        await _evaluate(NixPackageRequest(request.address, "the command line"), nix)
+    except NixImageError as error:
+        return CheckedPackage(str(error))
+    return CheckedPackage()
 
 
 def _from_store_path(address: Address, store_path: str) -> Derivation:
