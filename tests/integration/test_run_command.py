@@ -205,7 +205,7 @@ def test_limits_that_a_machine_refuses(
         assert run_image(machine_nix, engine, image, "true", options=(option,)).returncode == 0
 
 
-@pytest.mark.parametrize("script", (_WAITS, _TRAPS), ids=("deaf", "heeds"))
+@pytest.mark.parametrize("script", (_WAITS, _TRAPS), ids=("deaf", "traps"))
 def test_a_parent_that_is_gone(
     machine_nix: Nix, engine: Engine, image: StoreImage, script: str
 ) -> None:

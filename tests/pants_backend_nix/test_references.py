@@ -318,7 +318,7 @@ def test_invalid_names_of_build_args(entry: str) -> None:
 def test_build_args_without_effect(
     packager: Packager, caplog: pytest.LogCaptureFixture, fields: str, idle: str
 ) -> None:
-    """Nothing is said in vain without a word; other images may use what the option says."""
+    """What does nothing is warned of; other images may use what the option says."""
     references(packager, fields, "--nix-images-build-args=FOR_OTHERS=1")
     words = "DIR:image: these entries of `extra_build_args` have no effect"
     text = caplog.text.replace(packager.directory, "DIR")

@@ -438,7 +438,7 @@ def test_the_system_of_the_outputs(tmp_path: Path, more: str, system: str) -> No
 
 
 def test_a_derivation_of_another_system(tmp_path: Path) -> None:
-    """A file need not heed the system that it is asked for."""
+    """A file need not use the system that it is asked for."""
     text = f'let system = "aarch64-linux"; in {ONE}'
     root = write_tree(tmp_path / "s", {"default.nix": text})
     assert "aarch64-linux" == _evaluate(tmp_path, root).system

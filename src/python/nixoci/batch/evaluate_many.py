@@ -50,7 +50,7 @@ def evaluate_many(nix: Nix, file: Attribute, attrs: Sequence[str]) -> Mapping[st
     What all have in common is evaluated once. An attribute that fails costs two further starts of Nix, and no
     other attribute fails with it.
 
-    :param file: one of the attributes; which, is of no account.
+    :param file: one of the attributes; which one does not matter.
     """
     attrs = tuple(dict.fromkeys(attrs))
     found: dict[str, Evaluated] = {}

@@ -522,7 +522,7 @@ def _unpinned_fetch(
 
 
 def _last_url(run: Callable[..., bytes]) -> str:
-    """Returns the URL at which an evaluation fails for want of a hash; empty if that is not to be found out.
+    """Returns the URL at which an evaluation fails since a hash is missing; empty if that is not to be found out.
 
     Whether a URL is allowed is asked before whether it has a hash. So it is the last one of those that have
     to be allowed until the evaluation fails for another reason.

@@ -72,7 +72,7 @@ def forbidden_url(message: str) -> str:
 
 
 def find_unpinned_fetch(message: str, root: str) -> Optional[UnpinnedFetch]:
-    """Returns the fetch that Nix refuses for want of a hash, or None if something else is wrong.
+    """Returns the fetch that Nix refuses since a hash is missing, or None if something else is wrong.
 
     :param message: of Nix 2.8 or newer, at best with `--show-trace`.
     :param root: of the sources, which the place is relative to.

@@ -49,7 +49,7 @@ def speaks_tls(origin: Origin) -> bool:
             with context.wrap_socket(plain, server_hostname=origin.host):
                 return True
     except ssl.SSLError as error:
-        # Whoever sends an alert, for example for want of a client certificate, speaks TLS.
+        # Whoever sends an alert, for example since it wants a client certificate, speaks TLS.
         return "ALERT" in (error.reason or "")
     except OSError:
         return False
