@@ -1,4 +1,4 @@
-"""What BUILD files, options and commands can have: the targets, options and goals of Pants with this plugin."""
+"""The targets, options and goals of Pants with this plugin: what pages may show."""
 
 from __future__ import annotations
 
@@ -72,9 +72,8 @@ def goals() -> frozenset[str]:
     """Returns the names of all goals."""
     # Those that have no rules of their own.
     builtin = {"help", "help-advanced", "help-all", "version", "repl", "bsp"}
-    return builtin | {
-        goal.name for goal in _all_subclasses(GoalSubsystem) if isinstance(getattr(goal, "name", None), str)
-    }
+    named = [getattr(goal, "name", None) for goal in _all_subclasses(GoalSubsystem)]
+    return builtin | {name for name in named if isinstance(name, str)}
 
 
 def _target_types(backends: Iterable[Any]) -> Iterable[Type[Target]]:

@@ -166,7 +166,8 @@ def test_what_is_found_in_commands(capfd: pytest.CaptureFixture[str]) -> None:
     block = Block(
         "x",
         "console",
-        "$ A=b ./pants --no-pantsd package \\\n  app:image | cat\noutput pants\n$ x=$(pants list ::) && nixoci --help\n",
+        "$ A=b ./pants --no-pantsd package \\\n  app:image | cat\noutput pants\n"
+        "$ x=$(pants list ::) && nixoci --help\n",
     )
     found = [words for words in _commands(block) if words]
     assert found[:2] == [["./pants", "--no-pantsd", "package", "app:image"], ["cat"]]

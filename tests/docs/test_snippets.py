@@ -34,7 +34,7 @@ class Call:
 
 @dataclass(frozen=True)
 class _TargetType:
-    """What the name of a target type is in a BUILD file: a function, and a key of `__defaults__`."""
+    """What a target type is in a BUILD file: a function, and a key of `__defaults__`."""
 
     target: str
     calls: list[Call] = field(hash=False)
@@ -68,8 +68,8 @@ def _run_build_file(text: str) -> tuple[Sequence[Call], Mapping[str, Any]]:
     }
     names = dict(known)
     exec(compile(text, "<page>", "exec"), names)  # It is ours.
-    new = {name: value for name, value in names.items() if name not in known and name != "__builtins__"}
-    return calls, new
+    old = {"__builtins__", *known}
+    return calls, {name: value for name, value in names.items() if name not in old}
 
 
 def _wrong_value(target: str, name: str, value: Any) -> Optional[str]:
@@ -79,7 +79,7 @@ def _wrong_value(target: str, name: str, value: Any) -> Optional[str]:
     kind = fields()[target].get(name)
     if kind is None:
         return f"`{target}` has no field `{name}`"
-    values = value.args if isinstance(value, Parametrize) else (value,)
+    values = (*value.args, *value.kwargs.values()) if isinstance(value, Parametrize) else (value,)
     try:
         for each in values:
             if each is not ...:
@@ -90,7 +90,7 @@ def _wrong_value(target: str, name: str, value: Any) -> Optional[str]:
 
 
 def _wrong_in(text: str) -> Iterator[str]:
-    """Says what is wrong in a BUILD file, or in a part of one: fields alone are those of our targets."""
+    """Says what is wrong in (a part of) a BUILD file: fields alone are those of our targets."""
     calls, names = _run_build_file(text)
     for call in calls:
         for name, value in call.fields.items():
@@ -165,7 +165,8 @@ def test_options_files(of: Page) -> None:
 
 def test_what_is_found_in_options_files() -> None:
     """The check can fail."""
-    assert list(_wrong_options('[nix-images.registries.a]\naddress = "a"\n[GLOBAL]\npantsd = true')) == []
+    good = '[nix-images.registries.a]\naddress = "a"\n[GLOBAL]\npantsd = true'
+    assert list(_wrong_options(good)) == []
     for bad in (
         "[nix]\nsubstituter = []",
         "[nix-image]\n",

@@ -1,4 +1,4 @@
-"""Pages, help texts and messages are in plain English, with one term for one thing (docs/glossary.md)."""
+"""Pages, help texts and messages are in plain English."""
 
 from __future__ import annotations
 
