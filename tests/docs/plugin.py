@@ -13,14 +13,13 @@ import pants.backend.project_info.register as project_info
 import pants.backend.python.register as python
 import pants.backend.shell.register as shell
 import pants.core.register as core
+import pants_backend_nix.register as nix
 from pants.engine.goal import GoalSubsystem
 from pants.engine.target import Field, Target
 from pants.engine.unions import UnionMembership, UnionRule
 from pants.option.global_options import GlobalOptions
 from pants.option.option_types import collect_options_info
 from pants.option.subsystem import Subsystem
-
-import pants_backend_nix.register as nix
 
 _BACKENDS: tuple[Any, ...] = (core, project_info, docker, go, python, shell, nix)
 

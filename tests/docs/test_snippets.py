@@ -7,15 +7,15 @@ import re
 from dataclasses import dataclass, field
 from typing import Any, Iterator, Mapping, Optional, Sequence
 
+import pants_backend_nix.register as nix
 import pytest
 import toml
 from pants.engine.addresses import Address
 from pants.engine.internals.parametrize import Parametrize
 from pants.engine.target import InvalidFieldException
-
-import pants_backend_nix.register as nix
 from pants_backend_nix.targets.registries import parse_registries
-from tests.docs.pages import ROOT, Block, Page, pages
+
+from tests.docs.pages import ROOT, Page, pages
 from tests.docs.plugin import fields, options, own_targets
 
 #: The first line of a block that is a module of Python.

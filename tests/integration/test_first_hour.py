@@ -19,8 +19,8 @@ from tests.integration.support.nix import Nix
 from tests.integration.support.pantsd import PANTSD_TOO_SLOW, await_pantsd, pantsd_ends
 from tests.integration.support.pex import pex_options
 from tests.integration.support.process import run
-from tests.integration.support.run_image import environment_of
 from tests.integration.support.registry import Registry, registry
+from tests.integration.support.run_image import environment_of
 from tests.integration.support.tools import tool
 
 #: What the test has something else for: how the line begins, and its registry.
