@@ -152,6 +152,22 @@ def write_launcher_variables(directory: Path, destination: Path, pex_lock: Path)
     )
 
 
+def move_programs(directory: Path, destination: Path) -> None:
+    """Has the programs in `directory`/bin name `destination`, a directory beside it, instead of `directory`.
+
+    pip and venv write the place of the virtualenv into the first lines of programs and into the `activate` scripts,
+    which have its name in the prompt, too.
+    """
+    for program in (directory / "bin").iterdir():
+        if program.is_symlink() or not program.is_file():
+            continue
+        content = program.read_bytes()
+        changed = content.replace(os.fsencode(directory.name), os.fsencode(destination.name))
+        # The length of what is compiled must stay.
+        if changed != content and b"\0" not in content:
+            program.write_bytes(changed)
+
+
 def is_complete(destination: Path) -> bool:
     """Says whether the launcher could use what is at `destination`."""
     return (destination / "launcher.sh").is_file() and os.access(
@@ -177,6 +193,7 @@ def bootstrap(destination: Path, pants_lock: Path, pex_lock: Path) -> None:
             make_virtualenv(work, pants_lock)
             make_pex(work, pex_lock)
             write_launcher_variables(work, destination, pex_lock)
+            move_programs(work, destination)
             work.rename(destination)
         finally:
             shutil.rmtree(work, ignore_errors=True)

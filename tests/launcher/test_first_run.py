@@ -34,6 +34,16 @@ def test_pex_is_announced_with_its_own_hash(first_runs: FirstRuns) -> None:
     assert f"|linux_x86_64|{hashlib.sha256(content).hexdigest()}|{len(content)}" in variables
 
 
+def test_programs_of_the_virtualenv_run(first_runs: FirstRuns) -> None:
+    """Though it was made in another place: each names the final one, and `bin/pants` is Pants."""
+    (directory,) = first_runs.repository.cache.glob("pants-backend-nix/pants-*/bin")
+    programs = [file for file in directory.iterdir() if file.is_file() and not file.is_symlink()]
+    assert {"pants", "pip", "activate"} <= {file.name for file in programs}
+    assert [file.name for file in programs if b".tmp-" in file.read_bytes()] == []
+    result = first_runs.repository.run([directory / "pants", "--no-pantsd", "--version"])
+    assert (result.returncode, result.stdout) == (0, "2.17.1\n"), result.stderr
+
+
 def test_lost_interpreter_makes_the_virtualenv_incomplete(tmp_path: Path) -> None:
     """A cached virtualenv whose interpreter has gone is not taken for a good one."""
     bootstrap = runpy.run_path(str(ROOT / "build-support" / "bootstrap_pants.py"))
