@@ -6,12 +6,13 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Iterator, Mapping, Sequence
 
 import pytest
+
+from tests.integration.support.interpreters import interpreter_itself
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,6 +21,7 @@ ECHO_TARGET = """\
 run_shell_command(
     name="echo",
     command='printf "<%s>" "$@"; exit 7; :',
+    description=env("PLUGIN_VERSION", "none"),
 )
 """
 
@@ -101,7 +103,9 @@ def make_repository(root: Path, cache: Path, python_directory: Path) -> Reposito
     """Makes a repository of the launcher's own files and one target, `//:echo`."""
     for name in ("build-support", "3rdparty/python"):
         shutil.copytree(ROOT / name, root / name)
-    shutil.copy(ROOT / "pants", root / "pants")
+    (root / "src" / "python").mkdir(parents=True)
+    for name in ("pants", "src/python/VERSION"):
+        shutil.copy(ROOT / name, root / name)
     (root / "pants.toml").write_text(CONFIGURATION)
     (root / "BUILD").write_text(ECHO_TARGET)
     (root / "some" / "directory").mkdir(parents=True)
@@ -120,9 +124,9 @@ class FirstRuns:
 
 @pytest.fixture(scope="session")
 def python_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with nothing in it but a `python3.9`: the one that runs the tests."""
+    """A directory with nothing in it but a `python3.9`, whichever Python runs the tests."""
     directory = tmp_path_factory.mktemp("python")
-    (directory / "python3.9").symlink_to(os.path.realpath(sys.executable))
+    (directory / "python3.9").symlink_to(interpreter_itself("3.9"))
     return directory
 
 

@@ -24,6 +24,13 @@ def test_arguments_and_exit_code_pass_through(repository: Repository) -> None:
     assert result.returncode == 7
 
 
+def test_the_version_reaches_build_files(repository: Repository) -> None:
+    """That of the checkout, which the wheel has; here it is none of Git."""
+    result = repository.run(["./pants", "peek", "//:echo"])
+    version = (repository.root / "src" / "python" / "VERSION").read_text().strip()
+    assert f'"description": "{version}.dev0"' in result.stdout, result.stderr
+
+
 def test_exit_code_of_pants_passes_through(repository: Repository) -> None:
     """A request that Pants refuses is a failure of the launcher."""
     result = repository.run(["./pants", "list", "//:no-such-target"])

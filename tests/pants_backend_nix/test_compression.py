@@ -115,4 +115,4 @@ def test_no_compressor() -> None:
     text = str(explain_step_error(facts, "", "Digest layer of base", [Address("app")]))
     assert text.startswith("Digest layer of base failed: The bytes of a compressed layer")
     assert "zstandard 0.25.0" in text and "it is not installed here" in text
-    assert "`[GLOBAL].plugins`" in text and "pip install zstandard==0.25.0" in text
+    assert "`pants-backend-nix[compression]`" in text and "`[GLOBAL].plugins`" in text

@@ -203,9 +203,9 @@ def explain_step_error(
         )
     if error.get("error") == "CompressorError":
         return NixImageError(
-            f"{what} failed: {message} The plugin's wheel requires it; where the plugin comes without "
-            "its wheel, add it to `[GLOBAL].plugins`. Without it, only what a cache has can be "
-            'compressed: set `compression` (of the target or of `[nix-images]`) to "none".'
+            f"{what} failed: {message} For Pants, write that extra or the compressor into "
+            "`[GLOBAL].plugins`. Without it, only what a cache has can be compressed: set `compression` (of "
+            'the target or of `[nix-images]`) to "none".'
         )
     if error.get("error") == "ElfReaderError":
         return NixImageError(

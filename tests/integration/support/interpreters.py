@@ -32,6 +32,15 @@ def interpreter(version: str) -> str:
     raise ToolMissingError(f"python{version}", "pyenv does not have it either")
 
 
+def interpreter_itself(version: str) -> Path:
+    """Returns the file of a Python, and not what pyenv has in PATH for it.
+
+    :raises ToolMissingError: as `interpreter`.
+    """
+    say = "import os, sys; print(os.path.realpath(sys.executable))"
+    return Path(run([interpreter(version), "-I", "-c", say]).stdout.strip())
+
+
 def python_with(version: str, requirements: str, kept_as: str) -> Path:
     """Returns the Python of a virtualenv with some packages; made on first use and kept.
 

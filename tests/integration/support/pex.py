@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 from tests.integration.support.cache import cached_directory
-from tests.integration.support.interpreters import interpreter
+from tests.integration.support.interpreters import interpreter_itself
 from tests.integration.support.process import run
 
 #: In a Pants sandbox too, since a BUILD file says that this module depends on it.
@@ -37,16 +37,10 @@ def pex_options() -> tuple[str, ...]:
         "--backend-packages=+['pants.backend.python']",
         f"--pex-cli-url-template={pex.as_uri()}",
         f"--pex-cli-known-versions={[known]}",
-        f"--python-bootstrap-search-path={[str(_python().parent)]}",
+        f"--python-bootstrap-search-path={[str(interpreter_itself(_PYTHON).parent)]}",
         "--python-interpreter-constraints=['CPython>=3.9']",
         "--python-infer-use-rust-parser",
     )
-
-
-def _python() -> Path:
-    """The interpreter itself, and not what pyenv has in PATH for it."""
-    say = "import sys; print(sys.executable)"
-    return Path(run([interpreter(_PYTHON), "-I", "-c", say]).stdout.strip())
 
 
 def _pex_file() -> Path:
@@ -59,12 +53,12 @@ def _pex_file() -> Path:
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "PIP_USER": "0",
         }
-        command = [_python(), "-I", "-m", "pip", "download", *_STRICT]
+        command = [interpreter_itself(_PYTHON), "-I", "-m", "pip", "download", *_STRICT]
         run([*command, "--requirement", _LOCK, "--dest", wheels], env=environment)
         (wheel,) = wheels.iterdir()
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(unpacked)
-        command = [_python(), "-m", "pex", "--disable-cache", "--no-index", "--find-links", wheels]
+        command = [interpreter_itself(_PYTHON), "-m", "pex", "--disable-cache", "--no-index", "--find-links", wheels]
         command += ["--python-shebang", "/usr/bin/env python3", "--console-script", "pex"]
         run(
             [*command, wheel, "--output-file", directory / "pex"],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from nixoci.cli.commands.files import print_bytes, print_error
+from nixoci.cli.commands.files import print_bytes, print_error, print_line
 from nixoci.errors import printable
 
 # As in `nixoci.cli.main`.
@@ -36,6 +36,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--json-errors", action="store_true", help="report errors as JSON on standard output"
     )
+    parser.add_argument("--version", action=_Version, help="print the version and exit")
     subparsers = parser.add_subparsers(
         required=True, metavar="COMMAND", parser_class=_CommandParser
     )
@@ -56,6 +57,23 @@ class _Parser(argparse.ArgumentParser):
         """Prints an error and ends with status 2."""
         print_error(f"{self.format_usage()}{self.prog}: error: {printable(message)}")
         self.exit(2)
+
+
+class _Version(argparse.Action):
+    """Prints the version, which is looked for when it is asked for. The program of the steps has none."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(nargs=0, default=argparse.SUPPRESS, **options)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        """Ends the process."""
+        try:
+            from nixoci.version import version
+        except ImportError:
+            print_line("nixoci (packed by the plugin, without a version)")
+        else:
+            print_line(f"nixoci {version()}")
+        parser.exit()
 
 
 class _CommandParser(_Parser):

@@ -37,8 +37,8 @@ class CompressorError(NixOciError):
         requirement = "==".join(wanted.split()[:2])
         super().__init__(
             f"The bytes of a compressed layer are those that {wanted} makes, and {here} (for "
-            f"{sys.executable}). Install it there: `pip install {requirement}`, as the package "
-            "index has it."
+            f"{sys.executable}). Install it there: `pip install {requirement}`; the compressors of this "
+            "release are the extra `pants-backend-nix[compression]`."
         )
 
 

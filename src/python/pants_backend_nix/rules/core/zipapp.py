@@ -15,7 +15,7 @@ from pants_backend_nix.engine import create, rule
 
 ZIPAPP = "nixoci.pyz"
 
-#: What no command of the core uses, only the plugin.
+#: What no command of the core uses, only the plugin; and the version, which must be in no cache key.
 LEFT_OUT = (
     "base",
     "elf/image_paths.py",
@@ -31,6 +31,7 @@ LEFT_OUT = (
     "registry/lookup.py",
     "report",
     "store/locks/moves.py",
+    "version.py",
 )
 
 
