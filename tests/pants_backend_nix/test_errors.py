@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def test_no_nix(errors: Packager) -> None:
 
 def test_no_nix_beside_python(errors: Packager, tmp_path: Path) -> None:
     """With Python and without Nix the error says how to install Nix."""
-    (tmp_path / "python3").symlink_to("/usr/bin/python3")
+    (tmp_path / "python3").symlink_to(sys.executable)
     text = errors.error(
         _image('source="default.nix", attr="good"'),
         environment={"PATH": str(tmp_path)},
