@@ -9,7 +9,8 @@ from nixoci.base.lock import BaseLock
 from pants.engine.addresses import Address, Addresses
 from pants.testutil.rule_runner import QueryRule
 
-from pants_backend_nix.rules.base.lock import LockBasesRequest, LockedBase, LockedBases
+from pants_backend_nix.rules.locks.bases import LockBasesRequest, LockedBases
+from pants_backend_nix.rules.locks.locked_file import LockChoice, LockedFile
 from tests.integration.support.base_images import put_image, put_index
 from tests.integration.support.nix import machine_nix
 from tests.integration.support.registry import Registry, registry
@@ -199,10 +200,10 @@ def test_the_base_of_a_base(packager: Packager, running: Registry) -> None:
     assert config == {"Cmd": ["b"], "Env": ["A=1", "B=2", "C=3"], "WorkingDir": "/w"}
 
 
-def _lock(packager: Packager, *, keep: bool = False, session: int = 1) -> LockedBase:
+def _lock(packager: Packager, *, keep: bool = False, session: int = 1) -> LockedFile:
     address = Address(packager.directory, target_name="base-image")
     (file,) = packager.runner.request(
-        LockedBases, [LockBasesRequest(Addresses([address]), keep, session)]
+        LockedBases, [LockBasesRequest(Addresses([address]), LockChoice(keep=keep), session)]
     ).files
     return file
 

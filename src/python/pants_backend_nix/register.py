@@ -27,17 +27,7 @@ from pants_backend_nix.rules.assembly import (
     stack,
 )
 from pants_backend_nix.rules.base import documents, found, pinned
-from pants_backend_nix.rules.base import lock as base_lock
-from pants_backend_nix.rules.core import (
-    answers,
-    place,
-    registries,
-    run,
-    session,
-    step,
-    tools,
-    zipapp,
-)
+from pants_backend_nix.rules.core import answers, place, run, session, step, tools, zipapp
 from pants_backend_nix.rules.delivery import (
     foreground,
     index,
@@ -67,7 +57,8 @@ from pants_backend_nix.rules.flow import (
 from pants_backend_nix.rules.inference import dependencies as file_dependencies
 from pants_backend_nix.rules.inference import flake_settings, nix_file, owners
 from pants_backend_nix.rules.inference import sources as written_sources
-from pants_backend_nix.rules.locks import flakes
+from pants_backend_nix.rules.locks import bases, flakes
+from pants_backend_nix.rules.registry import options as registry_options
 from pants_backend_nix.rules.python import (
     bytecode,
     interpreter,
@@ -133,7 +124,7 @@ def rules():
         run,
         answers,
         step,
-        registries,
+        registry_options,
         # A station of the flow each.
         derivation,
         package_names,
@@ -151,6 +142,7 @@ def rules():
         database,
         # What pins inputs.
         flakes,
+        bases,
         # A PEX as a tree.
         parts,
         interpreter,
@@ -161,7 +153,6 @@ def rules():
         documents,
         pinned,
         found,
-        base_lock,
         # The flow for targets that name each other.
         layer_targets,
         stack,

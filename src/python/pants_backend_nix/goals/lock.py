@@ -17,6 +17,7 @@ from pants.util.strutil import softwrap
 from pants_backend_nix.engine import implicitly
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
+from pants_backend_nix.rules.locks.bases import LockBasesRequest, lock_base_images
 from pants_backend_nix.rules.locks.flakes import LockFlakesRequest, lock_flakes
 from pants_backend_nix.rules.locks.locked_file import LockChoice, LockedFile
 
@@ -25,7 +26,8 @@ class NixLockSubsystem(GoalSubsystem):
     name = "nix-lock"
     help = softwrap(
         f"""
-        Update the `flake.lock` of each flake among the targets, beside its `flake.nix`, and show what moved.
+        Update the lock files of the targets, and show what moved: the `flake.lock` of each flake, beside its
+        `flake.nix`, and the lock file of each `oci_base_image` that names a tag and no digest.
 
         The flakes are those of `nix_source`, `nix_sources` and `nix_package` targets: their own `flake.nix`, or else
         the ones that they depend on directly. Nix sees the files of their dependencies, as in an evaluation; but it
@@ -34,6 +36,9 @@ class NixLockSubsystem(GoalSubsystem):
             {bin_name()} nix-lock ::
             {bin_name()} nix-lock --nix-lock-inputs=nixpkgs app:flake
             {bin_name()} nix-lock --nix-lock-keep app:flake
+
+        Base images are the targets themselves, or those that the targets depend on directly. Registries are asked as
+        `publish` asks them.
         """
     )
 
@@ -42,7 +47,8 @@ class NixLockSubsystem(GoalSubsystem):
         metavar="<name>",
         help=softwrap(
             """
-            Update only these inputs, such as `nixpkgs`, or `tools/nixpkgs` for an input of the input `tools`. All
+            Update only these inputs of flakes, such as `nixpkgs`, or `tools/nixpkgs` for an input of the input
+            `tools`, and base images with these target names. All
             others keep what they are locked to; inputs that are not locked at all are added. By default all inputs
             are updated.
             """
@@ -124,15 +130,16 @@ async def nix_lock(
 ) -> NixLock:
     choice = _choice(options)
     session = await current_session(CurrentSessionRequest(), **implicitly())
-    # What pins something else than flakes is one more rule here.
-    flakes = await lock_flakes(
-        LockFlakesRequest(addresses, choice, session.id), **implicitly()
+    flakes = await lock_flakes(LockFlakesRequest(addresses, choice, session.id), **implicitly())
+    bases = await lock_base_images(
+        LockBasesRequest(addresses, choice, session.id), **implicitly()
     )
-    files = flakes.files
+    files = (*flakes.files, *bases.files)
     if not files:
         raise NixImageError(
-            f"`{bin_name()} nix-lock` updates the lock files of flakes, and no target that you named is or depends "
-            f"on a `flake.nix`. `{bin_name()} tailor ::` makes targets for flakes."
+            f"`{bin_name()} nix-lock` updates the lock files of flakes and of `oci_base_image` targets without `digest`, "
+            "and no target that you named is one or depends on one directly. "
+            f"`{bin_name()} tailor ::` makes targets for flakes."
         )
     _check_inputs(files, choice.inputs)
     failed = False

@@ -50,8 +50,6 @@ from pants_backend_nix.options.images import NixImageSubsystem
 from pants_backend_nix.rules.assembly.digested import DigestedLayersRequest, digest_layers
 from pants_backend_nix.rules.assembly.image import ImageRequest, build_image
 from pants_backend_nix.rules.core.contents import contents_arguments
-from pants_backend_nix.rules.core.registries import RegistryOptionsRequest, collect_registries
-from pants_backend_nix.rules.core.registry_environment import registry_environment
 from pants_backend_nix.rules.core.run import CoreRun
 from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.core.step import StoreStep, run_store_step
@@ -62,6 +60,8 @@ from pants_backend_nix.rules.delivery.healthcheck import warn_of_lost_healthchec
 from pants_backend_nix.rules.delivery.index import Built, IndexRequest, build_index
 from pants_backend_nix.rules.delivery.origins import ORIGINS_FILE, OriginsRequest, collect_origins
 from pants_backend_nix.rules.delivery.references import ReferencesRequest, name_image
+from pants_backend_nix.rules.registry.environment import registry_environment
+from pants_backend_nix.rules.registry.options import RegistryOptionsRequest, collect_registries
 from pants_backend_nix.targets.fields.closures import NixLayersField, NixMaxLayersField
 from pants_backend_nix.targets.fields.config import NixConfigField
 from pants_backend_nix.targets.image import DOCKER_ARCHIVE, NixOutputFormatField

@@ -26,8 +26,6 @@ from pants.util.logging import LogLevel
 from pants_backend_nix.engine import implicitly, rule
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.options.images import NixImageSubsystem
-from pants_backend_nix.rules.core.registries import RegistryOptionsRequest, collect_registries
-from pants_backend_nix.rules.core.registry_environment import registry_environment
 from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.core.start import TOOLS_CACHE
 from pants_backend_nix.rules.delivery.claims import CLAIMS
@@ -50,6 +48,8 @@ from pants_backend_nix.rules.delivery.references import (
     name_image,
 )
 from pants_backend_nix.rules.delivery.verified import VerifiedImageRequest, verify_image
+from pants_backend_nix.rules.registry.environment import registry_environment
+from pants_backend_nix.rules.registry.options import RegistryOptionsRequest, collect_registries
 from pants_backend_nix.targets.fields.config import NixConfigField
 from pants_backend_nix.targets.fields.publish import (
     NixImageTagsField,

@@ -19,7 +19,6 @@ from pants.util.logging import LogLevel
 from pants_backend_nix.engine import implicitly, rule
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.options.images import NixImageSubsystem
-from pants_backend_nix.rules.core.registries import RegistryOptionsRequest, collect_registries
 from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.delivery.copies import copy_sources
 from pants_backend_nix.rules.delivery.foreground import ForegroundRequest, prepare_foreground
@@ -31,6 +30,7 @@ from pants_backend_nix.rules.delivery.loaded import (
 )
 from pants_backend_nix.rules.delivery.references import ReferencesRequest, name_image
 from pants_backend_nix.rules.delivery.verified import VerifiedImageRequest, verify_image
+from pants_backend_nix.rules.registry.options import RegistryOptionsRequest, collect_registries
 from pants_backend_nix.targets.fields.config import NixConfigField
 from pants_backend_nix.targets.fields.publish import NixRegistriesField
 from pants_backend_nix.targets.index.target import NixIndexedImagesField

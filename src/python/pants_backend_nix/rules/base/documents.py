@@ -19,10 +19,10 @@ from pants_backend_nix.engine import create, implicitly, rule
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.options.images import NixImageSubsystem
 from pants_backend_nix.rules.core.answers import Question, look_up
-from pants_backend_nix.rules.core.registries import RegistryOptionsRequest, collect_registries
-from pants_backend_nix.rules.core.registry_environment import registry_environment
 from pants_backend_nix.rules.core.run import CoreRun, run_core
 from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
+from pants_backend_nix.rules.registry.environment import registry_environment
+from pants_backend_nix.rules.registry.options import RegistryOptionsRequest, collect_registries
 
 _ANSWER = "answer.json"
 

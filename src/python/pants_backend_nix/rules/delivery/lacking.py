@@ -21,9 +21,9 @@ from pants.engine.rules import collect_rules
 
 from pants_backend_nix.engine import implicitly, merge, rule
 from pants_backend_nix.options.images import NixImageSubsystem
-from pants_backend_nix.rules.core.registries import RegistryOptionsRequest, collect_registries
-from pants_backend_nix.rules.core.registry_environment import registry_environment
 from pants_backend_nix.rules.delivery.index import Built
+from pants_backend_nix.rules.registry.environment import registry_environment
+from pants_backend_nix.rules.registry.options import RegistryOptionsRequest, collect_registries
 
 logger = logging.getLogger(__name__)
 

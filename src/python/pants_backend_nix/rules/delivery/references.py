@@ -18,7 +18,7 @@ from pants.util.value_interpolation import InterpolationContext, InterpolationEr
 from pants_backend_nix.engine import environment_variables, implicitly, rule, targets_of
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.options.images import NixImageSubsystem
-from pants_backend_nix.rules.core.registries import RegistryOptionsRequest, collect_registries
+from pants_backend_nix.rules.registry.options import RegistryOptionsRequest, collect_registries
 from pants_backend_nix.targets.build_args import (
     BUILD_ARGS_OPTION,
     bare_names,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional
 
 from nixoci.base.lock import BaseLock, lock_base, lock_moves
 from nixoci.errors import InvalidInputError, NixOciError
@@ -13,18 +12,21 @@ from nixoci.registry.reading.reader import RepositoryReader, reading_connections
 from pants.engine.addresses import Address, Addresses
 from pants.engine.fs import PathGlobs
 from pants.engine.rules import collect_rules
+from pants.engine.target import Dependencies, DependenciesRequest
 
 from pants_backend_nix.engine import (
     concurrently,
     contents,
+    dependencies_of,
     files_matching,
     implicitly,
     rule,
     targets_of,
 )
 from pants_backend_nix.options.images import NixImageSubsystem
-from pants_backend_nix.rules.core.registries import RegistryOptionsRequest, collect_registries
-from pants_backend_nix.rules.core.registry_environment import registry_environment
+from pants_backend_nix.rules.locks.locked_file import LockChoice, LockedFile
+from pants_backend_nix.rules.registry.environment import registry_environment
+from pants_backend_nix.rules.registry.options import RegistryOptionsRequest, collect_registries
 from pants_backend_nix.targets.base.base_image import (
     BaseDigestField,
     BaseImageField,
@@ -36,38 +38,25 @@ from pants_backend_nix.targets.base.base_image import (
 class LockBaseRequest:
     """Asks what the tag of an `oci_base_image` without `digest` is.
 
-    :param keep: what is locked stays, unless it is the lock of another image.
+    :param choice: the target's name is that of the one thing that its file pins. What is locked and shall not move
+        stays, unless it is the lock of another image.
     :param session: in which the registry is asked.
     """
 
     address: Address
-    keep: bool
+    choice: LockChoice
     session: int
 
 
 @dataclass(frozen=True)
-class LockedBase:
-    """:param path: of the lock file, from the root of the repository.
-    :param content: what it shall have; None if it stays as it is.
-    :param moves: a line for each thing that has moved.
-    :param error: why it could not be looked at; then nothing else is known.
+class LockBasesRequest:
+    """Asks for the lock files of the `oci_base_image` targets among some, or that these depend on directly.
+
+    Those with a `digest` have none.
     """
 
-    path: str
-    target: str
-    content: Optional[bytes] = None
-    moves: tuple[str, ...] = ()
-    names: frozenset[str] = frozenset()
-    notes: tuple[str, ...] = ()
-    error: str = ""
-
-
-@dataclass(frozen=True)
-class LockBasesRequest:
-    """Asks for the lock files of the `oci_base_image` targets among some; those with a `digest` have none."""
-
     addresses: Addresses
-    keep: bool
+    choice: LockChoice
     session: int
 
 
@@ -75,11 +64,11 @@ class LockBasesRequest:
 class LockedBases:
     """:param files: by path."""
 
-    files: tuple[LockedBase, ...]
+    files: tuple[LockedFile, ...]
 
 
 @rule(desc="Lock base image")
-async def lock_base_image(request: LockBaseRequest, options: NixImageSubsystem) -> LockedBase:
+async def lock_base_image(request: LockBaseRequest, options: NixImageSubsystem) -> LockedFile:
     (target,) = await targets_of(Addresses([request.address]))
     path = target[BaseLockField].file_path or ""
     spec = target.address.spec
@@ -94,8 +83,9 @@ async def lock_base_image(request: LockBaseRequest, options: NixImageSubsystem) 
         except InvalidInputError as error:
             notes = (f"{path} could not be read, so all of it is new. {error}",)
     names = frozenset({target.address.target_name})
-    if request.keep and old is not None and old.image == str(reference):
-        return LockedBase(path, spec, names=names)
+    stays = request.choice.keep or not names.issuperset(request.choice.inputs or names)
+    if stays and old is not None and old.image == str(reference):
+        return LockedFile(path, spec, names=names)
     environment = await registry_environment(options.env_vars)
     known = await collect_registries(RegistryOptionsRequest(), **implicitly())
     connections = reading_connections(environment)
@@ -108,11 +98,11 @@ async def lock_base_image(request: LockBaseRequest, options: NixImageSubsystem) 
         )
         new = lock_base(reader, reference)
     except NixOciError as error:
-        return LockedBase(path, spec, error=f"{spec}: {reference} cannot be locked. {error}")
+        return LockedFile(path, spec, error=f"{spec}: {reference} cannot be locked. {error}")
     finally:
         connections.close()
     content = new.to_json()
-    return LockedBase(
+    return LockedFile(
         path,
         spec,
         content if content != old_content else None,
@@ -124,14 +114,21 @@ async def lock_base_image(request: LockBaseRequest, options: NixImageSubsystem) 
 
 @rule
 async def lock_base_images(request: LockBasesRequest) -> LockedBases:
+    named = await targets_of(request.addresses)
+    dependencies = await concurrently(
+        dependencies_of(DependenciesRequest(target[Dependencies]))
+        for target in named
+        if target.has_field(Dependencies) and not target.has_field(BaseLockField)
+    )
+    below = await targets_of(Addresses(sorted({one for some in dependencies for one in some})))
     targets = {
         target[BaseLockField].file_path: target
-        for target in await targets_of(request.addresses)
+        for target in (*named, *below)
         if target.has_field(BaseLockField) and target[BaseDigestField].value is None
     }
     files = await concurrently(
         lock_base_image(
-            LockBaseRequest(targets[path].address, request.keep, request.session), **implicitly()
+            LockBaseRequest(targets[path].address, request.choice, request.session), **implicitly()
         )
         for path in sorted(path for path in targets if path is not None)
     )
