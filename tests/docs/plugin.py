@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from typing import Any, Iterable, Mapping, Type
 
 import pants.backend.docker.register as docker
+import pants.backend.experimental.adhoc.register as adhoc
 import pants.backend.experimental.go.register as go
 import pants.backend.project_info.register as project_info
 import pants.backend.python.register as python
 import pants.backend.shell.register as shell
 import pants.core.register as core
+import pants_backend_nix.deadnix.register as deadnix
+import pants_backend_nix.nixfmt.register as nixfmt
 import pants_backend_nix.register as nix
+import pants_backend_nix.statix.register as statix
 from pants.engine.goal import GoalSubsystem
 from pants.engine.target import Field, Target
 from pants.engine.unions import UnionMembership, UnionRule
@@ -21,7 +25,10 @@ from pants.option.global_options import GlobalOptions
 from pants.option.option_types import collect_options_info
 from pants.option.subsystem import Subsystem
 
-_BACKENDS: tuple[Any, ...] = (core, project_info, docker, go, python, shell, nix)
+_BACKENDS: tuple[Any, ...] = (
+    *(core, project_info, adhoc, docker, go, python, shell),
+    *(nix, deadnix, nixfmt, statix),
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,12 @@ def options() -> Mapping[str, Mapping[str, Option]]:
     for subsystem in _all_subclasses(Subsystem):
         scope = getattr(subsystem, "options_scope", None)
         if isinstance(scope, str) and not inspect.isabstract(subsystem):
-            for info in collect_options_info(subsystem):
+            # Some options depend on where a process runs.
+            of_environment = getattr(subsystem, "EnvironmentAware", None)
+            for info in (
+                *collect_options_info(subsystem),
+                *(collect_options_info(of_environment) if of_environment else ()),
+            ):
                 name = info.flag_names[-1].lstrip("-")
                 is_flag = info.flag_options.get("type") is bool
                 found.setdefault(scope, {})[name] = Option(name, is_flag)

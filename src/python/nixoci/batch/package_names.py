@@ -49,7 +49,7 @@ def package_names(nix: Nix, file: Attribute) -> tuple[str, ...]:
 
     Of a flake, they are all names in `packages.SYSTEM`, of which none is looked at.
 
-    :param file: its attribute path is of no account.
+    :param file: its attribute path makes no difference.
     :raises EvaluationError: or one of its children.
     """
     root, directory = prepare(file.root, file.source, "", file.root_is_copy)

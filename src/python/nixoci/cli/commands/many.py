@@ -187,9 +187,9 @@ def _answers(options: argparse.Namespace) -> str:
 
 
 COMMANDS = {
-    "leave-answer": (leave_answer_options, leave_answer),
     "evaluate-many": (evaluate_many_options, evaluate_many),
     "package-names": (package_names_options, package_names),
     "realise-many": (realise_many_options, realise_many),
     "closures": (closures_options, closures),
+    "leave-answer": (leave_answer_options, leave_answer),
 }

@@ -1,6 +1,6 @@
 """A Nix file → the files of the repository that it reads as far as its own text and what it imports say.
 
-Whether a target owns them is of no account: this is for what has no targets yet.
+Whether a target owns them makes no difference: this is for what has no targets yet.
 """
 
 from __future__ import annotations
