@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pants.engine.addresses import Address
 from pants_backend_nix.errors import (
+    first_failure,
     NixImageError,
     explain_lock_error,
     explain_package_error,
@@ -407,7 +408,7 @@ def test_layers_below_themselves(errors: Packager) -> None:
         nix_image(name="image", layers=[":a"])
         """
     )
-    assert "DIR:a is below itself by the field `layers`" in text
+    assert "DIR:a is below itself by the fields `layers` and `base`" in text
     assert "* DIR:a * DIR:b * DIR:a" in text
 
 
@@ -484,7 +485,7 @@ def test_an_image_among_layers(errors: Packager, fields: str, more: str, owner: 
         f'{more}\nnix_image(name="image", {fields})\n'
     )
     assert f"The field `layers` of DIR:{owner} names DIR:base, which is a `nix_image`" in text
-    assert "its config would be lost. Name a `nix_layer`" in text
+    assert "its config would be lost. Name it in the field `base`, or a `nix_layer`" in text
 
 
 def test_bad_change_rates_of_the_option(errors: Packager) -> None:
@@ -635,3 +636,45 @@ def test_values_that_are_no_arguments(function: Packager, arguments: str, words:
     build = f'nix_package(name="p", source="function.nix", attr="p", arguments={arguments})\n'
     with pytest.raises(Exception, match=words):
         function.descriptor(build + 'nix_image(name="image", packages=[":p"])\n')
+
+
+@pytest.mark.parametrize(
+    "log, expected",
+    [
+        (
+            "building '/nix/store/@-x.drv'...\nerror: builder for '/nix/store/@-x-1.0.drv' failed with exit code 3;\n"
+            "       last 1 log lines:\n       > no\nerror: 1 dependencies of derivation '/nix/store/@-y.drv' failed",
+            ": x-1.0 failed with exit code 3",
+        ),
+        (
+            "error: Cannot build '/nix/store/@-x.drv'.\n       Reason: builder failed with exit code 1.\n"
+            "       Output paths:\n         /nix/store/@-x\nerror: Cannot build '/nix/store/@-y.drv'.\n"
+            "       Reason: 1 dependency failed.",
+            ": x: builder failed with exit code 1",
+        ),
+        (
+            "warning: unable to download\nerror: hash mismatch in fixed-output derivation '/nix/store/@-s.drv':\n"
+            "         specified: sha256-A\n            got:    sha256-B",
+            f": hash mismatch in fixed-output derivation '/nix/store/{'0' * 32}-s.drv'",
+        ),
+        ("nothing of it", ""),
+        ("", ""),
+    ],
+    ids=["2.8", "2.30", "another error", "no error", "nothing"],
+)
+def test_what_failed_first(log: str, expected: str) -> None:
+    """Nix's own words are many; the cause comes first."""
+    assert first_failure(log.replace("@", "0" * 32)) == expected
+
+
+def test_no_substituters(errors: Packager) -> None:
+    """An empty list is none, and not those of nix.conf."""
+    build = 'nix_package(name="p", store_path="PATH")\nnix_image(name="image", packages=[":p"])'.replace(
+        "PATH", f"/nix/store/{'1' * 32}-nowhere"
+    )
+    environment = {"NIX_CONFIG": "substituters = http://127.0.0.1:1\ndownload-attempts = 1\n"}
+    options = ("--nix-env-vars=['NIX_CONFIG']",)
+    asked = errors.error(build, environment=environment, options=options)
+    assert "127.0.0.1:1" in asked
+    none = errors.error(build, environment=environment, options=(*options, "--nix-substituters=[]"))
+    assert "is not in the Nix store of this machine" in none and "127.0.0.1" not in none

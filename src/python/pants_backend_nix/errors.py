@@ -107,10 +107,10 @@ def explain_package_error(
             f"{error.get('way_out')} Nix says:\n\n{error.get('log')}"
         )
     if kind == "BuildFailedError":
+        end = str(error.get("log"))
         return NixImageError(
-            f"{address}: Nix could not build {source} (field `attr`: {attr}). "
-            f"{_build_hint(str(error.get('log')))} {_log_hint(log, _drv(error))} It ends so:\n\n"
-            f"{error.get('log')}"
+            f"{address}: Nix could not build {source} (field `attr`: {attr}){first_failure(end)}. "
+            f"{_build_hint(end)} The end of the log:\n\n{end}\n\n{_log_hint(log, _drv(error))}"
         )
     if kind == "NotBuildableError":
         return NixImageError(
@@ -272,6 +272,35 @@ def _causes(error: Mapping[str, Any]) -> str:
     if not causes:
         return "something that it depends on (a derivation that is content-addressed, impure or dynamic)"
     return f"what it depends on, {causes} (a derivation that is {kind}),"
+
+
+#: How versions of Nix say which build failed, and why; the first one of several is the cause of the others.
+_FAILURES = (
+    re.compile(r"error: builder for '[^'\n]*/[0-9a-z]{32}-([^'\n]+)\.drv' (failed[^;\n]*)"),
+    re.compile(r"error: Cannot build '[^'\n]*/[0-9a-z]{32}-([^'\n]+)\.drv'\.\s+Reason: ([^\n]*?)\.?\n"),
+)
+
+#: What else Nix reports, in one line.
+_REPORTED = re.compile(r"^ *error: ([^\n]+)$", re.MULTILINE)
+
+#: Characters of such a line that are repeated.
+_LONGEST = 160
+
+
+def first_failure(log: str) -> str:
+    """Returns what failed first in a build, to follow a sentence without its full stop; empty if the log does not tell.
+
+    :param log: the end of what Nix wrote.
+    """
+    found = min(
+        (match for match in (pattern.search(log + "\n") for pattern in _FAILURES) if match),
+        key=lambda match: match.start(),
+        default=None,
+    )
+    if found is not None:
+        return f": {found[1]} {found[2]}" if found[2].startswith("failed") else f": {found[1]}: {found[2]}"
+    reported = _REPORTED.search(log)
+    return "" if reported is None else f": {reported[1][:_LONGEST].rstrip('.:')}"
 
 
 def _drv(error: Mapping[str, Any]) -> str:

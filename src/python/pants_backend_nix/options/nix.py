@@ -65,7 +65,8 @@ class NixSubsystem(Subsystem):
         default=None,
         help=softwrap(
             """
-            Binary caches to use in place of those in `nix.conf`. The keys that they sign with must be
+            Binary caches to use in place of those in `nix.conf`; `[]` for none, where the network cannot be
+            reached: else Nix waits for each of them, some seconds for each call. The keys that they sign with must be
             trusted (`trusted-public-keys`), and with a daemon you must be a trusted user.
             """
         ),
@@ -85,8 +86,8 @@ class NixSubsystem(Subsystem):
         default={},
         help=softwrap(
             """
-            Further settings of `nix.conf`, by name, for every command of Nix:
-            `{"sandbox": "false", "connect-timeout": "5"}`. They are in no cache key, so they must not
+            Further settings of `nix.conf`, by name, for every command of Nix that builds, copies or queries:
+            `{"sandbox": "false", "connect-timeout": "5"}`. Evaluation has none of them. They are in no cache key, so they must not
             change what an evaluation comes to; and everybody on this machine can see them, so they
             are no place for secrets.
             """
@@ -156,7 +157,7 @@ class NixSubsystem(Subsystem):
         settings = {name: str(value) for name, value in self.extra_options.items()}
         if self.store is not None:
             settings["store"] = self.store
-        if self.substituters:
+        if self.substituters or not self.options.is_default("substituters"):
             settings["substituters"] = " ".join(self.substituters)
         if self.extra_experimental_features:
             settings["extra-experimental-features"] = " ".join(self.extra_experimental_features)
