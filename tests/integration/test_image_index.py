@@ -54,9 +54,8 @@ nix_image(
     packages=[":shell"],
     layers=[":shared"],
     entrypoint=["{shell}/sh", "-c"],
-    repository="acme/one-{build_args.KIND:slug}",
-    extra_build_args=["KIND=image"],
-    skip_push=True,
+    repository="acme/one-{name}",
+    skip_push=%s,
 )
 nix_image(name="riscv", system="riscv64-linux", packages=[":shell"], layers=[":shared"])
 nix_image_index(
@@ -74,10 +73,14 @@ nix_image_index(name="elsewhere", images=[":riscv", ":image@system=aarch64-linux
 
 
 def _write(
-    monorepo: Monorepo, images: str = '[":image"]', version: str = "1.0", fields: str = ""
+    monorepo: Monorepo,
+    images: str = '[":image"]',
+    version: str = "1.0",
+    fields: str = "",
+    skip_push: bool = True,
 ) -> None:
     monorepo.write("app/default.nix", _NIX)
-    monorepo.write("app/BUILD", _BUILD % (images, version, fields))
+    monorepo.write("app/BUILD", _BUILD % (skip_push, images, version, fields))
     monorepo.write("app/text.txt", "shared by all platforms\n" * 1000)
     shutil.copyfile(static_busybox(), monorepo.root / "app" / "busybox")
 
@@ -346,17 +349,20 @@ def test_another_machine_makes_the_same(
 ) -> None:
     """With nothing in common: an own store, caches, umask; and the images are named one by one, the other way round.
 
-    A third one, with a warm cache and an empty store, cannot build for ARM, and need not: it publishes an index of
-    which the registry has all layers.
+    A third one, with a warm cache and an empty store, cannot build for ARM, and need not: all layers are in the
+    repository in which the images have names of their own, where they are taken over from.
     """
-    _publish(repository, plain_registry.host)
+    _write(repository, skip_push=False)
+    for system in ("x86_64-linux", "aarch64-linux"):
+        _publish(repository, plain_registry.host, f"app:image@system={system}")
+    assert _uploads(plain_registry) == 5
+    repository.pants("package", "app:index")
     nix = emulating.with_fresh_root(tmp_path / "nix")
     other = Machine.create(tmp_path, nix, "other", umask="077")
     _write(other.monorepo, '[":image@system=aarch64-linux", ":image@system=x86_64-linux"]')
     other.pants("package", "app:index")
     document = json.loads(other.dist()["app/index.index.json"])
-    own = json.loads((repository.root / "dist/app/index.index.json").read_bytes())
-    assert {**document, "references": own["references"]} == own
+    assert document == repository.descriptor("app/index.index.json")
 
     third = dataclasses.replace(other.monorepo, nix=machine_nix.with_fresh_root(tmp_path / "third"))
     _write(third, version="2.0")
@@ -364,7 +370,9 @@ def test_another_machine_makes_the_same(
     assert json.loads(_get(plain_registry.host, "acme/index/manifests/1.0"))["annotations"] == {
         "org.opencontainers.image.version": "2.0"
     }
-    assert _uploads(plain_registry) == 5
+    mounts = plain_registry.requests("POST", "/acme/index/.*mount=.*from=acme/one-image")
+    assert [request.status for request in mounts].count(201) == 3
+    assert _uploads(plain_registry) == 5 + 2
     assert not list((tmp_path / "third").rglob("*-shell-for-*"))
 
 

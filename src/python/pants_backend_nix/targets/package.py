@@ -130,7 +130,8 @@ class NixSystemField(StringField):
         """
         The Nix system to build for, such as `x86_64-linux` or `aarch64-linux`. By default what the
         option `[nix].system` says. With `parametrize("x86_64-linux", "aarch64-linux")` there is a package for
-        each, and the field `system` of a `nix_image` or `nix_layer` chooses.
+        each, and the field `system` of a `nix_image` or `nix_layer` chooses. To build for another system than that
+        of this machine, Nix needs a remote builder, emulation (`extra-platforms`) or a substituter.
 
         What is cross-compiled is built on this system and is for another one, which Nix is asked for
         (`stdenv.hostPlatform.system`).
