@@ -102,7 +102,8 @@ class Repository:
 def make_repository(root: Path, cache: Path, python_directory: Path) -> Repository:
     """Makes a repository of the launcher's own files and one target, `//:echo`."""
     for name in ("build-support", "3rdparty/python"):
-        shutil.copytree(ROOT / name, root / name)
+        # Sandboxes of Pants have no BUILD files; checkouts do.
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("BUILD"))
     (root / "src" / "python").mkdir(parents=True)
     for name in ("pants", "src/python/VERSION"):
         shutil.copy(ROOT / name, root / name)

@@ -435,7 +435,8 @@ def test_a_parser_that_is_not_installed(
     )
     grammar._language.cache_clear()
     monkeypatch.setitem(sys.modules, "tree_sitter", None)
-    with pytest.raises(ExecutionError, match="tree-sitter-language-pack, which is not installed") as raised:
+    package = "tree-sitter-nix" if sys.version_info >= (3, 10) else "tree-sitter-language-pack"
+    with pytest.raises(ExecutionError, match=f"{package}, which is not installed") as raised:
         repository.dependencies(Address("", target_name="p"))
     assert "`[GLOBAL].plugins`" in str(raised.value) and "[nix-infer].paths" in str(raised.value)
     repository.options(["--no-nix-infer-paths"])
