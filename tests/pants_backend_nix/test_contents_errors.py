@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pants_backend_nix.targets.fields.contents import NixContents, nix_contents
 
 from tests.pants_backend_nix.packager_support import Packager
 
@@ -44,6 +45,8 @@ def _error(errors: Packager, fields: str, more: str = "") -> str:
         ("nix_contents()", "missing a required argument: 'address'"),
         ('nix_contents(":a", to="/a", user="app")', "unexpected keyword argument 'user'"),
         ('nix_contents(":a", "/a", to="/b")', "multiple values for argument 'to'"),
+        ('nix_contents(":a", {"to": "/b"})', "a value that is no string and no list of strings"),
+        ('nix_contents(":a", "/a", libraries=[["b"]])', "a value that is no string and no list of strings"),
     ],
 )
 def test_calls_that_cannot_be(errors: Packager, call: str, why: str) -> None:
@@ -51,6 +54,13 @@ def test_calls_that_cannot_be(errors: Packager, call: str, why: str) -> None:
     text = _error(errors, f"contents=[{call}]")
     assert "nix_contents(" in text and "in the field `contents` of DIR:image is not valid" in text
     assert why in text and "Its arguments are address, to, owner, mode, strip_prefix" in text
+
+
+def test_lists_in_entries_are_hashed() -> None:
+    """Pants 2.31 hashes what a BUILD file has before any field sees it."""
+    call = nix_contents(":a", to="/a", capabilities=["cap_chown"], libraries=[":b"])
+    assert isinstance(call, NixContents) and call.libraries == (":b",)
+    assert hash(call) == hash(nix_contents(":a", "/a", libraries=(":b",), capabilities=("cap_chown",)))
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Callable, Mapping, Optional, Union
 
 from nixoci.errors import InvalidInputError
@@ -81,14 +81,28 @@ class WrongNixContents:
 
 
 def nix_contents(*arguments: Any, **keywords: Any) -> Union[NixContents, WrongNixContents]:
-    """Returns what `nix_contents(…)` in a BUILD file stands for."""
-    signature = inspect.signature(NixContents)
+    """Returns what `nix_contents(…)` in a BUILD file stands for.
+
+    Pants hashes it, newer versions already when they read the file: lists become tuples.
+    """
+    words = [*map(repr, arguments), *(f"{name}={value!r}" for name, value in keywords.items())]
+    call = f"nix_contents({', '.join(words)})"
     try:
-        signature.bind(*arguments, **keywords)
+        inspect.signature(NixContents).bind(*arguments, **keywords)
     except TypeError as error:
-        words = [*map(repr, arguments), *(f"{name}={value!r}" for name, value in keywords.items())]
-        return WrongNixContents(f"nix_contents({', '.join(words)})", str(error))
-    return NixContents(*arguments, **keywords)
+        return WrongNixContents(call, str(error))
+    found = NixContents(
+        *map(_frozen, arguments), **{name: _frozen(value) for name, value in keywords.items()}
+    )
+    try:
+        hash(found)
+    except TypeError:
+        return WrongNixContents(call, "it has a value that is no string and no list of strings")
+    return found
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 class NixContentsField(Field):
@@ -170,7 +184,7 @@ class NixContentsField(Field):
             raise InvalidFieldTypeException(address, cls.alias, value, expected_type=expected)
         for item in value:
             _check_contents(item, cls.alias, address)
-        return tuple(map(_frozen, value))
+        return tuple(value)
 
 
 class NixIgnoreMissingLibrariesField(StringSequenceField):
@@ -189,13 +203,6 @@ class NixIgnoreMissingLibrariesField(StringSequenceField):
         A library that no program of `contents` loads is taken to be loaded by the interpreter of
         `nix_contents`, or by the program in `entrypoint` or `cmd`.
         """
-    )
-
-
-def _frozen(item: NixContents) -> NixContents:
-    """Returns an entry whose lists are tuples: the value of a field is hashed."""
-    return replace(
-        item, capabilities=tuple(item.capabilities), libraries=tuple(item.libraries)
     )
 
 
