@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import stat
 import tarfile
 from pathlib import Path
@@ -69,6 +70,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory, machine_nix: Nix) -> Mo
         "package",
         "app:kinds",
         "app:fields",
+        "app:told",
         "floors:image",
         "app/go:image",
         "examples/files:image",
@@ -112,6 +114,19 @@ def test_files_of_every_kind(repository: Monorepo, tmp_path: Path) -> None:
     with tarfile.open(fileobj=io.BytesIO(bundle[1])) as archive:
         assert {f"app/static/{name}" for name in STATIC} <= set(archive.getnames())
     assert {path.name for path in root.iterdir()} == {"srv"}
+
+
+def test_what_other_targets_get_is_the_descriptor(repository: Monorepo) -> None:
+    """Also of an image that is written as a layout; of a layer target it is its file."""
+    with tarfile.open(_layout(repository, "app/told.tar")) as archive:
+        told = {name: archive.extractfile(name) for name in archive.getnames()}
+        files = {name: file.read() for name, file in told.items() if file is not None}
+    descriptor = _layout(repository, f"{_FIELDS}.image.json").read_bytes()
+    assert files.pop("app/fields.image.json") == files.pop("copied.json") == descriptor
+    layers = json.loads(descriptor)["layers"]
+    (base,) = json.loads(files.pop("layer.json"))["layers"][:1]
+    assert base["digest"] == layers[0]["digest"]
+    assert files == {}
 
 
 def test_a_layer_for_each_entry(repository: Monorepo) -> None:
