@@ -164,7 +164,21 @@ def delete_blob(base: Base, digest: str) -> None:
 
 
 def test_engines_and_archives_stream_the_base(repository: Monorepo, base: Base) -> None:
-    repository.pants("package", "app:oci-archive", "app:docker-archive")
+    skopeo(
+        *("copy", "--src-tls-verify=false", f"docker://{base.name}:gzip"),
+        f"oci-archive:{repository.root}/app/base.tar",
+    )
+    with (repository.root / "app/BUILD").open("a") as build:
+        build.write(
+            'file(name="tar", source="base.tar")\noci_base_image(name="local", archive=":tar")\n'
+            'nix_image(name="from-archive", base=":local", packages=[":one"], output_format="oci-archive")\n'
+            'nix_image(name="local-image", base=":local", packages=[":one"], cmd=["cat {one}"])\n'
+        )
+    repository.pants("package", "app:oci-archive", "app:docker-archive", "app:from-archive")
+    assert (
+        repository.descriptor("app/from-archive.image.json")["digest"]
+        == repository.descriptor("app/oci-archive.image.json")["digest"]
+    )
     for format in ("oci-archive", "docker-archive"):
         path = repository.root / f"dist/app/{format}.tar"
         config = json.loads(skopeo("inspect", "--config", f"{format}:{path}").stdout)
@@ -178,6 +192,12 @@ def test_engines_and_archives_stream_the_base(repository: Monorepo, base: Base) 
                 cwd=repository.root,
             )
             assert ran.stdout == "the first\n1\n"
+        ran = run_program(
+            podman.command(*repository.command(*options_of(podman), "run", "app:local-image")),
+            env=repository.environment(environment_of(podman)),
+            cwd=repository.root,
+        )
+        assert ran.stdout == "the first\n"
         name = docker.load(repository.root / "dist/app/docker-archive.tar")
         assert docker.run_image(name, "cat /layers/1").stdout == "1\n"
 
@@ -248,6 +268,12 @@ def test_changed_since_names_the_images_whose_lock_changed(
         found = repository.pants("--changed-since=HEAD", "--changed-dependents=transitive", "list")
         assert set(found.stdout.split()) == {f"locks:{name}", f"locks:on-{name}"}
         repository.write(f"locks/{file}", "{}\n")
+    # The goal writes the files, and what is locked is used.
+    locked = repository.pants("nix-lock", "locks:one", "locks:three").stdout
+    assert f"locks/one.lock.json:\n  linux/amd64: {base.digest('gzip')}" in locked and " MB\n" in locked
+    assert "three" not in locked
+    assert "nothing moved" in repository.pants("nix-lock", "locks:one").stdout
+    repository.pants("package", "locks:on-one")
 
 
 #: Instructions of a Dockerfile, and what says the same of an image here.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 from typing import Any, Iterator
 
 import pytest
@@ -12,8 +14,11 @@ from pants.testutil.rule_runner import QueryRule
 from pants_backend_nix.rules.locks.bases import LockBasesRequest, LockedBases
 from pants_backend_nix.rules.locks.locked_file import LockChoice, LockedFile
 from tests.integration.support.base_images import put_image, put_index
+from tests.integration.support.engines import skopeo
+from tests.integration.support.images import write_hello_layout
 from tests.integration.support.nix import machine_nix
 from tests.integration.support.registry import Registry, registry
+from tests.nixoci.image.layout_support import tree
 from tests.pants_backend_nix.packager_support import Packager
 
 _NIX = """
@@ -253,3 +258,58 @@ def test_tags_are_locked(packager: Packager, running: Registry) -> None:
     del packager.files["base-image.lock.json"]
     packager.error(f"{_base(f'{running.host}/acme/none:9')}{_IMAGE})")
     assert "has no image acme/none:9" in _lock(packager, session=4).error
+
+
+@pytest.fixture(scope="module")
+def archives(packager: Packager, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """An image of two layers in files of the repository, by what skopeo calls them."""
+    directory = tmp_path_factory.mktemp("archives")
+    layout = write_hello_layout(directory / "layout", layers=2)
+    files = {f"bases/{name}": content for name, content in tree(layout).items()}
+    for kind in ("oci-archive", "docker-archive"):
+        skopeo("copy", f"oci:{layout}", f"{kind}:{directory / kind}.tar:x/y:1")
+        files[f"bases/{kind}.tar"] = (directory / f"{kind}.tar").read_bytes()
+    files["bases/compressed.tar"] = gzip.compress(files["bases/oci-archive.tar"])
+    files["bases/BUILD"] = (
+        "".join(f'file(name="{name}", source="{name}.tar")\n' for name in _ARCHIVES)
+        + 'files(name="layout", sources=["index.json", "oci-layout", "blobs/**"])\n'
+        + 'files(name="two", sources=["*.tar"])\n'
+    ).encode()
+    packager.runner.write_files(files)
+    return files
+
+
+_ARCHIVES = ("oci-archive", "docker-archive", "compressed")
+
+
+@pytest.mark.parametrize("kind", ("oci-archive", "docker-archive", "layout"))
+def test_archives_and_layouts(packager: Packager, archives: dict[str, bytes], kind: str) -> None:
+    """Layers are read where they are; the rest is as with an image in a registry."""
+    build = f'{_PACKAGES}oci_base_image(name="base-image", archive="//bases:{kind}")\n{_IMAGE})'
+    image = packager.descriptor(build)
+    contents = {hashlib.sha256(content).hexdigest(): content for content in archives.values()}
+    blobs = [layer["recipe"]["blob"] for layer in image["layers"][:2]]
+    for blob in blobs:
+        start = blob.get("offset", 0)
+        found = contents[blob["file"]][start : start + blob["size"]]
+        assert f"sha256:{hashlib.sha256(found).hexdigest()}" == blob["digest"]
+    assert image["config"]["config"]["Entrypoint"] == ["/bin/sh", "-c"]
+    assert packager.dependencies(build, "base-image") == {f"bases:{kind}"}
+
+
+@pytest.mark.parametrize(
+    "fields, says",
+    (
+        ('archive="//bases:compressed"', "a compressed one must be decompressed"),
+        ('archive="//bases:two"', "which has 3 files. Name a target with one archive"),
+        (f'archive="//bases:oci-archive", digest="{_UNKNOWN}"', f"lacks the document {_UNKNOWN}"),
+        (f'archive="//bases:docker-archive", digest="{_UNKNOWN}"', "leave the field `digest` out"),
+        ('archive="//bases:oci-archive", image="x"', "needs one of the fields `image`"),
+        ("", "needs one of the fields `image`"),
+    ),
+)
+def test_archives_that_are_refused(
+    packager: Packager, archives: dict[str, bytes], fields: str, says: str
+) -> None:
+    error = packager.error(f'{_PACKAGES}oci_base_image(name="base-image", {fields})\n{_IMAGE})')
+    assert says in error and "DIR:base-image" in error

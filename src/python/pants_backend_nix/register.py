@@ -26,6 +26,7 @@ from pants_backend_nix.rules.assembly import (
     root,
     stack,
 )
+from pants_backend_nix.rules.base import archive as base_archive
 from pants_backend_nix.rules.base import documents, found, pinned
 from pants_backend_nix.rules.core import answers, place, run, session, step, tools, zipapp
 from pants_backend_nix.rules.delivery import (
@@ -58,7 +59,6 @@ from pants_backend_nix.rules.inference import dependencies as file_dependencies
 from pants_backend_nix.rules.inference import flake_settings, nix_file, owners
 from pants_backend_nix.rules.inference import sources as written_sources
 from pants_backend_nix.rules.locks import bases, flakes
-from pants_backend_nix.rules.registry import options as registry_options
 from pants_backend_nix.rules.python import (
     bytecode,
     interpreter,
@@ -66,6 +66,7 @@ from pants_backend_nix.rules.python import (
     parts,
     requirements,
 )
+from pants_backend_nix.rules.registry import options as registry_options
 from pants_backend_nix.targets import dependencies, named_packages
 from pants_backend_nix.targets.base.base_image import OciBaseImageTarget
 from pants_backend_nix.targets.fields import environment
@@ -152,6 +153,7 @@ def rules():
         # Base images.
         documents,
         pinned,
+        base_archive,
         found,
         # The flow for targets that name each other.
         layer_targets,

@@ -177,6 +177,7 @@ _COMMANDS = {
     "elf-facts": ("List what the ELF files of a directory need, as JSON.", _elf),
     "store-libraries": ("List what programs in the store load, as JSON.", _elf),
     "write": ("Write an image, streamed from the store, to a file.", _images),
+    "list-archive": ("List what is where in an image archive, as JSON.", _images),
     "verify": ("Check that what the store has of an image is what made it.", _images),
     "index": ("Make the descriptor of an index, out of those of its images.", _images),
     "previous": (

@@ -17,6 +17,7 @@ from pants.engine.unions import UnionRule
 
 from pants_backend_nix.engine import concurrently, dependencies_of, rule, targets_of
 from pants_backend_nix.targets.addresses import possible_addresses
+from pants_backend_nix.targets.base.base_image import BaseArchiveField
 from pants_backend_nix.targets.base.fields import NixBaseField
 from pants_backend_nix.targets.fields.closures import (
     NixCopyToRootField,
@@ -83,6 +84,26 @@ async def infer_layer_dependencies(request: InferLayerDependencies) -> InferredD
 
 
 @dataclass(frozen=True)
+class BaseDependenciesFieldSet(FieldSet):
+    required_fields = (BaseArchiveField,)
+
+    archive: BaseArchiveField
+
+
+class InferBaseDependencies(InferDependenciesRequest):
+    infer_from = BaseDependenciesFieldSet
+
+
+@rule(desc="Infer dependencies of base images")
+async def infer_base_dependencies(request: InferBaseDependencies) -> InferredDependencies:
+    field = request.field_set.archive
+    (target,) = await targets_of(Addresses([request.field_set.address]))
+    return InferredDependencies(
+        await possible_addresses(target, field.alias, _addresses(field.value))
+    )
+
+
+@dataclass(frozen=True)
 class PlanDependenciesFieldSet(FieldSet):
     required_fields = (NixPlannedImagesField,)
 
@@ -115,5 +136,6 @@ def rules():
     return (
         *collect_rules(),
         UnionRule(InferDependenciesRequest, InferLayerDependencies),
+        UnionRule(InferDependenciesRequest, InferBaseDependencies),
         UnionRule(InferDependenciesRequest, InferPlanDependencies),
     )

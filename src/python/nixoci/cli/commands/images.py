@@ -78,6 +78,18 @@ def write_image(options: argparse.Namespace) -> None:
         note_written(options.record, output, options.record_key, inode)
 
 
+def list_archive_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("archive", help="file to list, named by its SHA-256")
+    add_output(command)
+
+
+def list_archive(options: argparse.Namespace) -> None:
+    from nixoci.image.archive_listing import list_archive
+
+    listing = list_archive(options.archive, os.path.basename(options.archive))
+    write_output(options.output, listing.to_json())
+
+
 def verify_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("descriptor", help="file that `pants package` wrote")
     add_kept_layers(command)
@@ -171,6 +183,7 @@ def previous(options: argparse.Namespace) -> None:
 
 COMMANDS = {
     "write": (write_image_options, write_image),
+    "list-archive": (list_archive_options, list_archive),
     "verify": (verify_options, verify),
     "index": (index_options, make_index),
     "previous": (previous_options, previous),

@@ -25,6 +25,7 @@ from pants_backend_nix.engine import (
     EnvironmentNameRequest,
     concurrently,
     implicitly,
+    merge,
     rule,
     targets_of,
 )
@@ -121,14 +122,19 @@ class BuiltImage:
     contents: Digest
     plan: PlannedLayers
 
-    def on_top_of(self, base: BaseImage) -> BuiltImage:
-        """Returns the image with the layers of its base among those that are told of."""
+    def on_top_of(self, base: BaseImage, files: Digest, contents: Digest) -> BuiltImage:
+        """Returns the image with the layers of its base among those that are told of.
+
+        :param files: that have layers of the base.
+        :param contents: all contents of files, those among them.
+        """
         planned = tuple(
-            PlannedLayer(recipe, item.history, ())
+            PlannedLayer(recipe, item.history, (), files)
             for recipe, item in zip(base.recipes, base.layers)
         )
         return replace(
             self,
+            contents=contents,
             recipes=(*base.recipes, *self.recipes),
             plan=replace(self.plan, layers=(*planned, *self.plan.layers)),
         )
@@ -291,7 +297,11 @@ async def build_image(request: ImageRequest, options: NixImageSubsystem) -> Buil
         digested.contents,
         digested.plan,
     )
-    return built if base is None else built.on_top_of(base)
+    if configured.base is None:
+        return built
+    files = configured.base.contents
+    contents = await merge((digested.contents, files))
+    return built.on_top_of(configured.base.image, files, contents)
 
 
 def _inherited(

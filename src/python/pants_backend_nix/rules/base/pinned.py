@@ -55,7 +55,7 @@ async def _lock_file(path: Optional[str]) -> Optional[bytes]:
 async def pin_base(request: PinnedBaseRequest) -> PinnedBase:
     (target,) = await targets_of(Addresses([request.address]))
     address = target.address
-    image = target[BaseImageField].value
+    image = target[BaseImageField].value or ""
     platform = target[BasePlatformField].value or request.platform
     repository = Reference.parse(image).repository
     digest = target[BaseDigestField].value

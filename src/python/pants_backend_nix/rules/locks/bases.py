@@ -72,7 +72,7 @@ async def lock_base_image(request: LockBaseRequest, options: NixImageSubsystem) 
     (target,) = await targets_of(Addresses([request.address]))
     path = target[BaseLockField].file_path or ""
     spec = target.address.spec
-    reference = Reference.parse(target[BaseImageField].value)
+    reference = Reference.parse(target[BaseImageField].value or "")
     found = await contents(await files_matching(PathGlobs([path])))
     old_content = found[0].content if found else b""
     notes: tuple[str, ...] = ()
@@ -124,7 +124,9 @@ async def lock_base_images(request: LockBasesRequest) -> LockedBases:
     targets = {
         target[BaseLockField].file_path: target
         for target in (*named, *below)
-        if target.has_field(BaseLockField) and target[BaseDigestField].value is None
+        if target.has_field(BaseLockField)
+        and target[BaseImageField].value is not None
+        and target[BaseDigestField].value is None
     }
     files = await concurrently(
         lock_base_image(

@@ -1,4 +1,4 @@
-"""How registries are spoken to: what options say of them, and the environment with credentials and proxies.
+"""How registries are spoken to: what the options say of them, and the environment with credentials and proxies.
 
-In: options. Out: settings of registries, variables. Uses `core`'s neighbours `options` and `targets` alone.
+In: options, variables. Out: `RegistryOptions`, and an environment that is in no cache. Uses `targets` and `options`.
 """

@@ -13,6 +13,7 @@ from pants.engine.fs import PathGlobs
 from pants.engine.target import (
     COMMON_TARGET_FIELDS,
     BoolField,
+    Dependencies,
     InvalidFieldException,
     OptionalSingleSourceField,
     StringField,
@@ -24,8 +25,6 @@ from pants.util.strutil import help_text
 
 class BaseImageField(StringField):
     alias = "image"
-    required = True
-    value: str
     help = help_text(
         """
         The image, as `docker pull` names it, with its registry unless it is on Docker Hub:
@@ -37,14 +36,27 @@ class BaseImageField(StringField):
     @classmethod
     def compute_value(cls, raw_value: Optional[str], address: Address) -> Optional[str]:
         value = super().compute_value(raw_value, address)
+        if value is None:
+            return None
         try:
-            Reference.parse(value or "")
+            Reference.parse(value)
         except InvalidInputError as error:
-            digest = " A digest goes into the field `digest`." if "@" in (value or "") else ""
+            digest = " A digest goes into the field `digest`." if "@" in value else ""
             raise InvalidFieldException(
                 f"The field `{cls.alias}` of {address} is {value!r}, which is no name of an image. {error}{digest}"
             ) from None
         return value
+
+
+class BaseArchiveField(StringField):
+    alias = "archive"
+    help = help_text(
+        """
+        In place of `image`: a target with the image in a file, such as `file`, `files` or what makes one. That is an OCI
+        archive, what `docker save` writes, or the files of an OCI image layout. Layers are read out of it when they are
+        needed, and nowhere else.
+        """
+    )
 
 
 class BaseDigestField(StringField):
@@ -118,11 +130,17 @@ class BaseNixStoreField(BoolField):
     )
 
 
+class BaseDependenciesField(Dependencies):
+    help = "Further dependencies. The target in `archive` is one already."
+
+
 class OciBaseImageTarget(Target):
     alias = "oci_base_image"
     core_fields = (
         *COMMON_TARGET_FIELDS,
         BaseImageField,
+        BaseArchiveField,
+        BaseDependenciesField,
         BaseDigestField,
         BasePlatformField,
         BaseLockField,
