@@ -6,12 +6,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from nixoci.store.evaluate import OutdatedLockError, UnpinnedFetchError, evaluate
+from nixoci.batch.evaluate_many import evaluate_many
+from nixoci.batch.realise_many import Wanted, realise_many
+from nixoci.store.evaluate import Attribute, OutdatedLockError, UnpinnedFetchError, evaluate
 from nixoci.store.locks.lock_file import parse_lock
 from nixoci.store.locks.moves import moves_between
 from nixoci.store.locks.update import LockFailedError
 from nixoci.store.nix import Nix as CoreNix
-from nixoci.store.realise import NoMachineError, realise
+from nixoci.store.realise import BuildFailedError, NoMachineError, realise
 
 from tests.integration.support.nix import Nix
 from tests.nixoci.store.locks.inputs_support import PLAIN, Flake, commit, write_flake
@@ -97,6 +99,23 @@ def test_a_package_for_another_system(newer_nix: Nix, tmp_path: Path) -> None:
     emulating = {**newer_nix.environment(), "NIX_CONFIG": "extra-platforms = aarch64-linux"}
     (path,) = realise(CoreNix.find(emulating), derivation, ["out"], None)
     assert Path(path).read_text() == f"{word}\n"
+
+
+def test_one_of_several_builds_fails(newer_nix: Nix, tmp_path: Path) -> None:
+    """Each version has its own words for that; the log of the error is that of its own build."""
+    word = unique_word()
+    commands = {f"p{n}": f"echo {word} noise-{n}; echo {word} > $out" for n in range(3)}
+    commands["broken"] = f"echo {word} this-is-why; exit 3"
+    attributes = "".join(f"{name} = {shell_derivation(name, text)};" for name, text in commands.items())
+    write_tree(tmp_path, {"s/default.nix": f"{{ system }}: {{ {attributes} }}"})
+    nix = CoreNix.find(newer_nix.environment())
+    file = Attribute(str(tmp_path / "s"), "default.nix", "", SYSTEM)
+    found = evaluate_many(nix, file, list(commands))
+    packages = tuple(Wanted(found[name], ("out",)) for name in commands)
+    *good, broken = realise_many(nix, packages)
+    assert good == [None] * 3
+    assert isinstance(broken, BuildFailedError)
+    assert "this-is-why" in broken.log and "noise" not in broken.log
 
 
 def test_lock_files_are_updated(newer_nix: Nix, tmp_path: Path) -> None:

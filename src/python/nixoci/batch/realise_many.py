@@ -152,7 +152,7 @@ def _requisites(nix: Nix, drv_path: StorePath) -> list[str]:
 
 
 #: How Nix says that a builder failed, or did not make what it should.
-_FAILED = re.compile(r"error: builder for '([^']+\.drv)'")
+_FAILED = re.compile(r"error: (?:builder for|Cannot build) '([^']+\.drv)'")
 
 
 def _about(nix: Nix, drv_path: StorePath, log: Sequence[str]) -> Sequence[str]:
