@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Callable, Optional, Sequence
+from typing import Any, Callable, Iterable, Optional, Sequence
 
 # Not when they are needed first: uploads are threads, and when two of them import a module from a zip
 # file, Python 3.9 gives the second one half of it.
@@ -88,6 +88,18 @@ def _origin(document: dict[str, Any], directory: str) -> Origin:
         None if evaluation is None else Attribute.from_document(evaluation, directory),
         get_field(document, "log", str, default=None),
     )
+
+
+class LayerPathsMissingError(InvalidPathError):
+    """A layer needs store paths that this machine lacks, and nobody has said how they are made."""
+
+    def __init__(self, paths: Iterable[StorePath]) -> None:
+        super().__init__(paths)
+        NixOciError.__init__(
+            self,
+            f"Not valid in this Nix store: {', '.join(self.paths)}. Have Nix realise them before, say how they are made "
+            "(--origins FILE), or copy the layer from a registry that has it (--copy-from REPOSITORY).",
+        )
 
 
 class LayerSource:
@@ -192,7 +204,7 @@ class LayerSource:
     def realise(self, paths: Sequence[StorePath]) -> None:
         """Makes `paths` valid.
 
-        :raises InvalidPathError: one that is not, and has no origin.
+        :raises LayerPathsMissingError: one that is not, and has no origin.
         :raises BuildFailedError: and others, as `realise_paths`.
         """
         # One at a time: Nix works on several builds by itself, and two layers may want the same.
@@ -206,7 +218,7 @@ class LayerSource:
                     )
                     missing = tuple(path for path in missing if path not in origin.paths)
             if missing:
-                raise InvalidPathError(missing)
+                raise LayerPathsMissingError(missing)
             self._valid.update(paths)
 
     def _again(self, origin: Origin) -> Optional[Callable[[], Derivation]]:
