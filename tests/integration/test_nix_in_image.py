@@ -33,6 +33,28 @@ nix-store --dump-db | sort
 _BUILD_REPORT = "nix build --file /src --out-link /tmp/report report && cat /tmp/report"
 
 
+#: One more package, in an image on top of that of the example.
+_SMALL = """\
+{ system }:
+derivation {
+  name = "small";
+  inherit system;
+  builder = "/bin/sh";
+  args = [ "-c" "echo small > $out" ];
+}
+"""
+_ON_TOP = """
+nix_package(name="small", source="small.nix")
+nix_image(
+    name="on-top",
+    base=":image",
+    packages=[":small"],
+    image_tags=["on-top"],
+    output_format="oci-layout",
+)
+"""
+
+
 @dataclass(frozen=True)
 class Example:
     """The example, packaged.
@@ -86,6 +108,9 @@ def example(machine_nix: Nix, tmp_path_factory: pytest.TempPathFactory) -> Examp
     """See `Example`."""
     repository = Monorepo.create(tmp_path_factory.mktemp("nix-in-image"), machine_nix)
     sources = write_nix_in_image(repository)
+    (sources / "small.nix").write_text(_SMALL)
+    with (sources / "BUILD").open("a") as build:
+        build.write(_ON_TOP)
     repository.pants("package", "nix-in-image::")
     return Example(repository, sources)
 
@@ -122,6 +147,16 @@ def test_verify_finds_what_is_there(example: Example, image: str) -> None:
     expected = example.registered()
     assert {f"/nix/store/{name}" for name in there.split()} == expected
     assert {line for line in before.split() if line.startswith("/nix/store/")} == expected
+
+
+def test_an_image_on_top_has_the_complete_database(example: Example) -> None:
+    """What its base has and what it adds: Nix compares all of it with the store."""
+    result = example.run(f"oci:{example.layout('on-top')}:on-top", _VERIFY)
+    before, after = result.stdout.split("---\n")
+    assert before == after
+    registered = {line for line in before.split() if line.startswith("/nix/store/")}
+    (added,) = registered - example.registered()
+    assert added.endswith("-small") and registered > example.registered()
 
 
 def test_a_small_expression_is_built(example: Example, image: str) -> None:

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 from nixoci.errors import InvalidInputError
 from nixoci.layer.digest import digest_layer
+from nixoci.layer.layer import Layer
+from nixoci.layer.reproducibility import ContentsDifferError
 from nixoci.layer.source import LayerSource, Origin, origins_from_json, origins_to_json
 from nixoci.recipe.database import DatabaseRecipe
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry
@@ -98,6 +100,33 @@ def test_a_database_needs_no_nix() -> None:
     received = bytearray()
     layer = digest_layer(recipe)
     assert LayerSource(never).write_layer(recipe, layer, received.extend) == len(received)
+
+
+def test_what_is_missing_is_copied_before_it_is_built(tmp_path: Path) -> None:
+    """What is valid is not copied, and what is nowhere else is built."""
+    (path,) = (origin := _origin(tmp_path)).paths
+    asked: list[str] = []
+    answers: list[Any] = [7, None]
+
+    def copy(_: Any, layer: Layer, __: Any) -> Any:
+        asked.append(layer.digest)
+        return answers.pop(0)
+
+    source = LayerSource(lambda: nix(tmp_path), [origin], copy=copy, copies_missing=True)
+    recipe = LayerRecipe((RecipeEntry(path, "sha256-of-nothing", path),))
+    layer = Layer("sha256:x", 7, "sha256:x")
+    assert source.write_layer(recipe, layer, lambda part: None) == 7
+    assert nix(tmp_path).invalid([path]) == (path,), "nothing was built"
+    for times in (2, 2):
+        # Its hash is another one, which is found when it is there.
+        with pytest.raises(ContentsDifferError):
+            source.write_layer(recipe, layer, lambda part: None)
+        assert nix(tmp_path).invalid([path]) == () and len(asked) == times
+    # Unless somebody asks for that, nothing but layers of bases is copied.
+    plain = LayerSource(lambda: nix(tmp_path), copy=copy)
+    with pytest.raises(ContentsDifferError):
+        plain.write_layer(recipe, layer, lambda part: None)
+    assert len(asked) == 2
 
 
 def test_what_is_missing_is_built_before_it_is_streamed(tmp_path: Path) -> None:
