@@ -222,7 +222,7 @@ async def _write(
                     needs_packages=built.image.is_compressed and output_format != DOCKER_ARCHIVE,
                     needs_nix=built.has_store_paths,
                 ),
-                (),
+                built.packages,
             ),
             **implicitly(),
         )
