@@ -82,6 +82,7 @@ def test_changed_package_digests_its_own_layers_only(monorepo: Monorepo) -> None
     changed = [layer["recipe"]["entries"] for layer in after["layers"] if layer["digest"] not in digests]
     assert [[entry["path"][44:] for entry in entries] for entries in changed] == [["greeting"]]
     assert run.processes("Digest") == ("Digest layer of greeting",)
+    assert f"Digest {after['digest']}, 4 layers of 0.0 MB, new: 1 layer of 0.0 MB" in run.stderr
     # `tiny.nix` changed, so both packages are evaluated; `a` comes to the same store path.
     assert not run.processes("Query closure of app:a")
 

@@ -12,14 +12,17 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Sequence, Union
 
+from nixoci.errors import InvalidInputError
 from nixoci.image.descriptor import layer_summary
 from nixoci.image.image import Image
 from nixoci.image.index.descriptor import any_descriptor_json
 from nixoci.image.index.platforms import platform_name
 from nixoci.image.reference import Reference
 from nixoci.image.written import is_written
+from nixoci.json_input import read_all
 from nixoci.json_output import readable_json
 from nixoci.recipe.files import FilesRecipe
+from nixoci.report.summary import image_summary
 from pants.backend.docker.package_types import BuiltDockerImage
 from pants.base.build_environment import get_buildroot
 from pants.core.goals.package import (
@@ -229,6 +232,15 @@ async def _write(
     return True
 
 
+def _descriptor_path(field_set: AnyPackageFieldSet, ending: str) -> str:
+    """Returns where the descriptor goes below `dist/`: beside an output of another format."""
+    output_format = field_set.output_format.value or _DESCRIPTOR
+    if output_format == _DESCRIPTOR:
+        return str(field_set.output_path.value_or_default(file_ending=ending))
+    output = field_set.output_path.value_or_default(file_ending=_ENDINGS[output_format])
+    return f"{output[: -len('.tar')] if output.endswith('.tar') else output}.{ending}"
+
+
 async def _package(
     field_set: AnyPackageFieldSet,
     built: Built,
@@ -249,14 +261,14 @@ async def _package(
     descriptor = any_descriptor_json(built.image, built.recipes, references=names.references)
     output_format = field_set.output_format.value or _DESCRIPTOR
     if output_format == _DESCRIPTOR:
-        path = field_set.output_path.value_or_default(file_ending=ending)
+        path = _descriptor_path(field_set, ending)
         await _take_output_path(field_set.output_path, field_set.address, path)
         digest = await create([FileContent(path, descriptor)])
         return BuiltPackage(digest, (_artifact(path, (summary,), built, names.references),))
     await _warn_of_archives(field_set)
     output = field_set.output_path.value_or_default(file_ending=_ENDINGS[output_format])
     await _take_output_path(field_set.output_path, field_set.address, output)
-    path = f"{output[: -len('.tar')] if output.endswith('.tar') else output}.{ending}"
+    path = _descriptor_path(field_set, ending)
     shown = os.path.join(dist_dir.relpath, output)
     written = await _write(
         *(field_set, built, descriptor, names.references),
@@ -287,6 +299,36 @@ async def _warn_of_lost_healthcheck(address: Address, image: Image) -> None:
         warn_of_lost_healthcheck(address, image)
 
 
+@dataclass(frozen=True)
+class NewsRequest:
+    """Asks what is new in an image since it was packaged here last.
+
+    :param path: of its descriptor, below `dist/`.
+    """
+
+    image: Image
+    path: str
+
+
+@dataclass(frozen=True)
+class News:
+    """:param summary: the image in one line."""
+
+    summary: str
+
+
+@rule
+async def tell_news(request: NewsRequest, dist_dir: DistDir) -> News:
+    # It is looked at in each session; only if it says something else, the image is packaged again.
+    await current_session(CurrentSessionRequest(), **implicitly())
+    try:
+        with open(os.path.join(get_buildroot(), dist_dir.relpath, request.path), "rb") as file:
+            before = read_all(file, request.path)
+    except (OSError, InvalidInputError):
+        before = None
+    return News(image_summary(request.image, before))
+
+
 @rule(desc="Package nix_image")
 async def package_image(
     field_set: NixImagePackageFieldSet,
@@ -298,9 +340,10 @@ async def package_image(
     # A Docker archive has no manifest, and what podman loads of it has the healthcheck.
     if field_set.output_format.value != DOCKER_ARCHIVE:
         await _warn_of_lost_healthcheck(field_set.address, built.image)
-    summary = f"Digest {built.image.digest}, {len(built.recipes)} layers"
+    path = _descriptor_path(field_set, _DESCRIPTOR_ENDING)
+    news = await tell_news(NewsRequest(built.image, path), **implicitly())
     return await _package(
-        field_set, built, summary, _DESCRIPTOR_ENDING, dist_dir, global_options, options
+        field_set, built, news.summary, _DESCRIPTOR_ENDING, dist_dir, global_options, options
     )
 
 
