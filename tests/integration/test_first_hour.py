@@ -26,7 +26,7 @@ from tests.integration.support.tools import tool
 #: What the test has something else for: how the line begins, and its registry.
 _REGISTRY_COMMAND = "podman run --detach"
 _REGISTRY = "localhost:5000"
-_PLUGINS = 'plugins = ["pants-backend-nix==0.1.0"]'
+_PLUGINS = 'plugins = ["pants-backend-nix==0.2.0"]'
 _NIXPKGS = "github:NixOS/nixpkgs/nixos-25.05"
 
 #: With the attributes that the page takes from nixpkgs.
