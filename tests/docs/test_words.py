@@ -23,6 +23,7 @@ _PLAIN = {
     r"mend(s|ed|ing)?": "fix",
     r"n[ao]ught": "nothing",
     r"of no account": "does not matter",
+    r"shall": "must, is to",
     r"thence|whence|henceforth": "from there, from now on",
     r"thither|whither": "there, where",
     r"wherefore": "why",

@@ -209,7 +209,7 @@ def test_limits_that_a_machine_refuses(
 def test_a_parent_that_is_gone(
     machine_nix: Nix, engine: Engine, image: StoreImage, script: str
 ) -> None:
-    """Where the command shall end with the one that started it, so does the container."""
+    """Where the command is to end with the one that started it, so does the container."""
     options = ("--ends-with-parent", "--stop-timeout=0.5")
     inner = nixoci_command(
         *("run", f"--engine={engine.name}", *options, image.descriptor),

@@ -403,7 +403,7 @@ def test_an_error_says_how_to_replace(packager: Packager) -> None:
     error = _error(packager, 'layers=[":below"], copy_to_root=[":other"]', _BELOW)
     assert (
         "the field `copy_to_root` of DIR:below and the field `copy_to_root` of DIR:image. Take one of them out, or "
-        "give it another place. If the second one shall replace it, name it there in the field `shadows`."
+        "give it another place. If the second one is meant to replace it, name the place there in the field `shadows`."
     ) in error
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Nested = Generator[Any, None, None]
 
     #: A directory's path below the top, with a final slash (empty: the top), and the names in it on the disk
-    #: → those names, by the ones that they shall have, in the order in which they are walked.
+    #: → those names, by the ones that they are to have, in the order in which they are walked.
     Choose = Callable[[str, "list[str]"], Mapping[str, str]]
 
 #: A pipe that took a file's place meanwhile must not block; on files the flag does nothing.

@@ -22,7 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from tests.integration.support.registry import PASSWORD, USER
 
-#: Answers a request in its own way; returns whether the request shall go on to the registry.
+#: Answers a request in its own way; returns whether the request goes on to the registry.
 Act = Callable[["_Handler"], bool]
 
 

@@ -282,7 +282,7 @@ def test_a_permission_of_one_path_changes_one_recipe() -> None:
 
 
 def test_the_owner_is_in_every_recipe() -> None:
-    """Whoever shall own /nix owns what is in each layer."""
+    """Whoever is to own /nix owns what is in each layer."""
     owner = Owner(1000, 100, "user", "users")
     contents = Contents(graph({"a": "", "b": ""}))
     assert [owner] * 2 == [r.owner for r in split_recipes(contents, max_layers=2, owner=owner)]

@@ -23,7 +23,7 @@ from nixoci.store.realise import (
 
 @dataclass(frozen=True)
 class Wanted:
-    """A package that shall be valid.
+    """A package that is to be valid.
 
     :param outputs: their names.
     :param evaluation: by which it is made where the store has no derivation of it.

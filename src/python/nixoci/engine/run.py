@@ -109,7 +109,7 @@ def run_container(
     received: list[int] = []
     parent = os.getppid()
     # The keys of a terminal send their signals to the client too. Anybody else's signals to a
-    # process group shall not reach it beside those that we pass on, and in a session of its own it
+    # process group must not reach it beside those that we pass on, and in a session of its own it
     # may set up the terminal even if we are in the background, which is where Pants puts us.
     in_foreground = _is_in_foreground()
     with _received_signals(received), subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Recipe → layer: its tar (compressed, if it shall be) is made and hashed, and written nowhere."""
+"""Recipe → layer: its tar (compressed, if that is asked for) is made and hashed, and written nowhere."""
 
 from __future__ import annotations
 

@@ -206,7 +206,7 @@ class _Push:
         *parts, whole = self._image.manifests
         by_tag = self._options.writes_tags
         if len(stale) > 1 or not by_tag:
-            # A registry that refuses the image shall do so before any tag is moved elsewhere.
+            # A registry that refuses the image must do so before any tag is moved elsewhere.
             parts.append(whole)
         for repository, _ in stale:
             for part in parts:

@@ -99,7 +99,7 @@ class NixSubsystem(Subsystem):
             """
             The Nix system that packages are built for unless their field `system` says otherwise,
             such as `x86_64-linux`. The default is Linux on the processor of this machine; set it
-            where all machines shall make the same images.
+            where all machines must make the same images.
             """
         ),
     )

@@ -219,7 +219,7 @@ async def plan_root(request: RootRequest) -> Root:
         needed = require_no_collision(await _occupants(copying, above, request.view))
     except FileCollisionError as error:
         shadow = (
-            f" If the second one shall replace it, name it there in the field `{NixShadowsField.alias}`."
+            f" If the second one is meant to replace it, name the place there in the field `{NixShadowsField.alias}`."
             if error.may_shadow
             else ""
         )

@@ -87,7 +87,7 @@ async def look_up(question: Question) -> Answer:
         place.environment,
     )
     if result.exit_code == EXIT_NO_NIX:
-        # Whoever works the answer out shall find them: a process of a session that fails since they are missing would
+        # Whoever works the answer out must find them: a process of a session that fails since they are missing would
         # be started again in the next one, as Pants looks at all that a rule once asked for.
         session = await current_session(CurrentSessionRequest(), **implicitly())
         await set_up_tools(

@@ -69,7 +69,7 @@ async def find_place(request: PlaceRequest) -> Place:
             "Nix is needed, and all processes run on remote workers: with `--remote-execution`, Pants runs "
             "nothing on this machine unless `[environments-preview].names` has environments. Define a "
             "`remote_environment` target there and name it in the field `environment` of the targets whose "
-            "processes shall run remotely. If its workers have Nix, set its field `has_nix`."
+            "processes are meant to run remotely. If its workers have Nix, set its field `has_nix`."
         )
     return Place(environment)
 

@@ -93,7 +93,7 @@ async def find_indexed_images(
 @dataclass(frozen=True)
 class IndexRequest:
     """:param address: of a `nix_image_index`.
-    :param is_shipped: its images shall be those that this machine can ship, as of `VerifiedImageRequest`.
+    :param is_shipped: its images are those that this machine can ship, as of `VerifiedImageRequest`.
     """
 
     address: Address

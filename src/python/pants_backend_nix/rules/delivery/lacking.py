@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LackingContentsRequest:
-    """:param references: to which the image shall be pushed.
+    """:param references: to which the image is to be pushed.
     :param session: in which registries are asked; in a later one they may have something else.
     """
 

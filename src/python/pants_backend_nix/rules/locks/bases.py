@@ -38,7 +38,7 @@ from pants_backend_nix.targets.base.base_image import (
 class LockBaseRequest:
     """Asks what the tag of an `oci_base_image` without `digest` is.
 
-    :param choice: the target's name is that of the one thing that its file pins. What is locked and shall not move
+    :param choice: the target's name is that of the one thing that its file pins. What is locked and must not move
         stays, unless it is the lock of another image.
     :param session: in which the registry is asked.
     """

@@ -8,7 +8,7 @@ from typing import Optional
 
 @dataclass(frozen=True)
 class LockChoice:
-    """What shall move.
+    """What is to move.
 
     :param inputs: by name; none: all.
     :param keep: nothing that is pinned moves, and what is missing is added.
@@ -24,7 +24,7 @@ class LockedFile:
 
     :param path: from the root of the repository.
     :param target: that the user named, or that depends on what he named.
-    :param content: what the file shall have; None if it stays as it is.
+    :param content: what the file is to have; None if it stays as it is.
     :param moves: a line for each thing that has moved.
     :param names: of all that the file pins, by which the user can choose.
     :param notes: what else the user has to know.
