@@ -225,6 +225,8 @@ def test_undeclared_source_that_a_flake_cannot_see(errors: Packager) -> None:
     )
     assert "A flake sees only what is in its own directory and below" in text
     assert "The target DIR:h" not in text and "No target" not in text
+    assert "reads DIR/hidden.nix" in text
+    assert "It is above the directory of the flake, DIR/sub. Move the flake" in text
 
 
 def test_source_outside_of_the_repository(errors: Packager) -> None:

@@ -240,6 +240,26 @@ def test_a_flake_sees_its_own_directory_only(tmp_path: Path) -> None:
         _evaluate(tmp_path, root, "up", "sub/flake.nix")
 
 
+@pytest.mark.parametrize(
+    "directory, path, expected",
+    [
+        ("sub", "../up.nix", "up.nix"),
+        ("sub/deep", "../beside/up.nix", "sub/beside/up.nix"),
+        ("sub/deep", "../../beside/up.nix", "beside/up.nix"),
+        ("a/b/c/d", "../../../e/up.nix", "a/e/up.nix"),
+    ],
+)
+def test_what_is_above_a_flake_has_its_place_in_the_sources(
+    tmp_path: Path, directory: str, path: str, expected: str
+) -> None:
+    """Nix takes it for something beside the copy in its store, or far from that."""
+    root = _flake(tmp_path / "s", f"up = import {path};", directory)
+    write_tree(root, {expected: ONE})
+    with pytest.raises(UndeclaredSourceError) as caught:
+        _evaluate(tmp_path, root, "up", f"{directory}/flake.nix")
+    assert caught.value.path == expected
+
+
 def test_an_undeclared_file_of_a_flake_is_named_from_the_root(tmp_path: Path) -> None:
     """The copy in the store that Nix evaluates is translated back."""
     root = _flake(tmp_path / "s", "a = import ./b/hidden.nix;", "sub")

@@ -30,7 +30,7 @@ from nixoci.store.locks.outdated import inputs_expression, is_refused, missing_i
 from nixoci.store.messages.sources import copied_flake, relative_inputs
 from nixoci.store.messages.trace import read_failure
 from nixoci.store.nix import Nix, NixFailedError, without_missing_build_group
-from nixoci.store.path import StorePath
+from nixoci.store.path import STORE_DIR, StorePath
 
 FLAKE = "flake.nix"
 
@@ -589,7 +589,30 @@ def _explain(
     match = _UNREADABLE.search(shown)
     if match is None:
         return EvaluationError(source, attr, shown, place=place)
-    return UndeclaredSourceError(source, attr, shown, match[1] or match[2], place)
+    path = match[1] or match[2]
+    if os.path.basename(source) == FLAKE:
+        path = _above_flake(path, os.path.dirname(source), root) or path
+    return UndeclaredSourceError(source, attr, shown, path, place)
+
+
+#: A path to which one comes when one goes up from the copy of a flake in the store.
+_ABOVE = re.compile(rf"{os.path.dirname(STORE_DIR)}/")
+
+_STORE_PATH = re.compile(rf"{STORE_DIR}/[0-9a-z]{{32}}-")
+
+
+def _above_flake(path: str, directory: str, root: str) -> str:
+    """Returns where in the sources that is what Nix takes for something beside the copy of a flake; empty if nowhere.
+
+    :param directory: of the flake, in the sources below `root`.
+    """
+    relative = os.path.relpath(path, os.path.join(STORE_DIR, "copy"))
+    found = os.path.normpath(os.path.join(directory, relative))
+    if _STORE_PATH.match(path) or found.startswith(".."):
+        return ""
+    # Further up it may be a file of this machine.
+    is_ours = _ABOVE.match(path) or os.path.lexists(os.path.join(root, found))
+    return found if is_ours else ""
 
 
 def _set_modes(root: str) -> None:

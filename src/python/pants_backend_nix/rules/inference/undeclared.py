@@ -6,6 +6,7 @@ import posixpath
 import re
 from typing import Any, Collection, Mapping
 
+from nixoci.store.evaluate import FLAKE
 from pants.engine.addresses import Address
 from pants.engine.fs import PathGlobs
 
@@ -34,6 +35,13 @@ async def undeclared_hint(
     path = str(error.get(field) or "").rstrip("/")
     if not path or path.startswith(("/", "..")):
         return ""
+    directory = posixpath.dirname(source)
+    if posixpath.basename(source) == FLAKE and not path.startswith(posixpath.join(directory, "")):
+        return (
+            f"It is above the directory of the flake, {directory}. Move the flake to a directory that is above both, "
+            "make what it needs an input of the flake, or let the package be a `default.nix`, which sees all files that "
+            "it depends on. "
+        )
     if path in visible or any(file.startswith(f"{path}/") for file in visible):
         return ""
     if field == "lock" and not await entries(await files_matching(PathGlobs([path]))):
