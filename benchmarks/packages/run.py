@@ -1,12 +1,13 @@
 """Measures what many Nix packages cost: `./pants package` of images against Nix itself.
 
-    python3 benchmarks/packages/run.py [--packages N …] [--runs N] [--json FILE]
+    python3 benchmarks/packages/run.py [--packages N …] [--runs N] [--unreachable] [--json FILE]
 
 For each number of packages a scratch monorepo is generated: trivial derivations in files whose common part
 takes half a second to evaluate, as nixpkgs does or longer, and images of them. `nix-build` and
 `nix-instantiate` get the same files. Commands are timed as whole processes, without pantsd; from each
 `package` the time of `./pants list` is taken away, which is what Pants itself takes. Medians are
-printed, in seconds and per package, with how often Nix was started to evaluate, to build and to query.
+printed, in seconds and per package, with how often Nix was started to evaluate, to build and to query. With
+`--unreachable` both ask a binary cache whose name is not known, as on a machine without network.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ let
     inherit name system common;
     builder = "/bin/sh";
     args = [ "-euc" ''echo "$name @WORD@" > "$out"'' ];
-    allowSubstitutes = false;
+    allowSubstitutes = @SUBSTITUTES@;
     preferLocalBuild = true;
   };
 in
@@ -50,6 +51,9 @@ in
 @ATTRIBUTES@
 }
 """
+
+#: A name that no server has (RFC 6761).
+_NOWHERE = "https://cache.invalid"
 
 _BUILD, _AGAIN = "all to be built", "all built, caches empty"
 _NIX_BUILD, _NIX_INSTANTIATE, _LIST = "nix-build of all", "nix-instantiate of all", "list"
@@ -64,6 +68,7 @@ class Shape:
     packages: int
     files: int
     images: int
+    unreachable: bool = False
     seconds: dict[str, list[float]] = field(default_factory=dict)
     starts: dict[str, dict[str, int]] = field(default_factory=dict)
 
@@ -80,6 +85,7 @@ class Shape:
                 COMMON=5_000_000,
                 WORD=uuid.uuid4().hex,
                 ATTRIBUTES=attributes,
+                SUBSTITUTES="true" if self.unreachable else "false",
             )
         targets = [
             f'nix_package(name="{name}", source="f{number % self.files}.nix", attr="{name}")'
@@ -99,7 +105,8 @@ class Shape:
     def nix(self, *words: str) -> None:
         """Runs a command of Nix on all files."""
         files = [f"bench/f{number}.nix" for number in range(self.files)]
-        subprocess.run([*words, *files], cwd=self.scratch.root, check=True, capture_output=True)
+        asked = ("--option", "substituters", _NOWHERE) if self.unreachable else ()
+        subprocess.run([*words, *asked, *files], cwd=self.scratch.root, check=True, capture_output=True)
 
     def package(self, title: str, *specs: str) -> None:
         """Empties Pants' caches, and packages all images."""
@@ -108,10 +115,13 @@ class Shape:
 
     def again(self, title: str, *specs: str) -> None:
         """Packages all images."""
-        said = []
+        said: list[tuple[float, str]] = []
+        asked = (f"--nix-substituters=['{_NOWHERE}']",) if self.unreachable else ()
         self.time(
             title,
-            lambda: said.append(self.scratch.pants("--no-pantsd", "package", *(specs or ("bench::",)))),
+            lambda: said.append(
+                self.scratch.pants("--no-pantsd", *asked, "package", *(specs or ("bench::",)))
+            ),
         )
         text = said[0][1]
         self.starts[title] = {
@@ -154,13 +164,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--packages", type=int, nargs="+", default=list(_SHAPES))
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--unreachable", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     document, rows = {}, []
     with scratch_monorepo() as scratch:
         for packages in options.packages:
             files, images = _SHAPES.get(packages, (1, 1))
-            shape = Shape(scratch, packages, files, images)
+            shape = Shape(scratch, packages, files, images, options.unreachable)
             _measure(shape, options.runs)
             rows.append(_row(shape, _BUILD, _NIX_BUILD, 1.3))
             rows.append(_row(shape, _AGAIN, _NIX_INSTANTIATE, 2.0))
