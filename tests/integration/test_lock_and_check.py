@@ -128,7 +128,7 @@ def test_what_is_no_choice_of_locks(example: Example) -> None:
         ("--inputs=a", "--keep", "g:nix"): "`--nix-lock-inputs` updates inputs, and `--nix-lock-keep` updates none",
         ("--inputs=c", "g:nix"): "`--nix-lock-inputs` names c, which is no input of g/flake.lock. There are: a, b.",
         ("--inputs=--option", "g:nix"): "g/flake.nix:nix: `--nix-lock-inputs` cannot be followed",
-        ("g:file",): "no target that you named is or depends on a `flake.nix`",
+        ("g:file",): "no target that you named is one or depends on one directly",
     }.items():
         assert told in " ".join(example.lock(*words, status=1).stderr.split())
     monorepo.write("g/flake.lock", "<<<<<<< ours\n")

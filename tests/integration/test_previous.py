@@ -13,7 +13,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 from nixoci.image.config import ImageConfig
-from nixoci.image.image import assemble, index
+from nixoci.image.image import assemble
+from nixoci.image.index.image_index import index
 from nixoci.image.manifest_format import DOCKER, MEDIA_TYPE_INDEX, MEDIA_TYPE_MANIFEST
 from nixoci.image.reference import Reference
 from nixoci.image.store_path_annotation import STORE_PATHS, store_path_annotation
