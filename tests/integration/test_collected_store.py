@@ -130,7 +130,7 @@ def test_garbage_is_collected_while_the_daemon_runs(
 
         # Twice in a row from an empty store, and back to what was made first.
         nix.run("nix-store", "--gc")
-        assert sorted(builds(again())) == ["app:config", "app:greeting"]
+        assert builds(again()) == () and "greeting" in _paths(store)
         nix.run("nix-store", "--gc")
         write(worker)
         assert again().started == ()

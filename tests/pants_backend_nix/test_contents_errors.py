@@ -211,7 +211,7 @@ def test_contradictions(errors: Packager, fields: str, words: list[str]) -> None
     assert "field `contents` of DIR:image. Take one of them out, or give it another place." in text
     # Of what a lower layer has, one may be meant to replace the other.
     may_shadow = any(word in fields for word in ("symlinks", "directories", "users", "below"))
-    assert ("name it there in the field `shadows`" in text) == may_shadow
+    assert ("name the place there in the field `shadows`" in text) == may_shadow
     for word in words:
         assert word in text
 
