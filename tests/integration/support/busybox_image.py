@@ -14,7 +14,7 @@ derivation {
   inherit system;
   program = builtins.path { path = ./busybox; name = "busybox-program"; };
   builder = "/bin/sh";
-  args = [ "-ec" "/bin/mkdir $out && /bin/cp $program $out/sh && /bin/chmod +x $out/sh" ];
+  args = [ "-ec" "/bin/mkdir $out; /bin/cp $program $out/sh; /bin/chmod +x $out/sh; exit 0" ];
 }
 """
 

@@ -24,7 +24,9 @@ _NIXPKGS = """\
           run = name: attributes: script: derivation ({
             inherit name system;
             builder = "${debian.bash}/bin/bash";
-            args = [ "-euc" script ];
+            # A shell becomes its last program. Programs of coreutils close their output before they end, and Nix kills
+            # a builder that has closed it.
+            args = [ "-euc" "${script}\nexit 0" ];
             PATH = "${debian.coreutils}/bin";
           } // attributes);
           python3 = debian.python // {
