@@ -25,6 +25,7 @@ from nixoci.store.fetch import (
     forbidden_url,
     read_call,
 )
+from nixoci.store.location import root_below_home
 from nixoci.store.locks.lock_file import FLAKE_LOCK
 from nixoci.store.locks.outdated import inputs_expression, is_refused, missing_inputs
 from nixoci.store.messages.sources import copied_flake, relative_inputs
@@ -418,6 +419,10 @@ def evaluator(nix: Nix) -> Nix:
     It does not find either which settings of flakes the user has accepted for all times, which Nix keeps there.
     """
     store = tuple(setting for setting in nix.settings if setting[0] == "store")
+    below_home = "" if store else root_below_home(nix.environment)
+    if below_home and nix.store in ("", "auto"):
+        # Nix would look for it beside these settings.
+        store = (("store", below_home),)
     nowhere = {"NIX_PATH": "", "XDG_DATA_HOME": "/nonexistent", "NIX_DATA_HOME": "/nonexistent"}
     return replace(nix, environment={**nix.environment, **nowhere}, settings=store)
 

@@ -51,7 +51,7 @@ def store_directory(url: str, environment: Mapping[str, str]) -> str:
     root = ""
     if base in ("", "auto"):
         if not parameters:
-            root = _root_below_home(environment)
+            root = root_below_home(environment)
     elif base.startswith(("local://", "local-overlay://")):
         root = _unquoted(base.partition("://")[2])
     elif base.startswith("/"):
@@ -98,7 +98,7 @@ def root_of(directory: str) -> str:
     return root
 
 
-def _root_below_home(environment: Mapping[str, str]) -> str:
+def root_below_home(environment: Mapping[str, str]) -> str:
     """Returns the root of the store that `auto` means; empty for the usual one."""
     if (
         os.path.exists(_STATE)
