@@ -117,6 +117,33 @@ class Scratch:
             raise RuntimeError(f"`./pants {' '.join(arguments)}` failed:\n{result.stdout}")
         return seconds, result.stdout
 
+    def after_list(self, *arguments: str) -> tuple[float, int, str]:
+        """Runs the launcher with the goal `list` before others.
+
+        :returns: wall seconds from the list's first line on, bytes of memory of the largest process, and what was said.
+        """
+        with tempfile.TemporaryFile("w+") as said:
+            process = subprocess.Popen(
+                ["./pants", *arguments],
+                cwd=self.root,
+                env=_environment(self.root),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                text=True,
+            )
+            assert process.stdout is not None
+            process.stdout.readline()
+            start = time.perf_counter()
+            process.stdout.read()
+            _, process.returncode, usage = os.wait4(process.pid, 0)
+            seconds = time.perf_counter() - start
+            said.seek(0)
+            text = said.read()
+        if process.returncode:
+            raise RuntimeError(f"`./pants {' '.join(arguments)}` failed:\n{text}")
+        return seconds, usage.ru_maxrss * 1024, text
+
     def processes(self, *arguments: str) -> int:
         """Runs Pants and returns how many processes it ran, by its own counter."""
         return self.counted(*arguments)[1]["local_execution_requests"]

@@ -4,9 +4,10 @@
 
 For each number of packages a scratch monorepo is generated: trivial derivations in files whose common part
 takes half a second to evaluate, as nixpkgs does or longer, and images of them. `nix-build` and
-`nix-instantiate` get the same files. Commands are timed as whole processes, without pantsd; from each
-`package` the time of `./pants list` is taken away, which is what Pants itself takes. Medians are
-printed, in seconds and per package, with how often Nix was started to evaluate, to build and to query. With
+`nix-instantiate` get the same files. Commands run without pantsd, and `./pants list package` is timed from the list's
+first line to the end of the process: the start of Pants takes far longer than what is measured, and varies. Medians are
+printed, in seconds, with how often Nix was started to evaluate, to build and to query, and with the memory of the
+largest process of each `package`. With
 `--unreachable` both ask a binary cache whose name is not known, as on a machine without network.
 """
 
@@ -16,7 +17,6 @@ import argparse
 import json
 import os
 import re
-import resource
 import shutil
 import statistics
 import subprocess
@@ -56,7 +56,7 @@ in
 _NOWHERE = "https://cache.invalid"
 
 _BUILD, _AGAIN = "all to be built", "all built, caches empty"
-_NIX_BUILD, _NIX_INSTANTIATE, _LIST = "nix-build of all", "nix-instantiate of all", "list"
+_NIX_BUILD, _NIX_INSTANTIATE = "nix-build of all", "nix-instantiate of all"
 _OWN = "one package's own file changed"
 
 
@@ -71,6 +71,7 @@ class Shape:
     unreachable: bool = False
     seconds: dict[str, list[float]] = field(default_factory=dict)
     starts: dict[str, dict[str, int]] = field(default_factory=dict)
+    memory: dict[str, int] = field(default_factory=dict)
 
     def write(self) -> None:
         """Writes files that have never been evaluated, with packages that have never been built."""
@@ -108,22 +109,17 @@ class Shape:
         asked = ("--option", "substituters", _NOWHERE) if self.unreachable else ()
         subprocess.run([*words, *asked, *files], cwd=self.scratch.root, check=True, capture_output=True)
 
-    def package(self, title: str, *specs: str) -> None:
+    def package(self, title: str) -> None:
         """Empties Pants' caches, and packages all images."""
         shutil.rmtree(self.scratch.root / ".pants.d", ignore_errors=True)
-        self.again(title, *specs)
+        self.again(title)
 
-    def again(self, title: str, *specs: str) -> None:
-        """Packages all images."""
-        said: list[tuple[float, str]] = []
+    def again(self, title: str) -> None:
+        """Lists and packages all images in one process, and notes the wall seconds after the list."""
         asked = (f"--nix-substituters=['{_NOWHERE}']",) if self.unreachable else ()
-        self.time(
-            title,
-            lambda: said.append(
-                self.scratch.pants("--no-pantsd", *asked, "package", *(specs or ("bench::",)))
-            ),
-        )
-        text = said[0][1]
+        seconds, size, text = self.scratch.after_list("--no-pantsd", *asked, "list", "package", "bench::")
+        self.memory[title] = max(size, self.memory.get(title, 0))
+        self.seconds.setdefault(title, []).append(seconds)
         self.starts[title] = {
             word: len(re.findall(rf"Starting: {word} ", text))
             for word in ("Evaluate", "Build", "Query")
@@ -137,7 +133,6 @@ def _measure(shape: Shape, runs: int) -> None:
     for _ in range(runs):
         shape.write()
         shape.scratch.pants("--no-pantsd", "list", "bench::")
-        shape.time(_LIST, lambda: shape.scratch.pants("--no-pantsd", "list", "bench::"))
         shape.time(_NIX_INSTANTIATE, lambda: shape.nix("nix-instantiate"))
         shape.package(_BUILD)
         shape.package(_AGAIN)
@@ -149,13 +144,14 @@ def _measure(shape: Shape, runs: int) -> None:
 
 
 def _row(shape: Shape, title: str, peer: str, factor: float) -> str:
-    less = shape.median(title) - shape.median(_LIST)
+    memory = shape.memory[title] // 1_000_000
+    less = shape.median(title)
     limit = factor * shape.median(peer) + 0.05 * shape.packages
     starts = shape.starts[title]
     return (
         f"| {shape.packages} in {shape.files} files, {shape.images} images | {title} | {less:.2f} | "
         f"{shape.median(peer):.2f} | {less / shape.median(peer):.1f} | {limit:.2f} | "
-        f"{starts['Evaluate']} / {starts['Build']} / {starts['Query']} |"
+        f"{starts['Evaluate']} / {starts['Build']} / {starts['Query']} | {memory} |"
     )
 
 
@@ -178,13 +174,10 @@ def main() -> None:
             rows.append(_row(shape, _OWN, _NIX_INSTANTIATE, 2.0))
             document[packages] = {"seconds": shape.seconds, "starts": shape.starts}
             print("\n".join(rows[-3:]), file=sys.stderr)
-    print("| packages | `package`, less `list` | s | Nix, s | ratio | limit, s | starts: evaluate / build / query |")
-    print("|---|---|---|---|---|---|---|")
+    print("| packages | `package`, less `list` | s | Nix, s | ratio | limit, s | starts: evaluate / build / query | largest process, MB |")
+    print("|---|---|---|---|---|---|---|---|")
     print("\n".join(rows))
-    print(
-        f"\nLoad of the machine: {os.getloadavg()[0]:.1f}. Largest process: "
-        f"{resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024} MB."
-    )
+    print(f"\nLoad of the machine: {os.getloadavg()[0]:.1f}.")
     if options.json is not None:
         options.json.write_text(json.dumps(document, indent=2))
 

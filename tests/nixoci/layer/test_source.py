@@ -190,3 +190,71 @@ def test_threads_import_nothing_of_the_core() -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     words = [sys.executable, "-c", program]
     assert subprocess.check_output(words, env=environment).strip() == b"True"
+
+
+def test_nix_is_asked_once_about_all_layers(tmp_path: Path) -> None:
+    """One start for what is valid, whatever layer comes first; then again only for what was not, or is gone."""
+    plain = nix(tmp_path)
+    paths = []
+    for _ in range(3):
+        (tmp_path / "file").write_text(unique_word())
+        added = plain.run(("nix-store", "--add", str(tmp_path / "file")))
+        paths.append(StorePath.parse(added.decode().strip()))
+    recipes = [LayerRecipe((RecipeEntry(path, nar_hash(path), path),)) for path in paths]
+    layers = [digest_layer(recipe) for recipe in recipes]
+    log = tmp_path / "log"
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "nix-store"
+    program.write_text(f'#!/bin/sh\necho "$1 $2" >> "{log}"\nexec "{plain.directory}/nix-store" "$@"\n')
+    program.chmod(0o755)
+    noted = replace(plain, directory=str(tmp_path / "bin"), known_store=plain.store)
+
+    def stream(source: LayerSource) -> list[str]:
+        log.write_text("")
+        for recipe, layer in zip(recipes, layers):
+            source.write_layer(recipe, layer, lambda part: None)
+        return log.read_text().splitlines()
+
+    source = LayerSource(lambda: noted, recipes=recipes)
+    assert stream(source) == ["--query --hash"]
+    assert stream(source) == []
+    # What was deleted meanwhile is asked about again, and nothing else.
+    plain.run(("nix-store", "--delete", paths[1]))
+    with pytest.raises(InvalidPathError) as caught:
+        stream(source)
+    assert caught.value.paths == (paths[1],)
+    # Of a closure that is not whole, what is valid is streamed all the same.
+    source = LayerSource(lambda: noted, recipes=recipes)
+    log.write_text("")
+    source.write_layer(recipes[0], layers[0], lambda part: None)
+    source.write_layer(recipes[2], layers[2], lambda part: None)
+    assert log.read_text().splitlines() == [
+        "--query --hash",
+        "--check-validity --print-invalid",
+        "--query --hash",
+    ]
+
+
+def test_what_is_there_is_streamed_while_something_is_built(tmp_path: Path) -> None:
+    """A layer does not wait for the build of another one."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    expression = shell_derivation("waits", f"read line < {fifo}; echo {unique_word()} > $out")
+    root = write_tree(tmp_path / "s", {"default.nix": f"{{ system }}: {expression}"})
+    attribute = Attribute(str(root), "default.nix", "", SYSTEM)
+    derivation = attribute.evaluate(nix(tmp_path))
+    (built,) = (path for _, path in derivation.outputs)
+    (tmp_path / "file").write_text(unique_word())
+    added = nix(tmp_path).run(("nix-store", "--add", str(tmp_path / "file")))
+    there = StorePath.parse(added.decode().strip())
+    recipe = LayerRecipe((RecipeEntry(there, nar_hash(there), there),))
+    source = LayerSource(lambda: nix(tmp_path), [Origin(derivation, frozenset([built]), attribute)])
+    thread = threading.Thread(target=source.realise, args=([built],))
+    thread.start()
+    # The builder is there when it has opened the pipe.
+    with open(fifo, "w") as line:
+        assert source.write_layer(recipe, digest_layer(recipe), lambda part: None)
+        assert thread.is_alive()
+        line.write("go on\n")
+    thread.join()
+    assert nix(tmp_path).invalid([built]) == ()

@@ -6,7 +6,7 @@ from nixoci.errors import NixOciError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterable, Sequence
+    from typing import Iterable, Mapping, Sequence
 
     from nixoci.recipe.layer import LayerRecipe, RecipeEntry
     from nixoci.store.nix import Nix
@@ -43,7 +43,17 @@ def require_recorded_contents(nix: Nix, recipe: LayerRecipe) -> None:
     :raises InvalidPathError: some are not valid.
     :raises ContentsDifferError: some have another NAR hash.
     """
-    _require_recorded(nix, recipe.entries)
+    hashes = nix.nar_hashes(recipe.paths)
+    require_recorded_hashes(recipe, dict(zip(recipe.paths, hashes)))
+
+
+def require_recorded_hashes(recipe: LayerRecipe, hashes: Mapping[StorePath, str]) -> None:
+    """Checks the same, by what Nix has said.
+
+    :param hashes: NAR hashes, in SRI form, of all the store paths of the recipe at least.
+    :raises ContentsDifferError: some have another one than the recipe says.
+    """
+    _require_recorded(recipe.entries, hashes)
 
 
 def require_no_other_contents(nix: Nix, recipes: Iterable[LayerRecipe]) -> None:
@@ -52,16 +62,15 @@ def require_no_other_contents(nix: Nix, recipes: Iterable[LayerRecipe]) -> None:
     :raises ContentsDifferError: some have another NAR hash.
     """
     entries = {entry.path: entry for recipe in recipes for entry in recipe.entries}
-    invalid = set(nix.invalid(entries))
-    _require_recorded(nix, [entry for path, entry in entries.items() if path not in invalid])
+    hashes = nix.registered(entries)
+    _require_recorded([entry for path, entry in entries.items() if path in hashes], hashes)
 
 
-def _require_recorded(nix: Nix, entries: Sequence[RecipeEntry]) -> None:
-    hashes = nix.nar_hashes([entry.path for entry in entries])
+def _require_recorded(entries: Sequence[RecipeEntry], hashes: Mapping[StorePath, str]) -> None:
     different = [
-        (entry.path, entry.nar_hash, found)
-        for entry, found in zip(entries, hashes)
-        if entry.nar_hash != found
+        (entry.path, entry.nar_hash, hashes[entry.path])
+        for entry in entries
+        if entry.nar_hash != hashes[entry.path]
     ]
     if different:
         paths, recorded, found = zip(*different)

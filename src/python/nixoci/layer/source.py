@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,9 +20,9 @@ from nixoci.errors import InvalidInputError, NixOciError
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json
 from nixoci.layer.blob_stream import write_blob_of_file
-from nixoci.layer.kept import write_kept_layer
+from nixoci.layer.kept import is_kept, write_kept_layer
 from nixoci.layer.layer import Layer
-from nixoci.layer.reproducibility import require_recorded_contents
+from nixoci.layer.reproducibility import require_recorded_hashes
 from nixoci.layer.write import write_layer
 from nixoci.recipe.blob import BlobRecipe
 from nixoci.recipe.files import FilesRecipe
@@ -108,7 +109,7 @@ class LayerSource:
     What this machine has comes first: a kept layer, or store paths that are all valid. What it has not is copied,
     if it can be, and built if not.
 
-    May be used by several threads.
+    May be used by several threads. Nix is asked once about the paths of all layers, and again only about what it had not.
 
     :param find_nix: finds the Nix of this machine; not called before a store path is needed.
     :param origins: of all the paths that may be missing; what has none here must be valid.
@@ -116,6 +117,7 @@ class LayerSource:
     :param contents: directory of the contents of files, see `nixoci.tar.files.open_contents`.
     :param copy: copies layers.
     :param copies_missing: also those that could be made here, where their store paths or contents are missing.
+    :param recipes: of the layers that may be asked for, as far as they are known.
     """
 
     def __init__(
@@ -127,6 +129,7 @@ class LayerSource:
         copy: Optional[CopyLayer] = None,
         *,
         copies_missing: bool = False,
+        recipes: Sequence[Recipe] = (),
     ) -> None:
         self._copy = copy
         self._copies_missing = copies_missing
@@ -134,8 +137,12 @@ class LayerSource:
         self._origins = origins
         self._kept_layers = kept_layers
         self._contents = contents
-        self._lock = threading.Lock()
-        self._valid: set[StorePath] = set()
+        self._recipes = recipes
+        #: One thread asks Nix at a time, and one builds: Nix works on several builds by itself, and two layers may want
+        #: the same. What is there can be streamed meanwhile.
+        self._asking, self._building = threading.Lock(), threading.Lock()
+        #: The NAR hashes of what Nix has said to be valid.
+        self._hashes: dict[StorePath, str] = {}
 
     @cached_property
     def _nix(self) -> Nix:
@@ -168,7 +175,7 @@ class LayerSource:
             if written is not None:
                 return written
         self.realise(recipe.paths)
-        require_recorded_contents(self._nix, recipe)
+        require_recorded_hashes(recipe, self._hashes)
         return write_layer(
             recipe,
             layer,
@@ -195,11 +202,29 @@ class LayerSource:
     def _has(self, paths: Sequence[StorePath]) -> bool:
         """Whether all paths are valid here; if there is no Nix, none is."""
         try:
-            with self._lock:
-                return not self._nix.invalid(path for path in paths if path not in self._valid)
+            return not self._missing(paths)
         except NixOciError:
             # What is wrong with Nix is said if it turns out to be needed.
             return False
+
+    def _missing(self, paths: Sequence[StorePath]) -> list[StorePath]:
+        """Returns those of `paths` that are not valid here."""
+        with self._asking:
+            # What was valid may have been deleted since: a server runs for long.
+            unknown = {
+                path
+                for path in paths
+                if path not in self._hashes or not os.path.lexists(self._nix.store_root + path)
+            }
+            if not unknown:
+                return []
+            for recipe in self._recipes:
+                if isinstance(recipe, LayerRecipe) and not is_kept(self._kept_layers, recipe):
+                    unknown.update(recipe.paths)
+            self._recipes = ()
+            found = self._nix.registered(unknown)
+            self._hashes.update(found)
+            return [path for path in paths if path in unknown and path not in found]
 
     def realise(self, paths: Sequence[StorePath]) -> None:
         """Makes `paths` valid.
@@ -207,19 +232,21 @@ class LayerSource:
         :raises LayerPathsMissingError: one that is not, and has no origin.
         :raises BuildFailedError: and others, as `realise_paths`.
         """
-        # One at a time: Nix works on several builds by itself, and two layers may want the same.
-        with self._lock:
-            missing = self._nix.invalid(path for path in paths if path not in self._valid)
+        if not self._missing(paths):
+            return
+        with self._building:
+            # Another layer may have wanted the same.
+            missing = self._missing(paths)
             for origin in self._origins:
                 wanted = [path for path in missing if path in origin.paths]
                 if wanted:
                     realise_paths(
                         self._nix, origin.derivation, wanted, self._again(origin), origin.log
                     )
-                    missing = tuple(path for path in missing if path not in origin.paths)
+                    missing = [path for path in missing if path not in origin.paths]
+            missing = missing or self._missing(paths)
             if missing:
                 raise LayerPathsMissingError(missing)
-            self._valid.update(paths)
 
     def _again(self, origin: Origin) -> Optional[Callable[[], Derivation]]:
         evaluation = origin.evaluation

@@ -123,7 +123,7 @@ def _load_image(options: argparse.Namespace) -> tuple[Any, str]:
     identifier = load_image(
         engine,
         descriptor,
-        layer_source(options).write_layer,
+        layer_source(options, descriptor.recipes).write_layer,
         references=references,
         log=request_log(options),
     )

@@ -56,7 +56,7 @@ def write_image(options: argparse.Namespace) -> None:
 
     descriptor = read_descriptor(read_input(options.descriptor))
     references = [Reference.parse(text) for text in options.references] or descriptor.references
-    write_layer = layer_source(options).write_layer
+    write_layer = layer_source(options, descriptor.recipes).write_layer
     is_docker = options.format == "docker-archive"
     if is_docker and isinstance(descriptor, IndexDescriptor):
         raise InvalidInputError(

@@ -133,9 +133,10 @@ def layer_copier(options: argparse.Namespace) -> Any:
     return LayerCopier(options.copy_from, environment, registries(options))
 
 
-def layer_source(options: argparse.Namespace, copier: Any = None) -> Any:
+def layer_source(options: argparse.Namespace, recipes: Any, copier: Any = None) -> Any:
     """Returns the `LayerSource` of --origins, --kept-layers, --contents and --copy-from.
 
+    :param recipes: of the layers that may be asked for.
     :param copier: that of `layer_copier`, if somebody else needs it as well.
     """
     from nixoci.layer.source import LayerSource, origins_from_json
@@ -153,6 +154,7 @@ def layer_source(options: argparse.Namespace, copier: Any = None) -> Any:
         options.contents,
         copy,
         copies_missing=bool(options.copy_from),
+        recipes=recipes,
     )
 
 

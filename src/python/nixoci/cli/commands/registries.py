@@ -148,7 +148,7 @@ def _push(options: argparse.Namespace) -> tuple[PushResult, AnyImage]:
             descriptor.image,
             descriptor.recipes,
             [Reference.parse(text) for text in options.references] or descriptor.references,
-            layer_source(options, copier).write_layer,
+            layer_source(options, descriptor.recipes, copier).write_layer,
             os.environ,
             PushOptions(
                 registries(options),
@@ -206,7 +206,8 @@ def serve(options: argparse.Namespace) -> None:
 
     descriptors = [read_descriptor(read_input(path)) for path in options.descriptors]
     images = [(descriptor, local_references(descriptor)) for descriptor in descriptors]
-    repositories = serve_images(images, layer_source(options).write_layer)
+    recipes = [recipe for descriptor in descriptors for recipe in descriptor.recipes]
+    repositories = serve_images(images, layer_source(options, recipes).write_layer)
     server = ReadOnlyRegistry(
         repositories,
         listen=options.listen,
