@@ -12,6 +12,9 @@ def console() -> None:
         if sys.argv[1:2] == ["--unpack"]:
             _run_from(sys.argv[2])
             del sys.argv[1:3]
+        from nixoci.later import import_later
+
+        import_later("inspect")
         from nixoci.cli.main import console
 
         console()

@@ -20,6 +20,7 @@ from nixoci.cli.commands import (
     registries,
     sources,
 )
+from nixoci.cli.main import main
 from nixoci.cli.parser import make_parser
 
 _MODULES = (sources, many, locks, layers, python, program, elf, images, registries, engines)
@@ -85,6 +86,21 @@ def test_unknown_command_is_told_all(capfd: pytest.CaptureFixture[str]) -> None:
     assert 2 == caught.value.code
     told = capfd.readouterr().err.partition("choose from ")[2].strip().rstrip(")")
     assert _COMMANDS == [name.strip("'") for name in told.split(", ")]
+
+
+def test_one_command_is_parsed_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    """Its parser, and no other, is made; help on all commands has all, whatever follows."""
+    assert make_parser("closure").parse_args(["closure", "a"]).run is sources.closure
+    with pytest.raises(SystemExit):
+        make_parser("closure").parse_args(["split", "a"])
+    with pytest.raises(SystemExit):
+        make_parser("bogus").parse_args(["bogus"])
+    capfd.readouterr()
+    for words in (["--help", "push"], ["-h"], ["--tools", "push", "--help", "push"]):
+        with pytest.raises(SystemExit):
+            main(words)
+        told = capfd.readouterr().out.split()
+        assert [name for name in _COMMANDS if name not in told] == []
 
 
 def test_parser_parses_again() -> None:

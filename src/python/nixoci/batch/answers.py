@@ -7,7 +7,6 @@ the cached process of each question takes it.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import tempfile
@@ -15,6 +14,7 @@ import time
 
 from nixoci.errors import InvalidInputError, NixOciError
 from nixoci.json_output import canonical_json
+from nixoci.sha256 import sha256
 
 # As in `nixoci.cli.main`.
 TYPE_CHECKING = False
@@ -41,7 +41,7 @@ def answer_key(program: str, kind: str, facts: Sequence[Any]) -> str:
     :param kind: `EVALUATION` or `CLOSURE`.
     :param facts: all else that the answer depends on, as JSON has it; of a closure its sorted roots.
     """
-    return hashlib.sha256(canonical_json("question", [program, kind, facts])).hexdigest()
+    return sha256(canonical_json("question", [program, kind, facts])).hexdigest()
 
 
 def write_answer(directory: str, key: str, content: bytes) -> None:

@@ -34,8 +34,10 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Runs one command and returns its exit status."""
     as_json = False
     try:
-        words, after = _split_arguments(sys.argv[1:] if arguments is None else arguments)
-        options = make_parser().parse_args(words)
+        words = sys.argv[1:] if arguments is None else list(arguments)
+        command = _command(words)
+        words, after = _split_arguments(words, command)
+        options = make_parser(command).parse_args(words)
         options.arguments = after
         as_json = options.json_errors
         with unwinding_signals():
@@ -79,18 +81,25 @@ def _replace_closed_streams() -> None:
         sys.stderr = open(2, "w", closefd=False)
 
 
-def _split_arguments(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+def _command(words: Sequence[str]) -> str:
+    """Returns the word that should be a command; empty if there is none, or help on all is asked for before it."""
+    # Before it, nixoci takes no other word without a dash than the value of --tools.
+    for previous, word in zip(["", *words], words):
+        if word in ("-h", "--help"):
+            break
+        if not word.startswith("-") and previous != "--tools":
+            return word
+    return ""
+
+
+def _split_arguments(
+    words: Sequence[str], command: str
+) -> tuple[Sequence[str], Sequence[str]]:
     """Splits off what follows `--` where it belongs to a container and not to us.
 
     `argparse` cannot: an option between two positional arguments ends the first group of them.
     """
-    # Before its command, nixoci takes no other word without a dash than the value of --tools.
-    before = [
-        word
-        for previous, word in zip(["", *words], words)
-        if not word.startswith("-") and previous != "--tools"
-    ]
-    if before[:1] != ["run"] or "--" not in words:
+    if command != "run" or "--" not in words:
         return words, ()
     position = list(words).index("--")
     return words[:position], words[position + 1 :]

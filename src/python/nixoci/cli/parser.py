@@ -20,8 +20,12 @@ if TYPE_CHECKING:
     Commands = Mapping[str, tuple[Callable[[argparse.ArgumentParser], None], Callable[..., Any]]]
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Returns the parser of `nixoci`; an option `run` of what it parses is the command."""
+def make_parser(chosen: str = "") -> argparse.ArgumentParser:
+    """Returns the parser of `nixoci`; an option `run` of what it parses is the command.
+
+    :param chosen: the command that will be parsed. To make a parser for each takes as long as a small digest, so only
+        that one is known then; if there is no such command, all are.
+    """
     parser = _Parser(
         prog="nixoci",
         description="Builds OCI images from Nix store closures without layer archives.",
@@ -40,7 +44,9 @@ def make_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(
         required=True, metavar="COMMAND", parser_class=_CommandParser
     )
-    for name, (help, _) in _COMMANDS.items():
+    names = (chosen,) if chosen in _COMMANDS else tuple(_COMMANDS)
+    for name in names:
+        help, _ = _COMMANDS[name]
         command = subparsers.add_parser(name, help=help, description=help, allow_abbrev=False)
         command.name = name
     return parser

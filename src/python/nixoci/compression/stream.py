@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 from nixoci.compression.compressor import find_compressor
 from nixoci.compression.seek_table import seek_table
-from nixoci.processes.overlapped_hash import sha256
+from nixoci.sha256 import sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,12 +7,12 @@ import binascii
 import posixpath
 import tarfile
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import IO, Any, Mapping
 
 from nixoci.errors import InvalidInputError
 from nixoci.json_input import get_field, get_list, parse_json, parse_object
 from nixoci.json_output import canonical_json
+from nixoci.sha256 import sha256
 
 #: Bytes of a document that are kept in a listing.
 LARGEST_DOCUMENT = 4 << 20

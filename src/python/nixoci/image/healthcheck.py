@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, Mapping, Sequence
 
 from nixoci.errors import InvalidInputError
@@ -142,6 +141,8 @@ def parse_duration(field: str, text: object) -> int:
         return 0
     if len(text) > 200:
         raise _invalid(field, text, "it is too long")
+    from fractions import Fraction
+
     nanoseconds = 0
     end = 0
     for part in _PART.finditer(text):

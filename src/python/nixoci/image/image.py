@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property
-from hashlib import sha256
 from typing import Any, Mapping, Optional, Sequence
 
 from nixoci.errors import InvalidInputError
@@ -16,6 +15,7 @@ from nixoci.image.manifest_format import MANIFEST_FORMATS, OCI, ManifestFormat
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json
 from nixoci.layer.layer import MEDIA_TYPE_LAYER_TAR, Layer
+from nixoci.sha256 import sha256
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any, Callable, Optional, Sequence, Union
 
 from nixoci.atomic import OutputError, OutputFile, output_errors, replace_directory, sync_directory
@@ -15,6 +14,7 @@ from nixoci.image.reference import Reference
 from nixoci.json_input import get_field, parse_object
 from nixoci.json_output import canonical_json
 from nixoci.layer.layer import Layer
+from nixoci.sha256 import sha256
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import stat
 
-from nixoci.errors import InvalidInputError, NixOciError
-from nixoci.processes.overlapped_hash import sha256
+from nixoci.errors import InvalidInputError
+from nixoci.layer.mismatch import BlobDiffersError
+from nixoci.sha256 import sha256
 from nixoci.tar.output import BUFFER_SIZE
 from nixoci.tar.pack import write_all
 
@@ -16,22 +17,6 @@ if TYPE_CHECKING:
 
     from nixoci.layer.layer import Layer
     from nixoci.recipe.blob import BlobRecipe
-
-
-class BlobDiffersError(NixOciError):
-    """What came is not the blob. Nobody got all of it; what has begun to be written must be given up.
-
-    :param digest: `sha256:<hex>` that it should have.
-    :param source: where it came from.
-    """
-
-    def __init__(self, digest: str, source: str) -> None:
-        self.digest = digest
-        self.source = source
-        super().__init__(
-            f"What {source} has as the layer {digest} are other bytes; delete it there, or take the layer "
-            "from somewhere else."
-        )
 
 
 class BlobStream:

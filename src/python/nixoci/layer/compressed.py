@@ -6,7 +6,7 @@ from nixoci.compression.stream import CompressedStream
 from nixoci.errors import NixOciError
 from nixoci.layer.layer import Layer
 from nixoci.layer.mismatch import LayerMismatchError
-from nixoci.processes.overlapped_hash import sha256
+from nixoci.sha256 import sha256
 from nixoci.tar.pack import write_all
 
 TYPE_CHECKING = False

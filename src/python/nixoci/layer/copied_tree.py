@@ -8,7 +8,6 @@ import os
 import re
 import stat
 from collections.abc import Iterable
-from hashlib import sha256
 from typing import Mapping
 
 from nixoci.descent import OPEN_FILE
@@ -16,6 +15,7 @@ from nixoci.errors import InvalidInputError
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.layer.places import places
 from nixoci.recipe.layer import ROOT, LayerRecipe
+from nixoci.sha256 import sha256
 from nixoci.store.case_hack import without_case_hack
 from nixoci.tar.dialect import DIALECTS
 from nixoci.tar.errors import StorePathUnreadableError

@@ -12,7 +12,7 @@ import zlib
 from nixoci.atomic import replace_file
 from nixoci.errors import InvalidInputError
 from nixoci.layer.layer import Layer
-from nixoci.processes.overlapped_hash import sha256
+from nixoci.sha256 import sha256
 from nixoci.store.case_hack import without_case_hack
 from nixoci.tar.output import BUFFER_SIZE
 from nixoci.tar.pack import write_all, write_tar

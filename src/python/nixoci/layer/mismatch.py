@@ -44,3 +44,19 @@ class LayerMismatchError(NixOciError):
             )
             way_out = "; digest the layer again."
         super().__init__(f"Layer {layer.digest} has now become {now}. {why}{way_out}")
+
+
+class BlobDiffersError(NixOciError):
+    """What came is not the blob. Nobody got all of it; what has begun to be written must be given up.
+
+    :param digest: `sha256:<hex>` that it should have.
+    :param source: where it came from.
+    """
+
+    def __init__(self, digest: str, source: str) -> None:
+        self.digest = digest
+        self.source = source
+        super().__init__(
+            f"What {source} has as the layer {digest} are other bytes; delete it there, or take the layer "
+            "from somewhere else."
+        )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from nixoci.layer.mismatch import LayerMismatchError
 from nixoci.layer.tar_of_recipe import pack_recipe, tar_writer
-from nixoci.processes.overlapped_hash import sha256
 from nixoci.recipe.layer import LayerRecipe
+from nixoci.sha256 import sha256
 from nixoci.store.case_hack import without_case_hack
 from nixoci.tar.output import BUFFER_SIZE
 from nixoci.tar.pack import write_all

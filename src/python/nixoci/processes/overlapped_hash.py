@@ -13,22 +13,13 @@ import struct
 from mmap import mmap
 
 from nixoci.errors import NixOciError
+from nixoci.sha256 import sha256
 from nixoci.tar.output import BUFFER_SIZE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Optional
-
-# `hashlib.sha256` is the same function where there is OpenSSL, but importing `hashlib` loads a
-# dozen other hashes, and a digest of a small layer takes little longer than its imports.
-try:
-    from _hashlib import openssl_sha256 as _sha256
-except ImportError:
-    from hashlib import sha256 as _sha256
-
-#: Makes a new SHA-256, as `hashlib.sha256` does.
-sha256 = _sha256
 
 #: Buffers between the two processes: enough that neither waits while the other has slow files.
 _BUFFERS = 16

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import csv
-import hashlib
 import io
 import os
 import re
@@ -23,6 +22,7 @@ from nixoci.errors import NixOciError
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json
 from nixoci.python.environment import DATA_DIRECTORIES, Environment
+from nixoci.sha256 import sha256
 
 _METADATA = ".dist-info"
 
@@ -237,7 +237,7 @@ def _record(
         if path == record:
             facts = ["", ""]
         elif path in written:
-            digest = base64.urlsafe_b64encode(hashlib.sha256(written[path]).digest())
+            digest = base64.urlsafe_b64encode(sha256(written[path]).digest())
             facts = [f"sha256={digest.rstrip(b'=').decode()}", str(len(written[path]))]
         place = environment.relative_place(path, data)
         lines.append([os.path.relpath(place, environment.site_packages), *facts])

@@ -33,6 +33,8 @@ class User:
 
 @dataclass(frozen=True)
 class Group:
+    """:param name: as in `/etc/group`."""
+
     name: str
     gid: int
 

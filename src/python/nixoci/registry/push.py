@@ -56,6 +56,7 @@ class PushOptions:
     :param jobs: layers that are uploaded at the same time, at least 1.
     :param silence_time_limit: seconds until a registry that does nothing is given up.
     :param writes_tags: False if repositories get the manifest by its digest only.
+    :param prepare: called once, before `write_layer` is; not if registries have everything.
     :param abort: ends what `write_layer` waits for in other threads; it may be called several times.
     """
 
@@ -65,6 +66,7 @@ class PushOptions:
     retry: RetryPolicy = RetryPolicy()
     silence_time_limit: float = SILENCE_TIME_LIMIT
     writes_tags: bool = True
+    prepare: Callable[[], object] = lambda: None
     abort: Callable[[], object] = lambda: None
 
     def __post_init__(self) -> None:
@@ -145,6 +147,8 @@ class _Push:
                 if len(changed) < len(its_references):
                     # A registry that has an image has what it is made of.
                     self._sender.note_complete(repository)
+            if stale:
+                self._options.prepare()
             for repository, _ in stale:
                 blobs.extend(self._sender.send(repository))
             self._write_tags(stale)

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from nixoci.image.image import digest_of
 from nixoci.image.layout import Blob
-from nixoci.layer.blob_stream import BlobDiffersError
+from nixoci.layer.mismatch import BlobDiffersError
 from nixoci.registry.address import Url, resolve_location, with_query
 from nixoci.registry.errors import (
     ConnectionFailedError,

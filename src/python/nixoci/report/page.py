@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import pkgutil
 from base64 import b64encode
-from hashlib import sha256
 from typing import Any, Optional
 
 from nixoci.json_output import canonical_json
 from nixoci.report.diff import ImageDiff
 from nixoci.report.document import layer_document
 from nixoci.report.report import ImageReport
+from nixoci.sha256 import sha256
 
 #: In HTML, `<` begins a tag and `&` a character reference; the two line ends are none in JSON and were
 #: some in JavaScript.

@@ -5,8 +5,9 @@ Nix itself says what its settings are. This is to know, without starting it, whe
 
 from __future__ import annotations
 
-import hashlib
 import os
+
+from nixoci.sha256 import sha256
 
 # As in `nixoci.store.nix`.
 TYPE_CHECKING = False
@@ -38,7 +39,7 @@ def configuration_files(version: str) -> tuple[str, ...]:
 
 def configuration_digest(files: Sequence[str]) -> str:
     """Returns the SHA-256, in hexadecimal digits, of what the files say, and those that they include."""
-    digest = hashlib.sha256()
+    digest = sha256()
     for file, text in _texts(files):
         for part in (file, text):
             data = part.encode(errors="surrogateescape")

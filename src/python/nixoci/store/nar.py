@@ -7,7 +7,6 @@ are the true ones, see `nixoci.store.case_hack`.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Callable
 
 from nixoci.descent import OPEN_FILE, walk
 from nixoci.errors import NixOciError
+from nixoci.sha256 import sha256
 from nixoci.store.case_hack import (
     NoTrueNameError,
     by_true_name,
@@ -67,7 +67,7 @@ def nar_hash(path: str, has_case_hack: HasCaseHack = without_case_hack) -> str:
 
 def read_nar(path: str, has_case_hack: HasCaseHack = without_case_hack) -> Nar:
     """As `nar_hash`, with the size; memory does not grow with the size of files."""
-    digest = hashlib.sha256()
+    digest = sha256()
     size = 0
 
     def write(data: memoryview) -> None:

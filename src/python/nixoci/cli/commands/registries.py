@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from typing import Optional
 
     from nixoci.image.index.image_index import AnyImage
+    from nixoci.layer.source import LayerSource
     from nixoci.registry.push_result import PushResult
+    from nixoci.registry.reading.copies import LayerCopier
 
 
 def push_options(command: argparse.ArgumentParser) -> None:
@@ -140,7 +142,21 @@ def _push(options: argparse.Namespace) -> tuple[PushResult, AnyImage]:
         _likely(options.likely),
         {r.digest: r.repositories for r in descriptor.recipes if isinstance(r, BlobRecipe)},
     )
-    copier = layer_copier(options)
+    opened: list[tuple[LayerSource, LayerCopier]] = []
+
+    def prepare() -> None:
+        if not opened:
+            copier = layer_copier(options)
+            opened.append((layer_source(options, descriptor.recipes, copier), copier))
+
+    def abort() -> None:
+        for _, copier in opened:
+            copier.abort()
+
+    # Most pushes find everything there, and what streams layers takes as long to be imported as all the rest. What
+    # users give by name is looked at all the same.
+    if options.origins is not None or options.copy_from:
+        prepare()
     require_standard_output()
     with ExitStack() as stack:
         write = stack.enter_context(open_output(options.result)) if options.result is not None else None
@@ -148,14 +164,15 @@ def _push(options: argparse.Namespace) -> tuple[PushResult, AnyImage]:
             descriptor.image,
             descriptor.recipes,
             [Reference.parse(text) for text in options.references] or descriptor.references,
-            layer_source(options, descriptor.recipes, copier).write_layer,
+            lambda recipe, layer, write: opened[0][0].write_layer(recipe, layer, write),
             os.environ,
             PushOptions(
                 registries(options),
                 hints,
                 options.jobs,
                 writes_tags=options.batch is None,
-                abort=copier.abort,
+                prepare=prepare,
+                abort=abort,
             ),
             progress_for(sys.stderr, options.log_blobs),
         )

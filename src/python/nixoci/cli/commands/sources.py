@@ -112,10 +112,9 @@ def certificates_options(command: argparse.ArgumentParser) -> None:
 
 
 def bundle(options: argparse.Namespace) -> None:
-    import hashlib
-
     from nixoci.json_output import canonical_json
     from nixoci.recipe.certificates import BUNDLES_IN_PACKAGES, bundle_certificates
+    from nixoci.sha256 import sha256
 
     files = []
     if options.recipe is not None:
@@ -139,7 +138,7 @@ def bundle(options: argparse.Namespace) -> None:
     files += [(path, read_input(path)) for path in options.files]
     content = bundle_certificates(files)
     write_output(options.bundle, content)
-    facts = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    facts = {"sha256": sha256(content).hexdigest(), "size": len(content)}
     write_output(options.output, canonical_json("bundle", facts))
 
 

@@ -54,6 +54,8 @@ Scopes = tuple[str, ...]
 
 @dataclass(frozen=True)
 class _Token:
+    """What a request is authorised with: a header, and how long."""
+
     header: str = field(repr=False)
     #: By the monotonic clock.
     valid_until: float = 0.0

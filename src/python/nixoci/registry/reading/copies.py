@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Callable, Mapping, Optional, Sequence
 
 from nixoci.errors import NixOciError
-from nixoci.layer.blob_stream import BlobDiffersError, BlobStream
+from nixoci.layer.blob_stream import BlobStream
 from nixoci.layer.layer import Layer
+from nixoci.layer.mismatch import BlobDiffersError
 from nixoci.recipe.blob import BlobRecipe
 from nixoci.registry.auth.search import CredentialSearch
 from nixoci.registry.errors import (

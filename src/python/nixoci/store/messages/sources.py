@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from typing import Any, Optional, Sequence
 
 from nixoci.errors import InvalidInputError, NixOciError
 from nixoci.json_input import get_field, get_list, parse_object
+from nixoci.sha256 import sha256
 from nixoci.store.hashes import parse_sha256, to_nix_base32
 from nixoci.store.nar import nar_hash
 from nixoci.store.path import STORE_DIR
@@ -33,7 +33,7 @@ def copied_flake(directory: str) -> str:
         contents = parse_sha256(nar_hash(directory)).hex()
     except NixOciError:
         return ""
-    digest = hashlib.sha256(f"source:sha256:{contents}:{STORE_DIR}:{_NAME}".encode()).digest()
+    digest = sha256(f"source:sha256:{contents}:{STORE_DIR}:{_NAME}".encode()).digest()
     short = bytearray(_BYTES)
     for place, byte in enumerate(digest):
         short[place % _BYTES] ^= byte

@@ -1,0 +1,72 @@
+"""Tests of `nixoci.later`, and that starting the core makes use of it."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import nixoci
+
+SOURCES = Path(nixoci.__path__[0])
+
+
+def _python(script: str) -> str:
+    """What a fresh Python prints, without what `site` imports."""
+    command = [sys.executable, "-S", "-c", f"import sys; sys.path.insert(0, {str(SOURCES.parent)!r})\n{script}"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def test_a_module_loads_when_it_is_used() -> None:
+    """Whoever has imported it before, in whatever way; then it is the module itself that others import."""
+    script = """
+from nixoci.later import import_later
+import_later("colorsys")
+import colorsys
+stands_for = colorsys
+print(type(colorsys).__name__, "hls_to_rgb" in vars(colorsys))
+print(colorsys.hls_to_rgb(0, 1.0, 0))
+from colorsys import rgb_to_hls
+import colorsys
+print(colorsys is not stands_for, colorsys.rgb_to_hls is rgb_to_hls is stands_for.rgb_to_hls)
+try:
+    stands_for.bogus
+except AttributeError as error:
+    print(error)
+"""
+    assert _python(script).splitlines() == [
+        "_Later False",
+        "(1.0, 1.0, 1.0)",
+        "True True",
+        "module 'colorsys' has no attribute 'bogus'",
+    ]
+
+
+def test_what_is_imported_already_stays() -> None:
+    """Others may have it."""
+    script = "from nixoci.later import import_later; import keyword as k; import_later('keyword'); import keyword"
+    assert _python(f"{script}; print(k is keyword, type(k).__name__)") == "True module\n"
+
+
+def test_the_start_of_the_core_inspects_nothing() -> None:
+    """`dataclasses` needs `inspect` for classes without docstrings, so all of ours have one."""
+    bare = [
+        f"{path.relative_to(SOURCES)}:{node.lineno} {node.name}"
+        for path in sorted(SOURCES.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+        and any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list)
+        and not ast.get_docstring(node)
+    ]
+    assert bare == []
+    script = """
+import os, runpy
+sys.argv[1:] = ["push", os.devnull]
+try:
+    runpy.run_module("nixoci", run_name="__main__")
+except SystemExit as end:
+    print(end.code, "nixoci.registry.push" in sys.modules, "dis" in sys.modules, "hashlib" in sys.modules)
+"""
+    # From Python 3.13 on, `dataclasses` asks `inspect` for annotations.
+    assert _python(script).splitlines()[-1] == f"1 True {sys.version_info >= (3, 13)} False"
