@@ -1,6 +1,6 @@
 """Measures what is cheaper: to compute a step in the rule, or to look its result up in a cache.
 
-    python3 benchmarks/steps/run.py [--paths N …] [--runs N] [--no-remote] [--json FILE]
+    python3 benchmarks/steps/run.py [--paths N …] [--runs N] [--no-remote] [--no-lookups] [--json FILE]
 
 The steps are those that need no store: subtract, split, register, assemble. They are functions of
 `nixoci`, and are timed in this Python, on generated closures of N paths. A lookup is that of a
@@ -30,7 +30,7 @@ from nixoci.layer.layer import Layer  # noqa: E402
 from nixoci.layering.contents import require_closed, subtract  # noqa: E402
 from nixoci.layering.split import split  # noqa: E402
 from nixoci.recipe.database import DatabaseRecipe  # noqa: E402
-from nixoci.store.closure import ClosureGraph, PathInfo  # noqa: E402
+from nixoci.store.closure import ClosureGraph, PathInfo, parse_nix_path_info  # noqa: E402
 from nixoci.store.path import StorePath  # noqa: E402
 from nixoci.store.registration import registrations_of  # noqa: E402
 from scratch import Scratch, scratch_monorepo  # noqa: E402
@@ -59,6 +59,8 @@ def generated_closure(paths: int) -> ClosureGraph:
     return ClosureGraph(infos)
 
 
+_FLOW = ("what Nix says of the closure", "graph to JSON and back", "subtract", "split by expected cost")
+
 _NAR_HASH = "sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="
 
 
@@ -68,7 +70,13 @@ def computed(graph: ClosureGraph, runs: int) -> dict[str, float]:
     contents = subtract(graph, packages=roots)
     layer = Layer("sha256:" + "0" * 64, 1, "sha256:" + "0" * 64)
     layers = [LayerInImage(layer, History(created_by="nixoci")) for _ in range(_LAYERS)]
+    infos = [
+        {"path": path, "narHash": info.nar_hash, "narSize": info.nar_size, "references": list(info.references)}
+        for path, info in graph.items()
+    ]
+    path_info = json.dumps(infos).encode()
     steps: dict[str, Callable[[], Any]] = {
+        "what Nix says of the closure": lambda: parse_nix_path_info(path_info).closure(roots),
         "subtract": lambda: subtract(graph, packages=roots),
         "prove closed": lambda: require_closed([contents]),
         "split by popularity": lambda: split(graph, _LAYERS, "popularity"),
@@ -78,7 +86,10 @@ def computed(graph: ClosureGraph, runs: int) -> dict[str, float]:
         "assemble": lambda: assemble(ImageConfig(architecture="amd64", os="linux"), layers),
         "graph to JSON and back": lambda: ClosureGraph.from_json(graph.to_json()),
     }
-    return {name: _median(step, runs) for name, step in steps.items()}
+    seconds = {name: _median(step, runs) for name, step in steps.items()}
+    # What the flow does with a closure that is new: the answer of Nix is parsed, written and read again.
+    seconds["closure, subtract, split"] = sum(seconds[name] for name in _FLOW)
+    return seconds
 
 
 def _median(step: Callable[[], Any], runs: int) -> float:
@@ -125,13 +136,16 @@ def main() -> int:
     parser.add_argument("--paths", type=int, nargs="+", default=[60, 500, 5000])
     parser.add_argument("--runs", type=int, default=5, help="runs of each step (5)")
     parser.add_argument("--no-remote", action="store_true", help="without a remote cache")
+    parser.add_argument("--no-lookups", action="store_true", help="without Pants")
     parser.add_argument("--json", help="write the figures to this file")
     arguments = parser.parse_args()
     graphs = [generated_closure(paths) for paths in arguments.paths]
     steps = [computed(graph, arguments.runs) for graph in graphs]
     sizes = [len(graph.to_json()) for graph in graphs]
-    with scratch_monorepo() as scratch:
-        lookups = looked_up(scratch, sizes, remote=not arguments.no_remote)
+    lookups: dict[str, list[float]] = {}
+    if not arguments.no_lookups:
+        with scratch_monorepo() as scratch:
+            lookups = looked_up(scratch, sizes, remote=not arguments.no_remote)
     rows = {name: [step[name] for step in steps] for name in steps[0]}
     rows.update({f"process: {name}": seconds for name, seconds in lookups.items()})
     print("milliseconds" + " " * 22 + "".join(f"{paths:>9}" for paths in arguments.paths))

@@ -179,7 +179,10 @@ class ClosureGraph(Mapping[StorePath, PathInfo]):
         :raises InvalidInputError: not such a document.
         """
         document = parse_object("closure graph", data)
-        return cls(_path_info(StorePath.parse(path), entry) for path, entry in document.items())
+        paths = _Paths()
+        return cls(
+            _path_info(StorePath.parse(path), entry, paths) for path, entry in document.items()
+        )
 
 
 class InvalidPathError(NixOciError):
@@ -202,12 +205,13 @@ def parse_nix_path_info(data: bytes) -> ClosureGraph:
     document = parse_json("output of nix path-info", data)
     if isinstance(document, dict) and isinstance(document.get("info"), dict):
         document = document["info"]
+    paths = _Paths()
     if isinstance(document, list):
         if not all(isinstance(item, dict) for item in document):
             raise InvalidInputError("output of nix path-info", data[:200], "expected objects")
         items = [(StorePath.parse(item.get("path")), item) for item in document]
     elif isinstance(document, dict):
-        items = [(_parse_any(path), item) for path, item in document.items()]
+        items = [(paths[path], item) for path, item in document.items()]
     else:
         raise InvalidInputError("output of nix path-info", data[:200], "expected a list or a map")
     invalid = [
@@ -217,14 +221,19 @@ def parse_nix_path_info(data: bytes) -> ClosureGraph:
     ]
     if invalid:
         raise InvalidPathError(invalid)
-    return ClosureGraph(_path_info(path, item) for path, item in items)
+    return ClosureGraph(_path_info(path, item, paths) for path, item in items)
 
 
-def _parse_any(text: str) -> StorePath:
-    return StorePath.parse(text) if text.startswith("/") else StorePath.parse_base_name(text)
+class _Paths(dict[str, StorePath]):
+    """The store paths of a document by their text: each is parsed once, however many others reference it."""
+
+    def __missing__(self, text: str) -> StorePath:
+        parse = StorePath.parse if text.startswith("/") else StorePath.parse_base_name
+        path = self[text] = parse(text)
+        return path
 
 
-def _path_info(path: StorePath, item: object) -> PathInfo:
+def _path_info(path: StorePath, item: object, paths: _Paths) -> PathInfo:
     if not isinstance(item, dict):
         raise InvalidInputError("path info", item, "expected an object")
     nar_size = get_field(item, "narSize", int)
@@ -234,7 +243,7 @@ def _path_info(path: StorePath, item: object) -> PathInfo:
         path=path,
         nar_hash=to_sri(parse_sha256(item.get("narHash"))),
         nar_size=nar_size,
-        references=tuple(sorted({_parse_any(r) for r in get_list(item, "references", str)})),
+        references=tuple(sorted({paths[r] for r in get_list(item, "references", str)})),
         ca=_content_address(item.get("ca")),
         signatures=tuple(sorted(set(get_list(item, "signatures", str, default=[])))),
     )

@@ -57,7 +57,7 @@ class _Merging:
         self._triggers = [model.triggers[place] for place in pool]
         self._rates = [model.rate(mask) for mask in self._triggers]
         self._members = [[number] for number in range(len(pool))]
-        # Where a path went, or itself; see `_head`.
+        # Where a path went, or itself; the last one on the way is the head.
         self._parents = list(range(len(places)))
         self._referrers: list[list[int]] = [[] for _ in places]
         main_reference = [-1] * len(places)
@@ -135,12 +135,16 @@ class _Merging:
             # Rates only rise, so what was lowest is so as long as it is what it was.
             if self._parents[nearest] == nearest and self._rates[nearest] == rate:
                 return nearest
-        rates = self._rates
-        best: Optional[tuple[int, int]] = None
-        for referrer in self._referrers[head]:
-            group = self._head(referrer)
-            if group != head and (best is None or (rates[group], group) < best):
-                best = rates[group], group
+        parents, rates = self._parents, self._rates
+        groups = set()
+        for group in self._referrers[head]:
+            while parents[group] != group:
+                parents[group] = group = parents[parents[group]]
+            groups.add(group)
+        groups.discard(head)
+        # Groups never come apart, so what is in one is looked for once.
+        self._referrers[head] = list(groups)
+        best = min(((rates[group], group) for group in groups), default=None)
         self._nearest[head] = best
         return best[1] if best else None
 
@@ -167,13 +171,6 @@ class _Merging:
                 del self._before[after]
             else:
                 self._before[after] = before
-
-    def _head(self, place: int) -> int:
-        parents = self._parents
-        while parents[place] != place:
-            parents[place] = parents[parents[place]]
-            place = parents[place]
-        return place
 
 
 def _depth_first(main_reference: list[int], rates: list[int]) -> list[int]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Callable, Mapping, Optional
 
 from nixoci.layering.preferences import Preferences, matches
@@ -52,7 +53,7 @@ class CostModel:
     rate: Callable[[int], int]
     all_rates: int
 
-    @property
+    @cached_property
     def layer_cost(self) -> int:
         """What a layer costs beside its bytes."""
         return LAYER_BYTES * self.all_rates
