@@ -70,3 +70,16 @@ except SystemExit as end:
 """
     # From Python 3.13 on, `dataclasses` asks `inspect` for annotations.
     assert _python(script).splitlines()[-1] == f"1 True {sys.version_info >= (3, 13)} False"
+
+
+def test_a_parser_asks_for_no_terminal_with_each_argument() -> None:
+    """`argparse` imports `shutil` for the width of one, and with it what unpacks archives."""
+    script = """
+import os, runpy
+sys.argv[1:] = ["split", os.devnull]
+try:
+    runpy.run_module("nixoci", run_name="__main__")
+except SystemExit as end:
+    print(end.code, "nixoci.cli.commands.sources" in sys.modules, "shutil" in sys.modules)
+"""
+    assert _python(script).splitlines()[-1] == "1 True False"

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from pants_backend_nix.rules.core.batches import Batches, named
+from pants_backend_nix.rules.core.batches import Batches, UnderWay, named
 
 
 def test_those_who_come_in_time_are_in_one_batch() -> None:
@@ -84,3 +84,14 @@ def test_threads() -> None:
 )
 def test_descriptions(count: int, expected: str) -> None:
     assert named("Build", [f"a:{number}" for number in reversed(range(count))]) == expected
+
+
+def test_who_is_under_way() -> None:
+    """Also several at once, and who fails on the way."""
+    under_way = UnderWay()
+    assert not under_way
+    with under_way:
+        with pytest.raises(ValueError, match="why"), under_way:
+            raise ValueError("why")
+        assert under_way
+    assert not under_way

@@ -8,6 +8,7 @@ from typing import Sequence
 
 import pytest
 from nixoci.store.evaluate import Attribute, Derivation
+from nixoci.batch.closures import answer_closures
 from nixoci.batch.evaluate_many import evaluate_many
 from nixoci.store.realise import (
     BuildFailedError,
@@ -18,7 +19,14 @@ from nixoci.store.realise import (
 from nixoci.batch.realise_many import Wanted, realise_many
 
 from tests.nixoci.store.closure_support import store_path
-from tests.nixoci.store.nix_support import SYSTEM, nix, shell_derivation, unique_word, write_tree
+from tests.nixoci.store.nix_support import (
+    SYSTEM,
+    nix,
+    program,
+    shell_derivation,
+    unique_word,
+    write_tree,
+)
 
 
 def _packages(tmp_path: Path, commands: dict[str, str], names: Sequence[str] = ()) -> dict[str, Wanted]:
@@ -148,3 +156,38 @@ def test_outputs(tmp_path: Path, outputs: tuple[str, ...]) -> None:
     package = Wanted(found["a"], outputs)  # type: ignore[arg-type]
     assert realise_many(nix(tmp_path), (package,)) == (None,)
     assert _valid(tmp_path, package)
+
+
+def test_a_derivation_that_is_there_and_not_valid(tmp_path: Path) -> None:
+    """It is evaluated again when Nix does not know it."""
+    package = _packages(tmp_path, {"p": "true"})["p"]
+    drv_path = str(package.derivation.drv_path)
+    text = Path(drv_path).read_text()
+    nix(tmp_path).run(("nix-store", "--delete", drv_path))
+    Path(drv_path).write_text(text)
+    assert realise_many(nix(tmp_path), [package]) == (None,)
+    assert _valid(tmp_path, package)
+    # Without sources, that it cannot be built is said.
+    lonely = replace(_packages(tmp_path, {"q": "true"})["q"], evaluation=None)
+    nix(tmp_path).run(("nix-store", "--delete", str(lonely.derivation.drv_path)))
+    (error,) = realise_many(nix(tmp_path), [lonely])
+    assert isinstance(error, BuildFailedError)
+
+
+def test_how_often_nix_is_started(tmp_path: Path) -> None:
+    """Once for what was evaluated and not built, if the build users are known; once for what is built already."""
+    package = _packages(tmp_path, {"p": "true"})["p"]
+    plain = nix(tmp_path)
+    log = tmp_path / "starts"
+    for name in ("nix", "nix-store"):
+        program(tmp_path / "bin", name, f'echo {name} "$1" >> {log}; exec {plain.directory}/{name} "$@"')
+    noted = replace(plain, directory=str(tmp_path / "bin"), known_store=plain.store, known_build_group="")
+    assert realise_many(noted, [package]) == (None,)
+    assert log.read_text().splitlines() == ["nix-store --realise"]
+    log.write_text("")
+    assert realise_many(noted, [package]) == (None,)
+    assert log.read_text().splitlines() == ["nix-store --check-validity"]
+    log.write_text("")
+    roots = {"a" * 64: package.paths, "b" * 64: (store_path("nowhere"),)}
+    assert answer_closures(noted, str(tmp_path / "answers"), roots) == {"b" * 64: roots["b" * 64]}
+    assert log.read_text().splitlines() == ["nix path-info"]

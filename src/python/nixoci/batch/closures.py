@@ -6,6 +6,7 @@ from typing import Mapping, Sequence
 
 from nixoci.batch.answers import CLOSURE, answer_key, write_answer
 from nixoci.errors import NixOciError
+from nixoci.store.closure import InvalidPathError
 from nixoci.store.nix import Nix
 from nixoci.store.path import StorePath
 
@@ -20,12 +21,18 @@ def answer_closures(
     :returns: for each of the others the roots that are not valid, sorted.
     :raises NixOciError: Nix fails, or an answer cannot be written.
     """
-    missing = set(nix.invalid([path for paths in roots.values() for path in paths]))
+    missing = set(nix.absent(path for paths in roots.values() for path in paths))
     valid = {key: paths for key, paths in roots.items() if missing.isdisjoint(paths)}
-    if valid:
-        graph = nix.closure([path for paths in valid.values() for path in paths])
-        for key, paths in valid.items():
-            write_answer(directory, key, graph.closure(paths).to_json())
+    while valid:
+        try:
+            graph = nix.closure(path for paths in valid.values() for path in paths)
+        except InvalidPathError as error:
+            missing.update(error.paths)
+            valid = {key: paths for key, paths in valid.items() if missing.isdisjoint(paths)}
+        else:
+            for key, paths in valid.items():
+                write_answer(directory, key, graph.closure(paths).to_json())
+            break
     return {key: tuple(sorted(missing & set(roots[key]))) for key in roots.keys() - valid.keys()}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Optional, Sequence
+from typing import Callable, Iterable, Optional, Sequence
 
 from nixoci.batch.evaluate_many import evaluate_many
 from nixoci.errors import NixOciError
@@ -50,13 +50,13 @@ def realise_many(
     :param log_file: gets all that Nix says, while it says it.
     :returns: for each package None, or the error that `nixoci.store.realise.realise` raises for it.
     """
-    drv_paths = [p.derivation.drv_path for p in packages if p.derivation.drv_path is not None]
-    invalid = set(nix.invalid([path for p in packages for path in p.paths] + drv_paths))
+    invalid = _invalid(nix, [path for package in packages for path in package.paths])
     missing = {
         package: tuple(path for path in package.paths if path in invalid) for package in packages
     }
+    # Whether a derivation that is there is valid too is asked only if something fails.
     errors = _evaluate_again(
-        nix, [p for p in packages if missing[p] and p.derivation.drv_path in invalid]
+        nix, _without_derivation([p for p in packages if missing[p]], nix.absent)
     )
     built = {p: _words(p, missing[p]) for p in packages if missing[p] and p not in errors}
     # Nix gives up at once where it cannot know how a path is made.
@@ -64,12 +64,19 @@ def realise_many(
         {p: words for p, words in built.items() if p.derivation.drv_path is None},
         {p: words for p, words in built.items() if p.derivation.drv_path is not None},
     ):
+        looked = False
         while some:
             words = tuple(dict.fromkeys(word for words in some.values() for word in words))
             more = ("--keep-going",) if len(some) > 1 else ()
             status, log = run_realise(nix, words, log_file, more)
             if not status:
                 break
+            lost = [] if looked else _without_derivation(some, nix.invalid)
+            looked = True
+            if lost:
+                errors.update(_evaluate_again(nix, lost))
+                some = {package: words for package, words in some.items() if package not in errors}
+                continue
             left = set(nix.invalid([path for package in some for path in missing[package]]))
             failed = {p: [path for path in missing[p] if path in left] for p in some}
             failed = {package: paths for package, paths in failed.items() if paths}
@@ -88,6 +95,23 @@ def realise_many(
                     errors[package] = _failure(nix, package, paths, some[package], log, not alone)
             some = innocent
     return tuple(errors.get(package) for package in packages)
+
+
+def _invalid(nix: Nix, paths: Sequence[StorePath]) -> set[StorePath]:
+    absent = set(nix.absent(paths))
+    return absent.union(nix.invalid(path for path in paths if path not in absent))
+
+
+def _without_derivation(
+    packages: Iterable[Wanted], missing: Callable[[list[StorePath]], tuple[StorePath, ...]]
+) -> list[Wanted]:
+    """Returns those packages whose derivation is missing, and has to be evaluated again.
+
+    :param missing: returns those of some paths that are.
+    """
+    drv_paths = [p.derivation.drv_path for p in packages if p.derivation.drv_path is not None]
+    found = set(missing(drv_paths))
+    return [package for package in packages if package.derivation.drv_path in found]
 
 
 def _evaluate_again(nix: Nix, packages: Sequence[Wanted]) -> dict[Wanted, NixOciError]:

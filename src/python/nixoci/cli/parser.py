@@ -7,6 +7,7 @@ and that one imports what it needs when it runs: a digest must not wait for what
 from __future__ import annotations
 
 import argparse
+import os
 
 from nixoci.cli.commands.files import print_bytes, print_error, print_line
 from nixoci.errors import printable
@@ -30,6 +31,7 @@ def make_parser(chosen: str = "") -> argparse.ArgumentParser:
         prog="nixoci",
         description="Builds OCI images from Nix store closures without layer archives.",
         allow_abbrev=False,
+        formatter_class=_formatter,
     )
     parser.add_argument(
         "--tools",
@@ -42,14 +44,30 @@ def make_parser(chosen: str = "") -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action=_Version, help="print the version and exit")
     subparsers = parser.add_subparsers(
-        required=True, metavar="COMMAND", parser_class=_CommandParser
+        required=True, metavar="COMMAND", parser_class=_CommandParser, prog=parser.prog
     )
     names = (chosen,) if chosen in _COMMANDS else tuple(_COMMANDS)
     for name in names:
         help, _ = _COMMANDS[name]
-        command = subparsers.add_parser(name, help=help, description=help, allow_abbrev=False)
+        command = subparsers.add_parser(
+            name, help=help, description=help, allow_abbrev=False, formatter_class=_formatter
+        )
         command.name = name
     return parser
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    """Returns what formats help texts.
+
+    A parser asks for one with each argument. For the width of the terminal it would import `shutil`, and with it what
+    unpacks archives.
+    """
+    width = os.environ.get("COLUMNS", "")
+    try:
+        columns = int(width) if width.isdecimal() else os.get_terminal_size(1).columns
+    except OSError:
+        columns = 0
+    return argparse.HelpFormatter(prog, width=(columns or 80) - 2)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -103,12 +103,14 @@ class Nix:
     :param environment: everything that its commands find in their environment.
     :param settings: settings of `nix.conf` that its commands get besides, as names and values.
     :param known_store: URL of the store that it uses; None: it is asked when that is needed first.
+    :param known_build_group: its setting `build-users-group`, likewise.
     """
 
     directory: str
     environment: Mapping[str, str]
     settings: tuple[tuple[str, str], ...] = ()
     known_store: Optional[str] = None
+    known_build_group: Optional[str] = None
 
     @classmethod
     def find(cls, environ: Mapping[str, str]) -> Nix:
@@ -191,6 +193,12 @@ class Nix:
         """Returns a setting of Nix, as text; empty if it has no such setting."""
         value = self._configuration.get(name, {}).get("value", "")
         return value if isinstance(value, str) else ""
+
+    @property
+    def build_group(self) -> str:
+        """The group of the users that builds run as, if root runs Nix."""
+        known = self.known_build_group
+        return self.setting("build-users-group") if known is None else known
 
     @cached_property
     def _configuration(self) -> dict[str, Any]:
@@ -379,17 +387,25 @@ class Nix:
     def closure(self, roots: Iterable[StorePath]) -> ClosureGraph:
         """Returns what the store knows of `roots` and of all that they reference.
 
-        :raises InvalidPathError: a root is not valid in the store.
+        :raises InvalidPathError: with those of the roots that are not valid in the store.
         """
-        from nixoci.store.closure import ClosureGraph, parse_nix_path_info
+        from nixoci.store.closure import ClosureGraph, InvalidPathError, parse_nix_path_info
 
         roots = sorted(set(roots))
-        self.require_valid(roots)
         graph = ClosureGraph()
-        for batch in _batches(roots):
-            output = self.command("path-info", "--json", "--recursive", *batch)
-            graph = graph.union(parse_nix_path_info(output))
+        try:
+            for batch in _batches(roots):
+                output = self.command("path-info", "--json", "--recursive", *batch)
+                graph = graph.union(parse_nix_path_info(output))
+        except (NixFailedError, InvalidPathError):
+            # It names one of them at most.
+            self.require_valid(roots)
+            raise
         return graph.closure(roots)
+
+    def absent(self, paths: Iterable[StorePath]) -> tuple[StorePath, ...]:
+        """Returns those of `paths` that are not on the disk, so they are not valid, or not whole: Nix is not started."""
+        return tuple(path for path in paths if not os.path.lexists(self.store_root + path))
 
 
 def without_missing_build_group(nix: Nix) -> tuple[str, ...]:
@@ -402,7 +418,7 @@ def without_missing_build_group(nix: Nix) -> tuple[str, ...]:
         return ()
     import grp
 
-    group = nix.setting("build-users-group")
+    group = nix.build_group
     if not group:
         return ()
     try:

@@ -5,14 +5,14 @@ machines is written, once for each machine, to a directory that is in no cache k
 
     DIRECTORY/python3       symbolic link to an interpreter
     DIRECTORY/tools.json    {"nix": directory of the programs, "environment": {…}, "settings": {…},
-                             "store": URL, "configuration": {"files": […], "digest": …}}
+                             "store": URL, "buildGroup": name, "configuration": {"files": […], "digest": …}}
     DIRECTORY/packages-python3  symbolic link to the interpreter of the steps that need packages
     DIRECTORY/packages.json     {"directories": [where it finds these packages]}
 
 Nearly all steps need the standard library alone. Those that compress, or read ELF files, need packages.
 
-The store is what Nix says when it is asked, here or in the first step that needs it. It is asked again when a
-file that configures Nix has changed, so steps need not ask, and see a change all the same.
+The store, and the group of build users, are what Nix says when it is asked, here or in the first step that needs
+them. It is asked again when a file that configures Nix has changed, so steps need not ask, and see a change all the same.
 """
 
 from __future__ import annotations
@@ -136,7 +136,11 @@ def read_tools(path: str) -> Nix:
     configuration = get_field(document, "configuration", dict, default={})
     files = get_list(configuration, "files", str, default=[])
     if configuration and configuration_digest(files) == get_field(configuration, "digest", str):
-        nix = replace(nix, known_store=get_field(document, "store", str))
+        nix = replace(
+            nix,
+            known_store=get_field(document, "store", str),
+            known_build_group=get_field(document, "buildGroup", str, default=None),
+        )
     else:
         document.update(_description(nix, files or nix.configuration_files()))
         try:
@@ -183,7 +187,7 @@ def _words(document: Mapping[str, object], name: str) -> dict[str, str]:
 
 
 def _description(nix: Nix, files: Sequence[str]) -> dict[str, object]:
-    """Returns which store Nix uses, and what of its configuration says so."""
+    """Returns which store and group of build users Nix uses, and what of its configuration says so."""
     # The digest comes before the question: what changes in between is noticed by the next step.
     configuration = {"files": list(files), "digest": configuration_digest(files)}
-    return {"configuration": configuration, "store": nix.store}
+    return {"configuration": configuration, "store": nix.store, "buildGroup": nix.build_group}

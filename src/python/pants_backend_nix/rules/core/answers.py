@@ -33,12 +33,12 @@ from pants_backend_nix.rules.core.zipapp import pack_zipapp
 
 _OUTPUT = "answer.json"
 
-#: Shells that have no PATH may not find `cat`; Python is beside the answers.
+#: Sandboxes have no PATH. Where `cat` is not in its usual place, Python is beside the answers.
 _LOOK_UP = f"""\
 answer={TOOLS_CACHE}/{ANSWERS}/$1
 [ -x {TOOLS_CACHE}/{PYTHON_LINK} ] || exit {EXIT_NO_NIX}
 [ -r "$answer" ] || exit {EXIT_NOT_VALID}
-if command -v cat >/dev/null; then exec cat "$answer" >{_OUTPUT}; fi
+[ -x /bin/cat ] && exec /bin/cat "$answer" >{_OUTPUT}
 exec {TOOLS_CACHE}/{PYTHON_LINK} -I -S -c \\
   'import sys; sys.stdout.write(open(sys.argv[1]).read())' "$answer" >{_OUTPUT}
 """

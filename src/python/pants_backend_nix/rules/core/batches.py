@@ -63,8 +63,31 @@ class Batches:
         return groups.setdefault(group, [])
 
 
+class UnderWay:
+    """Counts who may be about to get into a batch; a context manager. Threads can share it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._count = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._count += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._count -= 1
+
+    def __bool__(self) -> bool:
+        """Whether there is any."""
+        return self._count > 0
+
+
 #: Of this Pants.
 BATCHES = Batches()
+
+#: Those that look whether a cache has what they need, in all sessions of this Pants.
+UNDER_WAY = UnderWay()
 
 
 def named(what: str, addresses: list[str]) -> str:

@@ -34,7 +34,7 @@ from pants_backend_nix.engine import (
     prefix as prefixed_tree,
 )
 from pants_backend_nix.errors import explain_package_error, explain_step_error
-from pants_backend_nix.rules.core.batches import BATCHES, named
+from pants_backend_nix.rules.core.batches import BATCHES, UNDER_WAY, named
 from pants_backend_nix.rules.core.place import PlaceRequest, find_place
 from pants_backend_nix.rules.core.report import ReportOfMany
 from pants_backend_nix.rules.core.run import CoreResult, CoreRun, run_core
@@ -233,7 +233,8 @@ class StoreStepResult:
 @rule
 async def run_store_step(step: StoreStep) -> StoreStepResult:
     run = step.run
-    result: CoreResult = await run_core(run, **implicitly())
+    with UNDER_WAY:
+        result: CoreResult = await run_core(run, **implicitly())
     if result.exit_code == EXIT_NOT_VALID:
         session = await current_session(CurrentSessionRequest(), **implicitly())
         await concurrently(

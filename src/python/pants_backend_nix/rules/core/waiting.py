@@ -8,7 +8,7 @@ from pants.engine.process import Process, ProcessCacheScope
 from pants.util.logging import LogLevel
 
 from pants_backend_nix.engine import run_fallible
-from pants_backend_nix.rules.core.batches import BATCHES
+from pants_backend_nix.rules.core.batches import BATCHES, UNDER_WAY
 from pants_backend_nix.rules.core.place import Place
 from pants_backend_nix.rules.core.session import session_environment
 
@@ -18,14 +18,14 @@ _MOST_PAUSES = 20
 
 
 async def wait_for_others(session: int, group: Hashable, number: int, place: Place) -> None:
-    """Returns when nobody has got into the batch for a moment.
+    """Returns when nobody has got into the batch for a moment, or nobody is about to.
 
     :param number: of the batch in its group.
     """
     size = 0
     for pause in range(_MOST_PAUSES):
         now = BATCHES.size(session, group, number)
-        if now == size:
+        if now == size or not (size or UNDER_WAY):
             return
         size = now
         await run_fallible(

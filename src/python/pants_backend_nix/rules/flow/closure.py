@@ -14,7 +14,7 @@ from pants.engine.rules import collect_rules
 from pants_backend_nix.engine import create, implicitly, rule
 from pants_backend_nix.errors import explain_step_error
 from pants_backend_nix.rules.core.answers import Answer, Question, look_up
-from pants_backend_nix.rules.core.batches import BATCHES, named
+from pants_backend_nix.rules.core.batches import BATCHES, UNDER_WAY, named
 from pants_backend_nix.rules.core.place import PlaceRequest, find_place
 from pants_backend_nix.rules.core.run import CoreRun, run_core
 from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
@@ -118,12 +118,15 @@ async def query_closure(request: ClosureRequest) -> Closure:
         CLOSURE, tuple(sorted(package.paths)), f"Look up the closure of {package.address}"
     )
     # Asked also if an output is known to be missing: caches know closures of what this store never had.
-    answer: Answer = await look_up(question, **implicitly())
+    is_valid = not package.is_missing
+    with UNDER_WAY:
+        answer: Answer = await look_up(question, **implicitly())
+        if answer.content is None:
+            session = await current_session(CurrentSessionRequest(), **implicitly())
+            if is_valid:
+                number = BATCHES.join(session.id, CLOSURE, answer.key, package)
     if answer.content is None:
-        session = await current_session(CurrentSessionRequest(), **implicitly())
-        is_valid = not package.is_missing
         if is_valid:
-            number = BATCHES.join(session.id, CLOSURE, answer.key, package)
             # As for evaluations, see `find_derivation`.
             for earlier in range(number + 1):
                 batch = await query_batch(

@@ -16,7 +16,7 @@ from pants.util.frozendict import FrozenDict
 from pants_backend_nix.engine import EnvironmentNameRequest, create, implicitly, merge, rule
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.rules.core.answers import Question, look_up
-from pants_backend_nix.rules.core.batches import BATCHES, named
+from pants_backend_nix.rules.core.batches import BATCHES, UNDER_WAY, named
 from pants_backend_nix.rules.core.place import PlaceRequest, find_place
 from pants_backend_nix.rules.core.report import ReportOfMany
 from pants_backend_nix.rules.core.run import CoreRun, run_core
@@ -144,12 +144,14 @@ async def find_derivation(request: DerivationRequest) -> EvaluatedDerivation:
         ),
         f"Look up the evaluation of {request.address}",
     )
-    answer = await look_up(question, **implicitly())
+    file = replace(evaluation, attr="")
+    with UNDER_WAY:
+        answer = await look_up(question, **implicitly())
+        if answer.content is None:
+            session = await current_session(CurrentSessionRequest(), **implicitly())
+            number = BATCHES.join(session.id, file, answer.key, request)
     is_missing = False
     if answer.content is None:
-        session = await current_session(CurrentSessionRequest(), **implicitly())
-        file = replace(evaluation, attr="")
-        number = BATCHES.join(session.id, file, answer.key, request)
         # While one evaluator is at work, those who come get into the next batch.
         for earlier in range(number + 1):
             batch = await evaluate_batch(
