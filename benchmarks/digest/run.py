@@ -55,6 +55,8 @@ _ALONE = "SHA-256 alone, 1 core"
 _DIGEST = """
 import gc, sys
 sys.path.insert(0, sys.argv[1])
+from nixoci.later import import_later
+import_later("inspect")
 from nixoci.layer.digest import digest_layer, digest_layers
 from nixoci.recipe.layer import LayerRecipe
 with open(sys.argv[2], "rb") as file:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 import time
 
-from nixoci.errors import InvalidInputError, NixOciError
+from nixoci.atomic import output_errors, replace_file
+from nixoci.errors import InvalidInputError
 from nixoci.json_output import canonical_json
 from nixoci.sha256 import sha256
 
@@ -48,18 +48,14 @@ def write_answer(directory: str, key: str, content: bytes) -> None:
     """Writes an answer for whoever asks for `key`; all of it is there, or nothing.
 
     :raises InvalidInputError: `key` is no digest.
-    :raises NixOciError: the operating system refused.
+    :raises OutputError: the operating system refused.
     """
     if not _KEY.fullmatch(key):
         raise InvalidInputError("key of an answer", key, "64 hexadecimal digits are expected")
-    try:
+    with output_errors(directory):
         os.makedirs(directory, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=directory)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        os.replace(temporary, os.path.join(directory, key))
-    except OSError as error:
-        raise NixOciError(f"Cannot write to {directory}: {error.strerror}.") from None
+    with replace_file(os.path.join(directory, key), durable=False, private=True) as file:
+        file.write(content)
 
 
 def remove_old_answers(directory: str) -> None:

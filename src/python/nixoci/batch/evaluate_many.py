@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import tempfile
 from contextlib import ExitStack
 from dataclasses import replace
@@ -132,7 +131,7 @@ def _described(
     while left and in_vain < _MOST_IN_VAIN:
         some, left = left[:_MOST_ATTRIBUTES], left[_MOST_ATTRIBUTES:]
         # What is evaluated writes to standard error too, and does not know the mark.
-        mark = f"nixoci {secrets.token_hex(16)} "
+        mark = f"nixoci {os.urandom(16).hex()} "
         succeeded, text = run(some, mark)
         described = 0
         for number, value in described_values(text, mark, len(some)):

@@ -11,7 +11,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from tempfile import TemporaryDirectory
 from typing import Any, Callable, Mapping, Optional, Sequence
-from urllib.parse import quote
 
 from nixoci.descent import OPEN_FILE, Item, walk
 from nixoci.errors import InvalidInputError, NixOciError
@@ -313,6 +312,8 @@ def evaluate(
     with ExitStack() as stack:
         where = list(surroundings(nix, system, features, import_from_derivation))
         if os.path.basename(source) == FLAKE:
+            from urllib.parse import quote
+
             # Nix 2.8 does not decode an absolute path, so the directory is where it runs.
             where += [f"path:.#{quote(attr)}", "--apply", DESCRIBE]
         else:
