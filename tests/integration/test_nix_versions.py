@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from nixoci.batch.evaluate_many import evaluate_many
 from nixoci.batch.realise_many import Wanted, realise_many
-from nixoci.store.evaluate import Attribute, OutdatedLockError, UnpinnedFetchError, evaluate
+from nixoci.store.evaluate import Attribute, evaluate
+from nixoci.store.messages.evaluation import OutdatedLockError, UnpinnedFetchError
 from nixoci.store.locks.lock_file import parse_lock
 from nixoci.store.locks.moves import moves_between
 from nixoci.store.locks.update import LockFailedError

@@ -22,7 +22,7 @@ from nixoci.layering.collisions import FileCollisionError
 from nixoci.processes.workers import WorkerProcessError
 from nixoci.recipe.layer import LayerRecipe, RecipeEntry
 from nixoci.registry.errors import CredentialsError, UnexpectedAnswerError
-from nixoci.store.evaluate import EvaluationError, UnpinnedFetchError
+from nixoci.store.messages.evaluation import EvaluationError, UnpinnedFetchError
 from nixoci.store.fetch import UnpinnedFetch
 from nixoci.store.nix import NixFailedError
 from nixoci.store.realise import BuildFailedError

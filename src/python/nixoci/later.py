@@ -5,7 +5,12 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-ModuleType = type(sys)
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+else:
+    # Without importing what has no other use here.
+    ModuleType = type(sys)
 
 
 def import_later(name: str) -> None:
@@ -22,7 +27,7 @@ class _Later(ModuleType):
     """Stands for a module; what it is asked for comes from the module itself."""
 
     def __getattr__(self, attribute: str) -> object:
-        name = self.__name__
+        name: str = self.__name__
         if sys.modules.get(name) is self:
             del sys.modules[name]
         return getattr(import_module(name), attribute)

@@ -8,15 +8,13 @@ from pathlib import Path
 
 import pytest
 from nixoci.errors import InvalidInputError
-from nixoci.store.evaluate import (
-    Attribute,
-    Derivation,
+from nixoci.store.evaluate import Attribute, Derivation, evaluate
+from nixoci.store.messages.evaluation import (
     EvaluationError,
     ImportFromDerivationError,
     NoSuchAttributeError,
     UndeclaredSourceError,
     UnpinnedFetchError,
-    evaluate,
 )
 from nixoci.batch.evaluate_many import evaluate_many
 from nixoci.store.nix import Nix

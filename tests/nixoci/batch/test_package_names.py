@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from nixoci.batch.package_names import package_names
-from nixoci.store.evaluate import Attribute, EvaluationError
+from nixoci.store.evaluate import Attribute
+from nixoci.store.messages.evaluation import EvaluationError
 
 from tests.nixoci.store.nix_support import SYSTEM, nix, shell_derivation, write_tree
 

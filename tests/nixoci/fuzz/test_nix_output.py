@@ -8,7 +8,8 @@ from pathlib import Path
 from nixoci.batch.evaluate_many import described_values
 from nixoci.errors import InvalidInputError
 from nixoci.store.configuration import configuration_files, store_in
-from nixoci.store.evaluate import UnknownOutputPathError, read_derivation
+from nixoci.store.evaluate import read_derivation
+from nixoci.store.messages.evaluation import UnknownOutputPathError
 from nixoci.store.expression import attribute_names, described, described_in, selected
 from nixoci.store.locks.lock_file import parse_lock
 from nixoci.store.locks.moves import moves_between

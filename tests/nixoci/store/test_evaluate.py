@@ -13,16 +13,13 @@ import nixoci
 import pytest
 from nixoci.descent import walk
 from nixoci.errors import InvalidInputError
-from nixoci.store.evaluate import (
-    EXECUTABLES,
-    Derivation,
+from nixoci.store.evaluate import Derivation, EXECUTABLES, evaluate, prepare
+from nixoci.store.messages.evaluation import (
     EvaluationError,
     ImportFromDerivationError,
     NoSuchAttributeError,
     UndeclaredSourceError,
     UnknownOutputPathError,
-    evaluate,
-    prepare,
 )
 from nixoci.store.nix import Nix
 from nixoci.store.path import StorePath

@@ -13,10 +13,8 @@ from nixoci.errors import InvalidInputError, NixOciError
 from nixoci.json_input import get_field, parse_object
 from nixoci.store.evaluate import (
     EVAL,
-    FLAKE,
     Attribute,
     Derivation,
-    UndeclaredSourceError,
     add_path_inputs,
     checked_arguments,
     evaluator,
@@ -28,6 +26,8 @@ from nixoci.store.evaluate import (
     with_system,
 )
 from nixoci.store.expression import attribute_names, described, described_in
+from nixoci.store.locks.lock_file import FLAKE
+from nixoci.store.messages.evaluation import UndeclaredSourceError
 from nixoci.store.nix import Nix, NixFailedError
 
 #: So many attributes are evaluated by one evaluator, which keeps in memory what they need.

@@ -8,9 +8,7 @@ from contextlib import ExitStack
 from nixoci.errors import InvalidInputError
 from nixoci.json_input import parse_json
 from nixoci.store.evaluate import (
-    FLAKE,
     Attribute,
-    NoSuchAttributeError,
     add_path_inputs,
     evaluate_value,
     prepare,
@@ -19,6 +17,8 @@ from nixoci.store.evaluate import (
     surroundings,
 )
 from nixoci.store.expression import quoted
+from nixoci.store.locks.lock_file import FLAKE
+from nixoci.store.messages.evaluation import NoSuchAttributeError
 from nixoci.store.nix import Nix
 
 #: A set with more attributes is a whole collection, such as nixpkgs, and not what a repository makes.

@@ -34,7 +34,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Runs one command and returns its exit status."""
     as_json = False
     try:
-        words = sys.argv[1:] if arguments is None else list(arguments)
+        words: Sequence[str] = sys.argv[1:] if arguments is None else arguments
         command = _command(words)
         words, after = _split_arguments(words, command)
         options = make_parser(command).parse_args(words)

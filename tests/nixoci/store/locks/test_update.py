@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from nixoci.errors import InvalidInputError
-from nixoci.store.evaluate import OutdatedLockError, UndeclaredSourceError
+from nixoci.store.messages.evaluation import OutdatedLockError, UndeclaredSourceError
 from nixoci.store.locks.lock_file import parse_lock
 from nixoci.store.locks.moves import moves_between
 from nixoci.store.locks.update import LockFailedError, update_lock

@@ -9,6 +9,7 @@ from typing import Any, Mapping, Optional
 from nixoci.errors import InvalidInputError
 from nixoci.json_input import get_field, get_list, parse_object
 
+FLAKE = "flake.nix"
 FLAKE_LOCK = "flake.lock"
 
 #: The versions of the format that Nix reads; it writes 7.

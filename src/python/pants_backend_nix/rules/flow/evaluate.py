@@ -8,7 +8,8 @@ from typing import Iterable
 
 from nixoci.errors import InvalidInputError
 from nixoci.json_output import canonical_json
-from nixoci.store.evaluate import EXECUTABLES, FLAKE, Derivation
+from nixoci.store.evaluate import EXECUTABLES, Derivation
+from nixoci.store.locks.lock_file import FLAKE
 from nixoci.store.path import StorePath
 from pants.core.target_types import FileSourceField, ResourceSourceField
 from pants.core.util_rules.source_files import SourceFiles, SourceFilesRequest
