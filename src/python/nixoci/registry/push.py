@@ -53,7 +53,7 @@ class PushOptions:
     """How to push.
 
     :param hints: repositories that may have layers of the image.
-    :param jobs: layers that are uploaded at the same time, at least 1.
+    :param jobs: large layers that are uploaded at the same time, at least 1; see `PushThreads.map_by_size`.
     :param silence_time_limit: seconds until a registry that does nothing is given up.
     :param writes_tags: False if repositories get the manifest by its digest only.
     :param prepare: called once, before `write_layer` is; not if registries have everything.

@@ -54,7 +54,7 @@ class BlobSender:
     """Sends the same blobs to one repository after the other, and remembers who has them.
 
     :param hints: repositories that may have some of the blobs.
-    :param jobs: blobs that are uploaded at the same time.
+    :param jobs: large blobs that are uploaded at the same time; see `PushThreads.map_by_size`.
     """
 
     def __init__(
@@ -90,8 +90,11 @@ class BlobSender:
             results[blob.digest] = self._done(repository, blob, PRESENT)
         # The largest first, so that it does not end last.
         missing.sort(key=lambda blob: -blob.size)
-        sent = self._threads.map(
-            lambda blob: self._send_blob(repository, blob), missing, self._jobs
+        sent = self._threads.map_by_size(
+            lambda blob: self._send_blob(repository, blob),
+            missing,
+            lambda blob: blob.size,
+            self._jobs,
         )
         results.update((blob.digest, blob) for blob in sent)
         self._remember(repository, missing + found)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from typing import Any, Callable, Sequence, TypeVar, Union
+from contextlib import contextmanager
+from typing import Any, Callable, Iterator, Sequence, TypeVar, Union
 
 from nixoci.registry.errors import PushCancelledError
 
 #: Questions that are asked at the same time; they cost a registry little.
 PARALLEL_QUESTIONS = 8
+
+#: An upload of so many bytes, or more, is one of as many as there may be at a time. Of smaller ones, which wait for
+#: answers most of the time, there may be up to `SMALL_UPLOADS` in the place of each.
+LARGE_UPLOAD = 8 << 20
+SMALL_UPLOADS = 4
 
 #: Seconds that uploads get to end in good order after another one failed.
 _GRACE = 5.0
@@ -60,6 +66,26 @@ class PushThreads:
         finally:
             executor.shutdown()
 
+    def map_by_size(
+        self,
+        work: Callable[[_Item], _Found],
+        items: Sequence[_Item],
+        size: Callable[[_Item], int],
+        jobs: int,
+    ) -> list[_Found]:
+        """As `map`, with more threads while they work on what is small.
+
+        :param size: of an item, in bytes.
+        :param jobs: large items that are worked on at a time. With one, all come one after the other.
+        """
+        room = _Room(jobs * LARGE_UPLOAD, self._stop)
+
+        def work_in_turn(item: _Item) -> _Found:
+            with room.taken(min(max(size(item), LARGE_UPLOAD // SMALL_UPLOADS), LARGE_UPLOAD)):
+                return work(item)
+
+        return self.map(work_in_turn, items, jobs * SMALL_UPLOADS if jobs > 1 else 1)
+
     def stoppable(self, stream: Callable[[Any], None]) -> Callable[[Any], None]:
         """Makes a stream end, with `PushCancelledError`, when the push is given up."""
 
@@ -80,6 +106,34 @@ class PushThreads:
         """
         if self._stop.wait(seconds):
             raise PushCancelledError()
+
+
+class _Room:
+    """Bytes that may be on their way at a time."""
+
+    def __init__(self, size: int, stop: threading.Event) -> None:
+        self._left = size
+        self._stop = stop
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def taken(self, size: int) -> Iterator[None]:
+        """Waits until there is so much room, and takes it while the body runs.
+
+        :raises PushCancelledError: the push is given up meanwhile.
+        """
+        with self._changed:
+            while self._left < size and not self._stop.is_set():
+                self._changed.wait(_AGAIN)
+            if self._stop.is_set():
+                raise PushCancelledError()
+            self._left -= size
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left += size
+                self._changed.notify_all()
 
 
 def _raise_first(futures: set[Future[Any]]) -> None:

@@ -78,7 +78,11 @@ def push_options(command: argparse.ArgumentParser) -> None:
         "of all, if every image was pushed",
     )
     command.add_argument(
-        "--jobs", type=int, default=4, help="layers to upload at the same time (default: 4)"
+        "--jobs",
+        type=int,
+        default=4,
+        help="layers to upload at the same time (default: 4). Of layers below 8 MiB up to four times as many are, unless it "
+        "is 1",
     )
     command.add_argument(
         "--result", metavar="FILE", help="JSON file to write that says what was pushed"
