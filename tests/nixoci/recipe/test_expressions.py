@@ -127,6 +127,37 @@ def test_what_is_refused(text: str, why: str) -> None:
         expression(text)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "text,path,other",
+    (
+        ("/[[:alpha:]]+", "/a]", "/b"),
+        ("(/[[a]*)*[+--]", "/[a/[-", "/b-"),
+        ("/[a&&b]", "/&", "/c"),
+        ("/[a||b]", "/|", "/c"),
+        ("/[a~~b]", "/~", "/c"),
+    ),
+)
+def test_nothing_is_warned_of(text: str, path: str, other: str) -> None:
+    """Sets that may be something else in later versions of Python are what they are in this one."""
+    expression.cache_clear()
+    re.purge()
+    matches = expression(text)
+    assert matches(path) and not matches(other)
+
+
+@pytest.mark.filterwarnings("error")
+def test_own_expressions_are_compiled_without_a_warning() -> None:
+    """Those of the module, on each version of Python."""
+    own = [value for value in vars(expressions).values() if isinstance(value, re.Pattern)]
+    own += [value.__self__ for value in vars(expressions).values() if hasattr(value, "__self__")]
+    own = [value for value in own if isinstance(value, re.Pattern)]
+    assert len(own) >= 4
+    re.purge()
+    for compiled in own:
+        re.compile(compiled.pattern, compiled.flags)
+
+
 def test_what_was_seen_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """An automaton forgets its states when there are many, and goes on."""
     monkeypatch.setattr(expressions, "_MOST_STEPS", 50)

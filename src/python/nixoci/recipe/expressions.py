@@ -9,6 +9,7 @@ of an automaton, made when a text first gets there.
 from __future__ import annotations
 
 import re
+import warnings
 from functools import lru_cache
 
 from nixoci.errors import InvalidInputError
@@ -50,10 +51,18 @@ def expression(text: str) -> Callable[[str], object]:
     """Returns the function that says whether a regular expression of Python matches all of a text.
 
     `re` is faster where there are few ways to match. What no automaton has, lookarounds and backreferences,
-    is left to it too, if there are not many.
+    is left to it too, if there are not many. What `re` would warn of (`[[:alpha:]]`, which a later version may take for
+    a set in a set) means what it means in this version.
 
     :raises InvalidInputError: no regular expression, or one that may take long.
     """
+    with warnings.catch_warnings():
+        # Who has turned warnings into errors gets none either: an expression is as good there as elsewhere.
+        warnings.simplefilter("ignore")
+        return _matcher(text)
+
+
+def _matcher(text: str) -> Callable[[str], object]:
     try:
         compiled = re.compile(text)
         flags = _FLAGS.findall(text)[0]
