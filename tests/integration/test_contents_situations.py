@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 from typing import Iterator
 
@@ -128,11 +127,10 @@ def test_files_over_what_is_copied(repository: Monorepo, name: str, path: str) -
 def test_no_nix_is_needed_without_store_paths(
     repository: Monorepo, plain_registry: Registry, tmp_path: Path
 ) -> None:
-    """Package and publish, on a machine that has Python alone; a package then says what it lacks."""
-    (tmp_path / "python3").symlink_to(sys.executable)
+    """Package and publish, on a machine that has no Python but that of Pants; a package then says what it lacks."""
     build = repository.root / "app" / "BUILD"
     build.write_text(_BUILD.replace("REGISTRY", plain_registry.host))
-    options = (f"--nix-search-path=['{tmp_path}']",)
+    options = (f"--nix-search-path=['{tmp_path}/nothing']",)
     repository.pants(*options, "publish", "app:plain")
     assert len(plain_registry.requests("PUT", "/manifests/latest")) == 1
     build.write_text(_BUILD.replace("hello", "good day"))

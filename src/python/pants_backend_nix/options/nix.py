@@ -45,8 +45,8 @@ class NixSubsystem(Subsystem):
             """
             Directories in which `nix` and `python3` (3.9 or later) are looked for, in this order.
             `<PATH>` stands for the entries of the environment variable, a leading `~` for your
-            home directory. Where they are found is in no cache key: machines with Nix in different
-            places share results.
+            home directory. Without such a `python3` there, steps run on the Python that runs Pants. Where
+            they are found is in no cache key: machines with Nix in different places share results.
             """
         ),
     )

@@ -28,10 +28,13 @@ exec "$python" -I -S {ZIPAPP} --unpack "$program" "$@"
 """
 
 
-def _with_python(command: str) -> str:
-    """Returns a script that looks for a Python and then becomes it, with `command`."""
+def _with_python(command: str, last: str = "") -> str:
+    """Returns a script that looks for a Python and then becomes it, with `command`.
+
+    :param last: a space and a word of the script: the program that is tried after those in `PATH`.
+    """
     return f"""\
-for name in python3 python3.14 python3.13 python3.12 python3.11 python3.10 python3.9; do
+for name in python3 python3.14 python3.13 python3.12 python3.11 python3.10 python3.9{last}; do
   python=$(command -v "$name") || continue
   "$python" -I -S -c 'import sys; sys.exit(sys.version_info < (3, 9))' 2>/dev/null || continue
   exec "$python" -I -S {ZIPAPP} --json-errors {command}
@@ -40,7 +43,11 @@ exit {EXIT_NO_PYTHON}
 """
 
 
-FIND_PYTHON = _with_python(f'tools "$@" {TOOLS_CACHE}')
+#: The first argument is the Python that runs Pants: the last one that is tried, as a machine may have no other.
+FIND_PYTHON = f"""\
+own=$1
+shift
+{_with_python(f'tools "$@" {TOOLS_CACHE}', ' "$own"')}"""
 
 #: A worker's processes may have no environment at all. Nix wants a user, and keeps caches below `HOME`.
 START_ELSEWHERE = f"""\

@@ -109,7 +109,7 @@ async def set_up_tools(request: SetUpTools) -> ToolsSetUp:
     result = await run_fallible(
         Process(
             (
-                *("/bin/sh", "-c", FIND_PYTHON, "sh", *request.tools.arguments),
+                *("/bin/sh", "-c", FIND_PYTHON, "sh", sys.executable, *request.tools.arguments),
                 *(() if request.needs_nix else ("--python-only",)),
             ),
             description="Find Nix",
