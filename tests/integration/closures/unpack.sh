@@ -39,9 +39,11 @@ if [ -n "$glibc" ]; then
             # Scripts, static programs and libraries that need nothing have no NEEDED entry.
             [ -n "$(patchelf --print-needed "$file" 2>/dev/null)" ] || continue
             chmod u+w "$file"
+            # In this order: programs at a fixed address, as Python is one, do not survive the other one with
+            # patchelf 0.18 (Debian 13), nor both changes at once.
+            patchelf --set-rpath "$search" "$file"
             if patchelf --print-interpreter "$file" >/dev/null 2>&1; then
                 patchelf --set-interpreter "$glibc/lib/ld-linux-x86-64.so.2" "$file"
             fi
-            patchelf --set-rpath "$search" "$file"
         done
 fi
