@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.support.cache import cached_directory
+from tests.integration.support.debian import apt_configuration
 from tests.integration.support.process import CommandFailedError, run
 from tests.integration.support.tools import ToolMissingError, tool
 
@@ -25,6 +26,31 @@ def test_missing_tool_is_named() -> None:
     """A program that the installation does not bring is an error that names it."""
     with pytest.raises(ToolMissingError, match="`no-such-program`"):
         tool("no-such-program")
+
+
+@pytest.mark.parametrize("packages", (("docker.io",), ("docker.io", "docker-cli")))
+def test_client_of_docker_is_in_the_package_that_apt_has(
+    tmp_path: Path, packages: tuple[str, ...]
+) -> None:
+    """From Debian 13 on apart from the daemon. If apt is content and the program is not there, that is said."""
+    script = Path(__file__).parents[2] / "build-support" / "install-test-tools"
+    # What else is missing.
+    run([script], timeout=900)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in os.listdir("/usr/bin"):
+        if name != "docker":
+            (programs / name).symlink_to(f"/usr/bin/{name}")
+    state = tmp_path / "apt"
+    state.mkdir()
+    configuration = apt_configuration(state, packages)
+    with configuration.open("a") as file:
+        file.write('APT::Get::Simulate "true";\n')
+    environment = {"PATH": os.fspath(programs), "APT_CONFIG": os.fspath(configuration)}
+    result = run([script], env=environment, timeout=300, check=False)
+    assert result.returncode == 1
+    last = result.stderr.splitlines()[-1]
+    assert last.endswith(f" and run again: {packages[-1]}.")
 
 
 def test_failed_command_shows_its_output() -> None:

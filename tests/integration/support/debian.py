@@ -59,6 +59,25 @@ def debian_packages(
     return cached_directory("test-debs", f"{suite}-{key[:16]}", make)
 
 
+def apt_configuration(state: Path, packages: Sequence[str]) -> Path:
+    """Returns a file for APT_CONFIG: apt then knows of these packages and no others, and none is installed.
+
+    It can tell what it would do with them, and nothing else, since they have no contents.
+
+    :param state: an empty directory, for apt's own use.
+    """
+    _make_state(state)
+    archive = state / "archive"
+    archive.mkdir()
+    stanza = "Package: {}\nVersion: 1\nArchitecture: all\nFilename: none.deb\nSize: 1\nSHA256: {}\n\n"
+    (archive / "Packages").write_text("".join(stanza.format(name, "0" * 64) for name in packages))
+    options = _options_with_sources(state, f"deb [trusted=yes] file:{archive} ./\n")
+    settings = (option.partition("=") for option in options[1::2])
+    file = state / "apt.conf"
+    file.write_text("".join(f'{key} "{value}";\n' for key, _, value in settings))
+    return file
+
+
 def unpack(archive: Path, directory: Path, *patterns: str) -> None:
     """Unpacks a `.deb` into `directory`.
 
@@ -81,11 +100,20 @@ def unpack(archive: Path, directory: Path, *patterns: str) -> None:
 
 
 def _apt_options(state: Path, suite: str) -> list[str]:
+    _make_state(state)
+    line = f"deb [arch=amd64 signed-by={_KEYRING}] {_mirror(state)} {suite} main\n"
+    return _options_with_sources(state, line)
+
+
+def _make_state(state: Path) -> None:
     for directory in ("lists/partial", "archives/partial"):
         (state / directory).mkdir(parents=True)
     (state / "status").touch()
+
+
+def _options_with_sources(state: Path, lines: str) -> list[str]:
     sources = state / "sources.list"
-    sources.write_text(f"deb [arch=amd64 signed-by={_KEYRING}] {_mirror(state)} {suite} main\n")
+    sources.write_text(lines)
     return _options(
         state,
         {
