@@ -103,20 +103,25 @@ def test_a_package_for_another_system(newer_nix: Nix, tmp_path: Path) -> None:
 
 
 def test_one_of_several_builds_fails(newer_nix: Nix, tmp_path: Path) -> None:
-    """Each version has its own words for that; the log of the error is that of its own build."""
+    """Each version has its own words for that; the log of the error is that of its own build, or of what it needs."""
     word = unique_word()
     commands = {f"p{n}": f"echo {word} noise-{n}; echo {word} > $out" for n in range(3)}
     commands["broken"] = f"echo {word} this-is-why; exit 3"
     attributes = "".join(f"{name} = {shell_derivation(name, text)};" for name, text in commands.items())
-    write_tree(tmp_path, {"s/default.nix": f"{{ system }}: {{ {attributes} }}"})
+    attributes += f"between = {shell_derivation('between', 'echo $broken > $out', 'inherit broken;')};"
+    attributes += f"needs = {shell_derivation('needs', 'echo $between > $out', 'inherit between;')};"
+    write_tree(tmp_path, {"s/default.nix": f"{{ system }}: rec {{ {attributes} }}"})
     nix = CoreNix.find(newer_nix.environment())
     file = Attribute(str(tmp_path / "s"), "default.nix", "", SYSTEM)
-    found = evaluate_many(nix, file, list(commands))
-    packages = tuple(Wanted(found[name], ("out",)) for name in commands)
-    *good, broken = realise_many(nix, packages)
+    names = (*commands, "needs")
+    found = evaluate_many(nix, file, names)
+    packages = tuple(Wanted(found[name], ("out",)) for name in names)
+    *good, broken, needs = realise_many(nix, packages)
     assert good == [None] * 3
-    assert isinstance(broken, BuildFailedError)
-    assert "this-is-why" in broken.log and "noise" not in broken.log
+    for error in (broken, needs):
+        assert isinstance(error, BuildFailedError)
+        assert "this-is-why" in error.log and "noise" not in error.log
+        assert "failed with exit code 3" in error.log and "-between.drv" not in error.log
 
 
 def test_lock_files_are_updated(newer_nix: Nix, tmp_path: Path) -> None:

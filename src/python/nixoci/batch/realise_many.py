@@ -175,13 +175,26 @@ def _requisites(nix: Nix, drv_path: StorePath) -> list[str]:
     return nix.run(("nix-store", "--query", "--requisites", drv_path)).decode().split()
 
 
-#: How Nix says that a builder failed, or did not make what it should.
+#: How Nix says that a builder failed, or did not make what it should. In newer versions the reason has a line of its own.
 _FAILED = re.compile(r"error: (?:builder for|Cannot build) '([^']+\.drv)'")
+_REASON = re.compile(r"\s+Reason: (.+)")
+#: Newer versions say likewise what could not be built since something else had failed.
+_NOT_TRIED = re.compile(r"[0-9]+ dependenc\S+ failed")
+
+
+def _failures(log: Sequence[str]) -> dict[str, str]:
+    """Returns what a log says of each derivation that was built and failed."""
+    failures = {}
+    for line, after in zip(log, [*log[1:], ""]):
+        failed, reason = _FAILED.search(line), _REASON.match(after)
+        if failed and not (reason and _NOT_TRIED.match(reason[1])):
+            failures[failed[1]] = f"{line} {reason[1]}" if reason else line
+    return failures
 
 
 def _about(nix: Nix, drv_path: StorePath, log: Sequence[str]) -> Sequence[str]:
     """Returns what concerns one derivation, and what it needs, of a log; empty if that is not to be told."""
-    failures = {match[1]: line for line in log for match in [_FAILED.search(line)] if match}
+    failures = _failures(log)
     if drv_path not in failures:
         try:
             needs = _requisites(nix, drv_path)
