@@ -31,6 +31,9 @@ cgroup_manager = "cgroupfs"
 events_logger = "file"
 """
 
+#: For podman. Version 5 warns of old cgroups, which is true of some machines that run the tests.
+_ENVIRONMENT = {"PODMAN_IGNORE_CGROUPSV1_WARNING": "true"}
+
 
 class EngineNotReadyError(Exception):
     """A daemon ended, or did not answer in time; the message has the end of its log."""
@@ -114,6 +117,7 @@ def podman_run(
         ]
         environment = {
             **os.environ,
+            **_ENVIRONMENT,
             "CONTAINERS_CONF": str(directory / "containers.conf"),
             "TMPDIR": str(directory),
         }
@@ -134,6 +138,7 @@ class Podman:
         """This process's environment, in which every podman uses this storage."""
         return {
             **os.environ,
+            **_ENVIRONMENT,
             "CONTAINERS_CONF": str(self.directory / "containers.conf"),
             "CONTAINERS_STORAGE_CONF": str(self.directory / "storage.conf"),
             "TMPDIR": str(self.directory),
