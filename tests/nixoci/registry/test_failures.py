@@ -38,6 +38,9 @@ def _alert(reason: str) -> ssl.SSLError:
         (_REMOTE, _alert("UNSUPPORTED_PROTOCOL"), True, "unsupported protocol"),
         (_REMOTE, _alert("TLSV1_ALERT_INTERNAL_ERROR"), False, ""),
         (_REMOTE, http.client.RemoteDisconnected("x"), False, "closed without an answer"),
+        (_HERE, http.client.HTTPException("got more than 100 interim responses"), False, "has no end"),
+        (_HERE, http.client.HTTPException("got more than 100 trailers"), False, "has no end"),
+        (_HERE, http.client.BadStatusLine("got it"), False, "is not HTTP"),
     ),
     ids=lambda value: None,
 )

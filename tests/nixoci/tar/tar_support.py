@@ -98,7 +98,7 @@ def write_tree(path: bytes, node: Node) -> None:
 
 
 #: Of so many directories of a deep tree, one has files.
-_LEVELS_OF_FILES = 25
+LEVELS_OF_FILES = 25
 
 
 def write_deep_tree(path: str, levels: int, content: bytes = b"x") -> None:
@@ -109,7 +109,7 @@ def write_deep_tree(path: str, levels: int, content: bytes = b"x") -> None:
     os.mkdir(path)
     parent = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     for level in range(levels):
-        if level % _LEVELS_OF_FILES == 0:
+        if level % LEVELS_OF_FILES == 0:
             with open(os.open("z", os.O_WRONLY | os.O_CREAT, dir_fd=parent), "wb") as file:
                 file.write(content)
             os.chmod("z", 0o444, dir_fd=parent)
@@ -124,7 +124,7 @@ def write_deep_tree(path: str, levels: int, content: bytes = b"x") -> None:
 def names_of_deep_tree(top: str, levels: int) -> list[str]:
     """What a tar has of it, in order, as `tarfile` names it."""
     directories = [top + "/d" * level for level in range(levels + 1)]
-    with_files = directories[:-1][::_LEVELS_OF_FILES][::-1]
+    with_files = directories[:-1][::LEVELS_OF_FILES][::-1]
     return directories + [f"{directory}/{name}" for directory in with_files for name in "yz"]
 
 

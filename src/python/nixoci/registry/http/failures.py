@@ -37,6 +37,9 @@ _TLS_REFUSALS = re.compile(
     "|UNSAFE_LEGACY_RENEGOTIATION_DISABLED"
 )
 
+#: Newer versions of Python count some of what an answer may have any number of, and end it before we do.
+_TOO_MANY = re.compile(r"got more than \d+ (interim responses|trailers|headers)")
+
 #: Answers of a proxy to CONNECT that stay the same: it wants another account, or does not let one there.
 _PROXY_REFUSALS = re.compile(r"Tunnel connection failed: (400|401|403|405|407)\b")
 
@@ -86,9 +89,10 @@ def _explain(error: Exception) -> str:
         return "it was closed without an answer"
     if isinstance(error, http.client.IncompleteRead):
         return "the answer was cut short"
-    if isinstance(error, EndlessAnswerError):
+    is_http = isinstance(error, http.client.HTTPException)
+    if isinstance(error, EndlessAnswerError) or (is_http and _TOO_MANY.match(str(error))):
         return "the answer has no end"
-    if isinstance(error, http.client.HTTPException):
+    if is_http:
         return "the answer is not HTTP"
     if isinstance(error, OSError) and str(error).startswith("Tunnel connection failed"):
         return f"the proxy refused ({printable(str(error), 80)})"
