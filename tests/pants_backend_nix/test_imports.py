@@ -1,9 +1,11 @@
-"""What the plugin imports exists in every version of Pants that it is written for."""
+"""What the plugin imports exists in every version of Pants that it is written for, and is imported when it is used."""
 
 from __future__ import annotations
 
 import importlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,3 +45,19 @@ def test_only_engine_knows_versions() -> None:
         if path.name != "engine.py":
             text = path.read_text()
             assert "PANTS_SEMVER" not in text and " Get(" not in text and "MultiGet" not in text
+
+
+def test_the_parser_is_imported_by_what_parses() -> None:
+    """Goals that infer nothing do not pay for it."""
+    program = (
+        "import sys; import pants_backend_nix.register;"
+        "assert not [name for name in sys.modules if name.startswith('tree_sitter')]"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": ":".join([str(SOURCES.parent), *sys.path])},
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
-import pants_backend_nix
 import pytest
 from pants_backend_nix.rules.inference.paths import (
     literals_of,
@@ -265,20 +260,3 @@ def test_deep_and_long_files_are_read() -> None:
     assert [one.path for one in references_of(deep, "f.nix")] == ["x"]
     sums = b"./x" + b' + "/y"' * 3000
     assert references_of(sums, "f.nix")
-
-
-def test_the_parser_is_imported_by_what_parses() -> None:
-    """Goals that infer nothing do not pay for it."""
-    program = (
-        "import sys; import pants_backend_nix.register;"
-        "assert not [name for name in sys.modules if name.startswith('tree_sitter')]"
-    )
-    sources = Path(pants_backend_nix.__path__[0]).parent
-    result = subprocess.run(
-        [sys.executable, "-c", program],
-        env={"PYTHONPATH": ":".join([str(sources), *sys.path])},
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr
