@@ -3,6 +3,7 @@ it updates lock files."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -103,10 +104,11 @@ def test_a_package_for_another_system(newer_nix: Nix, tmp_path: Path) -> None:
 
 
 def test_one_of_several_builds_fails(newer_nix: Nix, tmp_path: Path) -> None:
-    """Each version has its own words for that; the log of the error is that of its own build, or of what it needs."""
+    """Each version has its own words for that; the log of the error is that of its own build, or of what it needs. All
+    say how far they are."""
     word = unique_word()
     commands = {f"p{n}": f"echo {word} noise-{n}; echo {word} > $out" for n in range(3)}
-    commands["broken"] = f"echo {word} this-is-why; exit 3"
+    commands["broken"] = f"echo {word} this-is-why; printf 'odd\\377\\033[31m-byte\\n'; exit 3"
     attributes = "".join(f"{name} = {shell_derivation(name, text)};" for name, text in commands.items())
     attributes += f"between = {shell_derivation('between', 'echo $broken > $out', 'inherit broken;')};"
     attributes += f"needs = {shell_derivation('needs', 'echo $between > $out', 'inherit between;')};"
@@ -116,7 +118,16 @@ def test_one_of_several_builds_fails(newer_nix: Nix, tmp_path: Path) -> None:
     names = (*commands, "needs")
     found = evaluate_many(nix, file, names)
     packages = tuple(Wanted(found[name], ("out",)) for name in names)
-    *good, broken, needs = realise_many(nix, packages)
+    shown: list[str] = []
+    log = tmp_path / "log"
+    *good, broken, needs = realise_many(nix, packages, str(log), shown.append)
+    line = re.compile(r"Building (\w+) \(\d built, \d left(, 1 failed)?\)")
+    assert shown[-1] == ""
+    assert {line.sub(r"\1", words) for words in shown[:-1]} == set(commands)
+    # Whatever a builder writes, messages stay messages.
+    text = log.read_text()
+    assert "@nix" not in text and "\x1b" not in text and "odd\ufffd-byte\n" in text
+    assert text.count("building '/nix/store/") == 4
     assert good == [None] * 3
     for error in (broken, needs):
         assert isinstance(error, BuildFailedError)

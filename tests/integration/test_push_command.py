@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import os
+import pty
 import signal
 import stat
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Iterator
@@ -286,6 +288,32 @@ def test_a_push_that_fails_leaves_the_old_result(
     assert found.returncode != 0
     assert (command.directory / "result.json").read_text() == "old"
     assert sorted(os.listdir(command.directory)) == before
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_builds_of_a_push_are_shown(tmp_path: Path, plain_registry: Registry, terminal: bool) -> None:
+    """Where the push shows how far it is; what Nix and its builders say is in their log."""
+    build = LongBuild(tmp_path, log=str(tmp_path / "build.log"))
+    words = ("push", "image.json", f"{plain_registry.host}/acme/api:1", "--origins=origins.json")
+    master, slave = pty.openpty()
+    with build.command(*words, stderr=slave if terminal else subprocess.PIPE) as process:
+        os.close(slave)
+        output = os.fdopen(master, "rb", buffering=0) if terminal else process.stderr
+        assert output is not None
+        said = b""
+        while b"Building" not in said:
+            said += os.read(output.fileno(), 4096) or pytest.fail(said.decode())
+        line = said.decode().rstrip("\n").split("\x1b[K")[-1]
+        assert f"Building {build.word} (0 built, 0 left)" in line
+        assert ("of 2 layers, " in line) == terminal and (f"(log: {tmp_path}/build.log)" in line) != terminal
+        wait_until(lambda: f"noise-{build.word}" in (tmp_path / "build.log").read_text())
+        (tmp_path / "go").touch()
+        with suppress(OSError):
+            while more := os.read(output.fileno(), 4096):
+                said += more
+        assert process.wait(60) == 1
+    assert b"noise" not in said and b"building '" not in said
+    assert f"building '{build.derivation.drv_path}'" in (tmp_path / "build.log").read_text()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

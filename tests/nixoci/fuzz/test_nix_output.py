@@ -14,6 +14,7 @@ from nixoci.store.expression import attribute_names, described, described_in, se
 from nixoci.store.locks.lock_file import parse_lock
 from nixoci.store.locks.moves import moves_between
 from nixoci.store.locks.outdated import missing_inputs
+from nixoci.store.messages.activities import Activities
 from nixoci.store.messages.sources import relative_inputs
 from nixoci.store.messages.trace import read_failure
 from nixoci.store.nix import Nix
@@ -168,6 +169,35 @@ def test_errors_and_traces() -> None:
         assert "\0" not in failure.text + failure.place
 
     fuzz(check, (_OLD_TRACE.encode(), _NEW_TRACE.encode(), b"error:", b""), 1, ())
+
+
+def test_messages_about_its_work() -> None:
+    """Whatever they are, what is shown of them is a line that a terminal can show."""
+    path = f"{STORE_DIR}/{'0' * 32}-hello-1.0.drv"
+    events = (
+        {"action": "start", "id": 1, "type": 104, "level": 0, "text": ""},
+        {"action": "start", "id": 2, "type": 105, "level": 3, "text": f"building '{path}'", "fields": [path, "", 1, 1]},
+        {"action": "result", "id": 1, "type": 105, "fields": [3, 17, 1, 1]},
+        {"action": "start", "id": 3, "type": 100, "level": 3, "text": "copying", "fields": [path, "a", "b"]},
+        {"action": "start", "id": 4, "type": 102, "level": 0, "text": ""},
+        {"action": "result", "id": 4, "type": 106, "fields": [100, 5000]},
+        {"action": "result", "id": 3, "type": 105, "fields": [300, 5000, 0, 0]},
+        {"action": "result", "id": 2, "type": 101, "fields": ["a line"]},
+        {"action": "msg", "level": 0, "msg": "error: x"},
+    )
+    lines = b"".join(b"@nix " + json.dumps(event).encode() + b"\n" for event in events)
+    activities = Activities()
+    assert b"a line\n" in b"".join(map(activities.read, lines.splitlines(keepends=True)))
+    assert activities.words() == "Building hello-1.0 (3 built, 13 left, 1 failed); Fetching hello-1.0 (0 fetched, 0 left; 0.0 of 0.0 MB)"
+
+    def check(data: bytes) -> None:
+        activities = Activities()
+        for line in data.splitlines(keepends=True):
+            assert isinstance(activities.read(line), bytes)
+            words = activities.words()
+            assert words.isprintable() and len(words) < 3000
+
+    fuzz(check, (lines,), 1, ())
 
 
 def test_relative_inputs_of_lock_files(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import sys
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable, Iterator, Optional
 
 import nixoci
 from nixoci.image.config import ImageConfig
@@ -55,14 +55,15 @@ def wait_until(condition: Callable[[], bool]) -> None:
 class LongBuild:
     """An image with a layer whose store path takes hours to build.
 
+    :param log: the file that gets its log.
     :ivar word: in the command lines of all that builds it.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, log: Optional[str] = None) -> None:
         self.directory = directory
         self.word = unique_word()
         # The shell stays: it has something to do when `sleep` is over.
-        script = f": {self.word}; until [ -e {directory}/go ]; do /usr/bin/env sleep 0.1; done"
+        script = f": {self.word}; echo noise-{self.word}; until [ -e {directory}/go ]; do /usr/bin/env sleep 0.1; done"
         expression = shell_derivation(self.word, f"{script}; echo > $out")
         root = write_tree(directory / "s", {"default.nix": f"{{ system }}: {expression}"})
         self.derivation: Derivation = evaluate(
@@ -73,12 +74,14 @@ class LongBuild:
         layer = Layer(DIGEST, 1024, DIGEST)
         image = assemble(ImageConfig(architecture="amd64"), [LayerInImage(layer)])
         (directory / "image.json").write_bytes(descriptor_json(image, [recipe]))
-        origin = Origin(self.derivation, frozenset([path]))
+        origin = Origin(self.derivation, frozenset([path]), log=log)
         (directory / "origins.json").write_bytes(origins_to_json([origin]))
         (directory / "derivation.json").write_bytes(self.derivation.to_json())
 
     @contextmanager
-    def command(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    def command(
+        self, *arguments: str, stderr: int = subprocess.PIPE
+    ) -> Iterator[subprocess.Popen[bytes]]:
         """Runs a command; its session is another one, so that signals reach it alone."""
         process = subprocess.Popen(
             [sys.executable, "-m", "nixoci", *arguments],
@@ -89,7 +92,7 @@ class LongBuild:
             },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             start_new_session=True,
         )
         try:

@@ -8,6 +8,8 @@ import pytest
 from nixoci.registry.progress import LineProgress, TerminalProgress, progress_for
 from nixoci.registry.push_result import MOUNTED, PRESENT, UPLOADED, PushedBlob
 
+from tests.nixoci.layer.long_build_support import wait_until
+
 
 def blob(outcome: str) -> PushedBlob:
     source = "host/b" if outcome == MOUNTED else None
@@ -30,6 +32,34 @@ def test_a_terminal_has_one_line() -> None:
     assert lines[-1] == "2 of 2 layers, 3.0 MB of 3.0 MB"
     progress.close()
     assert output.getvalue().endswith("\r\x1b[K") and "\n" not in output.getvalue()
+
+
+def test_a_terminal_shows_builds_beside_it() -> None:
+    """In the same line, which is no longer than the terminal is wide."""
+    output = io.StringIO()
+    progress = TerminalProgress(output)
+    progress.working("Building a (0 built, 2 left)")
+    progress.expect(1, 1_000_000)
+    progress.working(f"Building {'b' * 200}")
+    progress.working("")
+    lines = output.getvalue().split("\r\x1b[K")
+    assert lines[1:3] == ["Building a (0 built, 2 left)", "Building a (0 built, 2 left); 0 of 1 layers, 0.0 MB of 1.0 MB"]
+    assert lines[3].startswith("Building bbb") and len(lines[3]) == 79
+    assert lines[4] == "0 of 1 layers, 0.0 MB of 1.0 MB"
+
+
+def test_a_log_has_a_line_of_builds_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one at once, and what comes soon after it later, if it is so then."""
+    monkeypatch.setattr("nixoci.registry.progress._LONG", 0.05)
+    output = io.StringIO()
+    progress = LineProgress(output)
+    for words in ("Building a", "", "Building b", "Building c"):
+        progress.working(words, "/x.log")
+    assert output.getvalue() == "Building a (log: /x.log)\n"
+    wait_until(lambda: "Building c (log: /x.log)\n" in output.getvalue())
+    progress.working("")
+    progress.close()
+    assert output.getvalue().count("\n") == 2
 
 
 @pytest.mark.parametrize("verbose, lines", [(True, 3), (False, 1)])

@@ -10,7 +10,7 @@ import pytest
 from nixoci.image.config import ImageConfig
 from nixoci.image.image import Image, LayerInImage, assemble
 from nixoci.layer.layer import Layer
-from nixoci.report.summary import image_summary
+from nixoci.report.summary import ImageSummary, image_summary
 
 
 def _image(*layers: str, cmd: str = "a") -> Image:
@@ -30,22 +30,24 @@ def _descriptor(image: Image) -> bytes:
     "before, expected",
     [
         (None, ""),
-        (_image("x2", "y3"), ", as before"),
-        (_image("x2", "y3", cmd="b"), ", all of them as before"),
-        (_image("x2"), ", new: 1 layer of 3.0 MB"),
-        (_image("z1"), ", new: 2 layers of 5.0 MB"),
-        (_image(), ", new: 2 layers of 5.0 MB"),
+        (_image("x2", "y3"), "as before"),
+        (_image("x2", "y3", cmd="b"), "all of them as before"),
+        (_image("x2"), "new: 1 layer of 3.0 MB"),
+        (_image("z1"), "new: 2 layers of 5.0 MB"),
+        (_image(), "new: 2 layers of 5.0 MB"),
     ],
 )
 def test_what_is_new(before: Optional[Image], expected: str) -> None:
     image = _image("x2", "y3")
-    text = image_summary(image, None if before is None else _descriptor(before))
-    assert text == f"Digest {image.digest}, 2 layers of 5.0 MB{expected}"
+    summary = image_summary(image, None if before is None else _descriptor(before))
+    assert summary == ImageSummary(
+        image.digest, "2 layers of 5.0 MB", expected, has_new_layers=expected.startswith("new")
+    )
 
 
 def test_one_layer_and_none() -> None:
-    assert image_summary(_image("x1")).endswith(", 1 layer of 1.0 MB")
-    assert image_summary(_image()).endswith(", 0 layers of 0.0 MB")
+    assert image_summary(_image("x1")).contents == "1 layer of 1.0 MB"
+    assert image_summary(_image()).contents == "0 layers of 0.0 MB"
 
 
 @pytest.mark.parametrize(
@@ -59,4 +61,5 @@ def test_what_is_no_descriptor(before: bytes) -> None:
 
 def test_a_layer_that_is_there_twice_is_new_once() -> None:
     image = _image("x2", "x2")
-    assert image_summary(image, _descriptor(_image("y1"))).endswith("2 layers of 4.0 MB, new: 1 layer of 2.0 MB")
+    summary = image_summary(image, _descriptor(_image("y1")))
+    assert (summary.contents, summary.news) == ("2 layers of 4.0 MB", "new: 1 layer of 2.0 MB")

@@ -14,6 +14,7 @@ from nixoci.store.path import StorePath
 from nixoci.store.realise import (
     NotBuildableError,
     OutputChangedError,
+    ShowWork,
     build_failure,
     end_of_log,
     missing_machine,
@@ -41,13 +42,17 @@ class Wanted:
 
 
 def realise_many(
-    nix: Nix, packages: Sequence[Wanted], log_file: Optional[str] = None
+    nix: Nix,
+    packages: Sequence[Wanted],
+    log_file: Optional[str] = None,
+    show: Optional[ShowWork] = None,
 ) -> tuple[Optional[NixOciError], ...]:
     """Makes all outputs of `packages` valid that can be.
 
     What fails is no reason not to build the others.
 
     :param log_file: gets all that Nix says, while it says it.
+    :param show: sees how far Nix is.
     :returns: for each package None, or the error that `nixoci.store.realise.realise` raises for it.
     """
     invalid = _invalid(nix, [path for package in packages for path in package.paths])
@@ -68,7 +73,7 @@ def realise_many(
         while some:
             words = tuple(dict.fromkeys(word for words in some.values() for word in words))
             more = ("--keep-going",) if len(some) > 1 else ()
-            status, log = run_realise(nix, words, log_file, more)
+            status, log = run_realise(nix, words, log_file, more, show=show)
             if not status:
                 break
             lost = [] if looked else _without_derivation(some, nix.invalid)

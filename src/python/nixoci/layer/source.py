@@ -31,7 +31,7 @@ from nixoci.store.closure import InvalidPathError
 from nixoci.store.evaluate import Attribute, Derivation
 from nixoci.store.nix import Nix
 from nixoci.store.path import StorePath
-from nixoci.store.realise import realise_paths
+from nixoci.store.realise import ShowWork, realise_paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 #: Streams a layer out of where it is already: as `LayerSource.write_layer`, but None if it is nowhere, and its recipe
 #: says how to make it.
 CopyLayer = Callable[["Recipe", Layer, Callable[[memoryview], object]], Optional[int]]
+
+#: As `ShowWork`, and gets the file that has the log, if there is one.
+ShowWorkWithLog = Callable[[str, Optional[str]], object]
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,7 @@ class LayerSource:
     :param kept_layers: directory of the layers that are kept, see `nixoci.layer.kept`.
     :param contents: directory of the contents of files, see `nixoci.tar.files.open_contents`.
     :param copy: copies layers.
+    :param show: sees what Nix builds and fetches for it. Builds that have a log in a file are then silent.
     :param copies_missing: also those that could be made here, where their store paths or contents are missing.
     :param recipes: of the layers that may be asked for, as far as they are known.
     """
@@ -130,7 +134,9 @@ class LayerSource:
         *,
         copies_missing: bool = False,
         recipes: Sequence[Recipe] = (),
+        show: Optional[ShowWorkWithLog] = None,
     ) -> None:
+        self._show = show
         self._copy = copy
         self._copies_missing = copies_missing
         self._find_nix = find_nix
@@ -241,12 +247,20 @@ class LayerSource:
                 wanted = [path for path in missing if path in origin.paths]
                 if wanted:
                     realise_paths(
-                        self._nix, origin.derivation, wanted, self._again(origin), origin.log
+                        *(self._nix, origin.derivation, wanted, self._again(origin), origin.log),
+                        show=self._shown(origin.log),
                     )
                     missing = [path for path in missing if path not in origin.paths]
             missing = missing or self._missing(paths)
             if missing:
                 raise LayerPathsMissingError(missing)
+
+    def _shown(self, log: Optional[str]) -> Optional[ShowWork]:
+        show = self._show
+        if show is None:
+            return None
+        shown = show
+        return lambda words: shown(words, log)
 
     def _again(self, origin: Origin) -> Optional[Callable[[], Derivation]]:
         evaluation = origin.evaluation

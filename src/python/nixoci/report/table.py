@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Optional, Sequence
+import re
+from typing import Callable, Mapping, Optional, Sequence
 
 from nixoci.errors import printable
 from nixoci.report.diff import ImageDiff, Kind, PathChange
@@ -11,11 +12,23 @@ from nixoci.report.report import ImageReport
 #: So many changes are listed; JSON and HTML have all of them.
 _LINES = 20
 
+#: Lines of layers that a push uploads, and of those that are gone.
+_NEW_LAYER, _GONE_LAYER = re.compile(r" *\d+\+ "), re.compile(r" *\d+- ")
+
 _HEADINGS = ("layer", "size", "paths", "changes in", "per update", "what is in it", "why together")
 
 
-def layer_table(report: ImageReport, diff: Optional[ImageDiff] = None) -> str:
-    """Returns a table of the layers, their sums and, with a diff, what a push costs and why."""
+def layer_table(
+    report: ImageReport,
+    diff: Optional[ImageDiff] = None,
+    *,
+    paint_new: Callable[[str], str] = str,
+    paint_gone: Callable[[str], str] = str,
+) -> str:
+    """Returns a table of the layers, their sums and, with a diff, what a push costs and why.
+
+    :param paint_new: gives lines of layers that a push uploads a colour; `paint_gone`, of those that are gone.
+    """
     new = {change.number for change in diff.new} if diff else set()
     rows = [
         (
@@ -49,7 +62,15 @@ def layer_table(report: ImageReport, diff: Optional[ImageDiff] = None) -> str:
     ]
     if diff:
         lines.extend(("", *_diff_lines(diff)))
-    return "\n".join(map(printable, lines)) + "\n"
+    paints = {_NEW_LAYER: paint_new, _GONE_LAYER: paint_gone}
+    return "".join(f"{_painted(printable(line), paints)}\n" for line in lines)
+
+
+def _painted(line: str, paints: Mapping[re.Pattern[str], Callable[[str], str]]) -> str:
+    for pattern, paint in paints.items():
+        if pattern.match(line):
+            return paint(line)
+    return line
 
 
 def format_bytes(size: float) -> str:

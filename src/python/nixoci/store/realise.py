@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections import deque
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from nixoci.atomic import output_errors
 from nixoci.children import child
 from nixoci.errors import InvalidInputError, NixOciError
 from nixoci.store.evaluate import Derivation
+from nixoci.store.messages.activities import Activities
 from nixoci.store.nix import Nix, without_missing_build_group
 from nixoci.store.path import StorePath
 
@@ -48,6 +50,13 @@ _LOG_LINES = 30
 
 #: Lines of that output that are looked through for what belongs to one of several builds.
 _KEPT_LINES = 2000
+
+#: Seconds after which it is shown again how far Nix is, if only some bytes more were fetched.
+_INTERVAL = 1.0
+
+#: Gets what Nix builds and fetches, and how much is left, in one line, each time that it is another one; in the end
+#: an empty one.
+ShowWork = Callable[[str], object]
 
 
 @dataclass(frozen=True)
@@ -171,12 +180,14 @@ def realise_paths(
     paths: Sequence[StorePath],
     evaluate_again: Optional[Callable[[], Derivation]],
     log_file: Optional[str] = None,
+    show: Optional[ShowWork] = None,
 ) -> None:
     """Makes `paths` valid, and of the rest only what Nix needs for that.
 
     :param derivation: has the paths as outputs, or what it depends on has. Without a derivation of
         its own it stands for paths that substituters have.
     :param evaluate_again: and `log_file`, as for `realise`.
+    :param show: sees how far Nix is. The log then goes to its file alone, if there is one.
     :raises BuildFailedError: and others, as `realise`.
     """
     drv_paths = [] if derivation.drv_path is None else [derivation.drv_path]
@@ -185,8 +196,9 @@ def realise_paths(
     missing = [path for path in paths if path in invalid]
     if not missing:
         return
+    echo = show is None or log_file is None
     if derivation.drv_path is None:
-        status, log = run_realise(nix, missing, log_file)
+        status, log = run_realise(nix, missing, log_file, show=show, echo=echo)
         if status:
             raise NotBuildableError(nix.invalid(missing), end_of_log(log))
         return
@@ -199,7 +211,7 @@ def realise_paths(
         made_by.update(_outputs_of_dependencies(nix, derivation.drv_path))
     # What no derivation makes is a source, which evaluation has added, or comes from elsewhere.
     wanted = [made_by.get(path, path) for path in missing]
-    status, log = run_realise(nix, wanted, log_file)
+    status, log = run_realise(nix, wanted, log_file, show=show, echo=echo)
     if status:
         raise build_failure(wanted, log)
 
@@ -222,24 +234,34 @@ def _outputs_of_dependencies(nix: Nix, drv_path: StorePath) -> dict[StorePath, s
 
 
 def run_realise(
-    nix: Nix, wanted: Sequence[str], log_file: Optional[str], more: Sequence[str] = ()
+    nix: Nix,
+    wanted: Sequence[str],
+    log_file: Optional[str],
+    more: Sequence[str] = (),
+    *,
+    show: Optional[ShowWork] = None,
+    echo: bool = True,
 ) -> tuple[int, Sequence[str]]:
     """Runs `nix-store --realise`, passing its log on.
 
     :param wanted: store paths, and outputs of derivations: `DRV!OUTPUT`.
     :param more: options of Nix.
+    :param show: sees how far Nix is.
+    :param echo: the log goes to standard error as well.
     :returns: its exit status, and the last lines of its log.
     """
     tail: deque[bytes] = deque(maxlen=_KEPT_LINES)
+    read: Callable[[bytes], bytes] = bytes if show is None else _shown(show)
+    log_format = () if show is None else ("--log-format", "internal-json")
     with ExitStack() as stack:
-        outputs: dict[str, IO[bytes]] = {"standard error": sys.stderr.buffer}
+        outputs: dict[str, IO[bytes]] = {"standard error": sys.stderr.buffer} if echo else {}
         if log_file is not None:
             outputs[log_file] = stack.enter_context(_open_log(log_file))
         process = stack.enter_context(
             child(
                 nix.words(
                     (
-                        *("nix-store", "--realise", *wanted, *more),
+                        *("nix-store", "--realise", *wanted, *more, *log_format),
                         *without_missing_build_group(nix),
                     )
                 ),
@@ -251,12 +273,36 @@ def run_realise(
         )
         assert process.stderr is not None
         for line in process.stderr:
-            tail.append(line)
+            text = read(line)
+            if not text:
+                continue
+            tail.extend(text.splitlines(keepends=True))
             for name, output in outputs.items():
                 with output_errors(name):
-                    output.write(line)
+                    output.write(text)
                     output.flush()
+    if show is not None:
+        show("")
     return process.returncode, [line.decode(errors="replace").rstrip("\n") for line in tail]
+
+
+def _shown(show: ShowWork) -> Callable[[bytes], bytes]:
+    """Returns what takes lines of Nix, shows how far it is, and returns what of them is its log."""
+    activities = Activities()
+    steps, words, shown = 0, "", time.monotonic()
+
+    def read(line: bytes) -> bytes:
+        nonlocal steps, words, shown
+        text = activities.read(line)
+        now = time.monotonic()
+        if activities.steps != steps or now - shown >= _INTERVAL:
+            steps, shown = activities.steps, now
+            if activities.words() not in ("", words):
+                words = activities.words()
+                show(words)
+        return text
+
+    return read
 
 
 def missing_machine(text: str) -> Optional[MissingMachine]:

@@ -28,6 +28,7 @@ from pants.engine.console import Console
 from pants.engine.goal import Goal, GoalSubsystem
 from pants.engine.rules import collect_rules, goal_rule
 from pants.engine.target import Target
+from pants.help.maybe_color import MaybeColor
 from pants.option.option_types import EnumOption, StrOption
 from pants.util.docutil import bin_name
 from pants.util.strutil import softwrap
@@ -202,7 +203,16 @@ async def show_layers(
         document = {"schemaVersion": SCHEMA_VERSION, "images": images}
         text = readable_json("layers", document).decode()
     else:
-        text = "\n".join(layer_table(one.report, one.diff) for one in reports)
+        # A file has no colours.
+        color = MaybeColor(console.use_colors and options.output_file is None)
+        text = "\n".join(
+            layer_table(
+                *(one.report, one.diff),
+                paint_new=color.maybe_yellow,
+                paint_gone=color.maybe_red,
+            )
+            for one in reports
+        )
     if options.output_file is None:
         console.write_stdout(text)
     else:

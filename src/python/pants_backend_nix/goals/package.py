@@ -22,7 +22,7 @@ from nixoci.image.written import is_written
 from nixoci.json_input import read_all
 from nixoci.json_output import readable_json
 from nixoci.recipe.files import FilesRecipe
-from nixoci.report.summary import image_summary
+from nixoci.report.summary import ImageSummary, image_summary
 from pants.backend.docker.package_types import BuiltDockerImage
 from pants.base.build_environment import get_buildroot
 from pants.core.goals.package import (
@@ -37,6 +37,7 @@ from pants.engine.addresses import Address
 from pants.engine.fs import FileContent
 from pants.engine.rules import collect_rules
 from pants.engine.unions import UnionRule
+from pants.help.maybe_color import MaybeColor
 from pants.option.global_options import GlobalOptions
 
 from pants_backend_nix.engine import (
@@ -50,6 +51,7 @@ from pants_backend_nix.engine import (
 )
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.options.images import NixImageSubsystem
+from pants_backend_nix.progress import logged_progress
 from pants_backend_nix.rules.assembly.digested import DigestedLayersRequest, digest_layers
 from pants_backend_nix.rules.assembly.image import ImageRequest, build_image
 from pants_backend_nix.rules.core.contents import contents_arguments
@@ -186,7 +188,9 @@ async def _write(
     known = await collect_registries(RegistryOptionsRequest(), **implicitly())
     settings = known.connection_settings().to_json()
     environment = await registry_environment(options.env_vars)
-    with environment_file(os.path.join(workdir, "nix"), environment) as variables:
+    directory = os.path.join(workdir, "nix")
+    progress = os.path.join(directory, f"{field_set.address.path_safe_spec}.progress")
+    with environment_file(directory, environment) as variables, logged_progress(progress):
         await run_store_step(
             StoreStep(
                 CoreRun(
@@ -200,6 +204,7 @@ async def _write(
                         f"--output={path}",
                         f"--record={record}",
                         f"--record-key={key}",
+                        f"--progress={progress}",
                         f"--registries={_REGISTRIES}",
                         f"--registry-environment={variables}",
                         *copy_sources(options.copy_from, references),
@@ -312,9 +317,7 @@ class NewsRequest:
 
 @dataclass(frozen=True)
 class News:
-    """:param summary: the image in one line."""
-
-    summary: str
+    summary: ImageSummary
 
 
 @rule
@@ -327,6 +330,17 @@ async def tell_news(request: NewsRequest, dist_dir: DistDir) -> News:
     except (OSError, InvalidInputError):
         before = None
     return News(image_summary(request.image, before))
+
+
+def _line(summary: ImageSummary, colors: bool) -> str:
+    """Returns the line that the user sees. Colours are for what is looked for first.
+
+    :param colors: `[GLOBAL].colors`: whether the output shows them.
+    """
+    color = MaybeColor(colors)
+    paint = color.maybe_yellow if summary.has_new_layers else color.maybe_green
+    news = f", {paint(summary.news)}" if summary.news else ""
+    return f"Digest {color.maybe_cyan(summary.digest)}, {summary.contents}{news}"
 
 
 @rule(desc="Package nix_image")
@@ -342,8 +356,9 @@ async def package_image(
         await _warn_of_lost_healthcheck(field_set.address, built.image)
     path = _descriptor_path(field_set, _DESCRIPTOR_ENDING)
     news = await tell_news(NewsRequest(built.image, path), **implicitly())
+    summary = _line(news.summary, global_options.colors)
     return await _package(
-        field_set, built, news.summary, _DESCRIPTOR_ENDING, dist_dir, global_options, options
+        field_set, built, summary, _DESCRIPTOR_ENDING, dist_dir, global_options, options
     )
 
 
@@ -358,7 +373,8 @@ async def package_index(
     for address, one in built.images:
         await _warn_of_lost_healthcheck(address, one.image)
     platforms = ", ".join(platform_name(one.image.platform) for _, one in built.images)
-    summary = f"Digest {built.image.digest}, {len(built.images)} images: {platforms}"
+    digest = MaybeColor(global_options.colors).maybe_cyan(built.image.digest)
+    summary = f"Digest {digest}, {len(built.images)} images: {platforms}"
     return await _package(
         field_set, built, summary, _INDEX_ENDING, dist_dir, global_options, options
     )
@@ -372,7 +388,9 @@ def _files(recipe: Recipe) -> dict[str, Any]:
 
 
 @rule(desc="Package nix_layer")
-async def package_layer(field_set: NixLayerPackageFieldSet) -> BuiltPackage:
+async def package_layer(
+    field_set: NixLayerPackageFieldSet, global_options: GlobalOptions
+) -> BuiltPackage:
     digested = await digest_layers(DigestedLayersRequest(field_set.address), **implicitly())
     document = {
         "layers": [
@@ -383,7 +401,8 @@ async def package_layer(field_set: NixLayerPackageFieldSet) -> BuiltPackage:
     path = field_set.output_path.value_or_default(file_ending="layer.json")
     await _take_output_path(field_set.output_path, field_set.address, path)
     digest = await create([FileContent(path, readable_json("layers", document))])
-    lines = tuple(f"Digest {layer.digest}, {layer.size} bytes" for layer in digested.layers)
+    cyan = MaybeColor(global_options.colors).maybe_cyan
+    lines = tuple(f"Digest {cyan(layer.digest)}, {layer.size} bytes" for layer in digested.layers)
     return BuiltPackage(digest, (BuiltPackageArtifact(path, lines),))
 
 

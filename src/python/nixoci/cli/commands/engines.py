@@ -113,6 +113,7 @@ def _load_image(options: argparse.Namespace) -> tuple[Any, str]:
     from nixoci.image.index.descriptor import descriptor_for, read_descriptor
     from nixoci.image.index.platforms import machine_platform, parse_platform
     from nixoci.image.reference import Reference
+    from nixoci.registry.progress import progress_for
 
     descriptor = descriptor_for(
         read_descriptor(read_input(options.descriptor)),
@@ -120,13 +121,17 @@ def _load_image(options: argparse.Namespace) -> tuple[Any, str]:
     )
     references = [Reference.parse(text) for text in options.references]
     engine = find_engine(options.engine, os.environ)
-    identifier = load_image(
-        engine,
-        descriptor,
-        layer_source(options, descriptor.recipes).write_layer,
-        references=references,
-        log=request_log(options),
-    )
+    progress = progress_for(sys.stderr)
+    try:
+        identifier = load_image(
+            engine,
+            descriptor,
+            layer_source(options, descriptor.recipes, show=progress.working).write_layer,
+            references=references,
+            log=request_log(options),
+        )
+    finally:
+        progress.close()
     return engine, identifier
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from nixoci.atomic import OutputError, OutputFile, output_errors, replace_file, require_name
 from nixoci.errors import NixOciError
@@ -12,7 +12,7 @@ from nixoci.json_input import read_all
 # As in `nixoci.cli.main`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Iterator
+    from typing import Callable, Iterator, Optional
 
 _STANDARD_OUTPUT = "standard output"
 
@@ -72,6 +72,30 @@ def open_output(path: str, *, durable: bool = True) -> Iterator[Callable[[bytes]
     else:
         with replace_file(path, durable=durable) as file:
             yield file.write
+
+
+@contextmanager
+def shown_in(path: Optional[str]) -> Iterator[Optional[Callable[..., object]]]:
+    """Lets its body show a line in a file, which is removed in the end; None without a file.
+
+    What else it shows is not written.
+
+    A line that cannot be written is no error: nothing depends on it.
+    """
+    if path is None:
+        yield None
+        return
+    place = path
+
+    def show(line: str, _: Optional[str] = None) -> None:
+        with suppress(OutputError), replace_file(place, durable=False) as file:
+            file.write(line.encode(errors="replace"))
+
+    try:
+        yield show
+    finally:
+        with suppress(OSError):
+            os.unlink(place)
 
 
 def output_path(path: str) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 
-from nixoci.cli.commands.files import output_path, read_input, write_output
+from nixoci.cli.commands.files import output_path, read_input, shown_in, write_output
 from nixoci.cli.commands.options import (
     add_kept_layers,
     add_origins,
     add_output,
+    add_progress,
     add_registries,
     find_nix,
     layer_source,
@@ -20,6 +21,7 @@ from nixoci.errors import InvalidInputError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from typing import Callable, Optional
 
 
 def write_image_options(command: argparse.ArgumentParser) -> None:
@@ -43,9 +45,15 @@ def write_image_options(command: argparse.ArgumentParser) -> None:
         help="file to write that tells whether somebody touches the output later on",
     )
     command.add_argument("--record-key", default="", help="what the record calls the output")
+    add_progress(command)
 
 
 def write_image(options: argparse.Namespace) -> None:
+    with shown_in(options.progress) as show:
+        _write_image(options, show)
+
+
+def _write_image(options: argparse.Namespace, show: Optional[Callable[..., object]]) -> None:
     from nixoci.atomic import output_errors
     from nixoci.image.archive import write_docker_archive, write_oci_archive
     from nixoci.image.descriptor import Descriptor
@@ -56,7 +64,7 @@ def write_image(options: argparse.Namespace) -> None:
 
     descriptor = read_descriptor(read_input(options.descriptor))
     references = [Reference.parse(text) for text in options.references] or descriptor.references
-    write_layer = layer_source(options, descriptor.recipes).write_layer
+    write_layer = layer_source(options, descriptor.recipes, show=show).write_layer
     is_docker = options.format == "docker-archive"
     if is_docker and isinstance(descriptor, IndexDescriptor):
         raise InvalidInputError(

@@ -8,8 +8,14 @@ from __future__ import annotations
 
 import os
 
-from nixoci.cli.commands.files import read_input, write_output
-from nixoci.cli.commands.options import add_output, add_source, attribute_of, find_nix
+from nixoci.cli.commands.files import read_input, shown_in, write_output
+from nixoci.cli.commands.options import (
+    add_output,
+    add_progress,
+    add_source,
+    attribute_of,
+    find_nix,
+)
 
 # As in `nixoci.cli.main`.
 TYPE_CHECKING = False
@@ -118,6 +124,7 @@ def realise_many_options(command: argparse.ArgumentParser) -> None:
         "be left as answers, `program`, see `nixoci.batch.answers.answer_key`",
     )
     command.add_argument("--log", help="file that gets the build log, while it is written")
+    add_progress(command)
     _add_answers(command)
     add_output(command)
 
@@ -143,7 +150,8 @@ def realise_many(options: argparse.Namespace) -> None:
             None if evaluation is None else Attribute.from_document(evaluation, ""),
         )
     nix = find_nix(options)
-    errors = realise_many(nix, tuple(packages.values()), options.log)
+    with shown_in(options.progress) as show:
+        errors = realise_many(nix, tuple(packages.values()), options.log, show)
     failures = {key: error for key, error in zip(packages, errors) if error is not None}
     program = get_field(request, "program", str, default=None)
     if program is not None:

@@ -94,6 +94,14 @@ def add_contents(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_progress(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--progress",
+        metavar="FILE",
+        help="file that has what Nix builds and fetches, and how much is left, in one line, while it does",
+    )
+
+
 def add_origins(command: argparse.ArgumentParser) -> None:
     """Adds what `layer_source` needs."""
     command.add_argument(
@@ -133,11 +141,14 @@ def layer_copier(options: argparse.Namespace) -> Any:
     return LayerCopier(options.copy_from, environment, registries(options))
 
 
-def layer_source(options: argparse.Namespace, recipes: Any, copier: Any = None) -> Any:
+def layer_source(
+    options: argparse.Namespace, recipes: Any, copier: Any = None, show: Any = None
+) -> Any:
     """Returns the `LayerSource` of --origins, --kept-layers, --contents and --copy-from.
 
     :param recipes: of the layers that may be asked for.
     :param copier: that of `layer_copier`, if somebody else needs it as well.
+    :param show: as of `LayerSource`.
     """
     from nixoci.layer.source import LayerSource, origins_from_json
 
@@ -155,6 +166,7 @@ def layer_source(options: argparse.Namespace, recipes: Any, copier: Any = None) 
         copy,
         copies_missing=bool(options.copy_from),
         recipes=recipes,
+        show=show,
     )
 
 

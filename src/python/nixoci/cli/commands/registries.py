@@ -147,11 +147,13 @@ def _push(options: argparse.Namespace) -> tuple[PushResult, AnyImage]:
         {r.digest: r.repositories for r in descriptor.recipes if isinstance(r, BlobRecipe)},
     )
     opened: list[tuple[LayerSource, LayerCopier]] = []
+    progress = progress_for(sys.stderr, options.log_blobs)
 
     def prepare() -> None:
         if not opened:
             copier = layer_copier(options)
-            opened.append((layer_source(options, descriptor.recipes, copier), copier))
+            source = layer_source(options, descriptor.recipes, copier, progress.working)
+            opened.append((source, copier))
 
     def abort() -> None:
         for _, copier in opened:
@@ -178,7 +180,7 @@ def _push(options: argparse.Namespace) -> tuple[PushResult, AnyImage]:
                 prepare=prepare,
                 abort=abort,
             ),
-            progress_for(sys.stderr, options.log_blobs),
+            progress,
         )
         if options.known_blobs is not None:
             write_blob_homes(options.known_blobs, result.homes)

@@ -34,6 +34,7 @@ from pants_backend_nix.engine import (
     prefix as prefixed_tree,
 )
 from pants_backend_nix.errors import explain_package_error, explain_step_error
+from pants_backend_nix.progress import logged_progress
 from pants_backend_nix.rules.core.batches import BATCHES, UNDER_WAY, named
 from pants_backend_nix.rules.core.place import PlaceRequest, find_place
 from pants_backend_nix.rules.core.report import ReportOfMany
@@ -144,7 +145,7 @@ async def realise_batch(
     arguments = ["realise-many", "--output=failures.json"]
     addresses = sorted(package.address.spec for package in packages.values())
     description = named("Build", addresses)
-    program, shown_log = None, ""
+    program, shown_log, progress = None, "", ""
     if not place.elsewhere:
         zipapp = await pack_zipapp(**implicitly())
         program = zipapp.digest.fingerprint
@@ -152,25 +153,23 @@ async def realise_batch(
         more = len(packages) - 1
         log = _log(first.path_safe_spec + (f"+{more}" if more else ""), global_options)
         shown_log = fast_relpath_optional(log, get_buildroot()) or log
-        arguments.append(f"--log={log}")
+        progress = f"{log}.progress"
+        arguments += [f"--log={log}", f"--progress={progress}"]
         description += f" (log: {shown_log})"
     content = canonical_json("request", {"packages": documents, "program": program})
     prefixed = await concurrently(
         prefixed_tree(tree, str(number)) for number, tree in enumerate(trees)
     )
-    result = await run_core(
-        CoreRun(
-            (*arguments, "request.json"),
-            description=description,
-            input_digest=await merge(
-                (await create([FileContent("request.json", content)]), *prefixed)
-            ),
-            output="failures.json",
-            session=request.session,
-            environment=request.environment,
-        ),
-        **implicitly(),
+    run = CoreRun(
+        (*arguments, "request.json"),
+        description=description,
+        input_digest=await merge((await create([FileContent("request.json", content)]), *prefixed)),
+        output="failures.json",
+        session=request.session,
+        environment=request.environment,
     )
+    with logged_progress(progress):
+        result = await run_core(run, **implicitly())
     if result.output is None:
         failures = FrozenDict({key: result.error for key in packages})
     else:
