@@ -98,6 +98,31 @@ def test_a_program_that_does_not_want_to_end(monkeypatch: pytest.MonkeyPatch) ->
     assert process.returncode == -signal.SIGKILL
 
 
+def test_a_program_of_another_thread_that_does_not_want_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is killed by whoever asks again after some seconds."""
+    monkeypatch.setattr(children, "_GRACE", 0.2)
+    ready = threading.Event()
+    found: list[int] = []
+
+    def run() -> None:
+        words = ["sh", "-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"]
+        with child(words, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+            ready.set()
+        found.append(process.returncode)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    ready.wait()
+
+    def is_ended() -> bool:
+        end_children()
+        return not thread.is_alive()
+
+    wait_until(is_ended)
+    assert found == [-signal.SIGKILL]
+
+
 def test_programs_of_other_threads_are_ended() -> None:
     """Their threads learn it from the exit status."""
     found: list[int] = []

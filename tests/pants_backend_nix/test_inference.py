@@ -373,6 +373,15 @@ def test_a_flake_has_its_lock_file_and_inputs(
     repository.write({"f/BUILD": 'nix_package(name="p", source="flake.nix")'})
     repository.dependencies(package)
     assert "f/flake.lock (line 1)" in caplog.text, "it has inputs, so evaluation needs it"
+    # Before there is one, evaluation says how to make it.
+    repository.write(
+        {
+            "g/BUILD": 'nix_package(name="p", source="flake.nix")',
+            "g/flake.nix": '{ inputs.a.url = "github:a/b"; outputs = _: { }; }',
+        }
+    )
+    repository.dependencies(Address("g", target_name="p"))
+    assert "g/flake.lock" not in caplog.text
 
 
 def test_what_a_source_says_holds_for_packages_of_its_file(repository: Repository) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import atexit
 import subprocess
+import time
 from contextlib import contextmanager
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Iterator, Sequence
+    from typing import Any, Iterator, Optional, Sequence
 
 #: Seconds that a program has to end by itself: Nix ends the build that it runs.
 _GRACE = 5.0
 
-_running: set[subprocess.Popen[bytes]] = set()
+#: What runs, and when it was asked to end; None if it was not.
+_running: dict[subprocess.Popen[bytes], Optional[float]] = {}
 
 
 @contextmanager
@@ -24,7 +26,7 @@ def child(words: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[byt
     :raises OSError: it cannot be started.
     """
     with subprocess.Popen(words, **options) as process:
-        _running.add(process)
+        _running[process] = None
         try:
             yield process
             process.wait()
@@ -36,13 +38,23 @@ def child(words: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[byt
                 process.kill()
             raise
         finally:
-            _running.discard(process)
+            _running.pop(process, None)
 
 
 def end_children() -> None:
-    """Asks all that run to end, whichever thread waits for them; these get to know by the exit status."""
-    for process in list(_running):
-        process.terminate()
+    """Asks all that run to end, whichever thread waits for them; these get to know by the exit status.
+
+    It may be called several times, and ends those that were asked before and still run after a while: Nix acts on one
+    signal only, and that one gets lost at times, if it comes while Nix writes its log.
+    """
+    now = time.monotonic()
+    for process, asked in list(_running.items()):
+        if asked is not None and now - asked >= _GRACE:
+            process.kill()
+        else:
+            process.terminate()
+        if process in _running and asked is None:
+            _running[process] = now
 
 
 # Threads that the end of the program does not wait for may have some.

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Iterable, Optional, Sequence
 
 from pants.engine.addresses import Address, Addresses
+from pants.engine.fs import PathGlobs
 from pants.engine.rules import collect_rules
 from pants.engine.target import (
     Dependencies,
@@ -23,7 +24,13 @@ from pants.engine.target import (
 from pants.engine.unions import UnionRule
 from pants.util.strutil import bullet_list
 
-from pants_backend_nix.engine import explicit_dependencies_of, rule, targets_of
+from pants_backend_nix.engine import (
+    entries,
+    explicit_dependencies_of,
+    files_matching,
+    rule,
+    targets_of,
+)
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.options.infer import NO_INFERENCE, NixInferSubsystem, UnownedPathBehavior
 from pants_backend_nix.rules.inference.flake import FLAKE_LOCK
@@ -183,7 +190,15 @@ async def infer_package_dependencies(
     path = field_set.source.file_path
     if not infer.paths or path is None:
         return InferredDependencies(())
-    found = await _inferred(path, field_set.dependencies, infer.unowned_dependency_behavior)
+    # Without a lock file, the evaluation says what makes one.
+    lock = posixpath.join(posixpath.dirname(path), FLAKE_LOCK)
+    is_locked = bool(await entries(await files_matching(PathGlobs([lock]))))
+    found = await _inferred(
+        path,
+        field_set.dependencies,
+        infer.unowned_dependency_behavior,
+        () if is_locked else (lock,),
+    )
     (owners,) = await owners_of((PathReference(path, imported=True),))
     more: list[Address] = []
     for target in await targets_of(Addresses(owners.of(path))):
