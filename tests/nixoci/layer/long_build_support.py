@@ -36,7 +36,7 @@ def running(word: str) -> list[str]:
     found = []
     for number in filter(str.isdigit, os.listdir("/proc")):
         try:
-            line = Path("/proc", number, "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            line = Path("/proc", number, "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
         if word in line:
