@@ -49,8 +49,11 @@ class PushThreads:
         executor = ThreadPoolExecutor(min(jobs, len(items)))
         futures = [executor.submit(work, item) for item in items]
         try:
-            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            _raise_first(done)
+            left = set(futures)
+            while left:
+                # Now and then this thread wakes: a signal that another thread has got does not wake it.
+                done, left = wait(futures, timeout=_AGAIN, return_when=FIRST_EXCEPTION)
+                _raise_first(done)
             return [future.result() for future in futures]
         except BaseException as error:
             self._stop.set()
