@@ -44,8 +44,7 @@ def child(words: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[byt
 def end_children() -> None:
     """Asks all that run to end, whichever thread waits for them; these get to know by the exit status.
 
-    It may be called several times, and ends those that were asked before and still run after a while: Nix acts on one
-    signal only, and that one gets lost at times, if it comes while Nix writes its log.
+    It may be called several times, and kills those that were asked before and still run after a while.
     """
     now = time.monotonic()
     for process, asked in list(_running.items()):
