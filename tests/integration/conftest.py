@@ -36,7 +36,7 @@ def hello_layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return images.write_hello_layout(tmp_path_factory.mktemp("hello-layout"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def docker() -> Iterator[engines.Docker]:
     """A dockerd with empty storage that ends with the tests of this file."""
     with engines.dockerd() as running:
