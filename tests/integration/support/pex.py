@@ -8,12 +8,20 @@ import re
 import zipfile
 from pathlib import Path
 
+from pants.version import PANTS_SEMVER
+
 from tests.integration.support.cache import cached_directory
 from tests.integration.support.interpreters import interpreter_itself
 from tests.integration.support.process import run
 
-#: In a Pants sandbox too, since a BUILD file says that this module depends on it.
-_LOCK = Path(__file__).parents[3] / "3rdparty" / "python" / "pex.lock"
+#: In a Pants sandbox too, since a BUILD file says that this module depends on it. The first is the Pex of 2.17;
+#: versions from 2.20 on refuse it, and take the other one, each of them.
+_LOCK = (
+    Path(__file__).parents[3]
+    / "3rdparty"
+    / "python"
+    / ("pex.lock" if PANTS_SEMVER.release < (2, 20) else "pex-newer.lock")
+)
 
 #: What builds PEX files. They run on others, too.
 _PYTHON = "3.11"
@@ -35,6 +43,7 @@ def pex_options() -> tuple[str, ...]:
     )
     return (
         "--backend-packages=+['pants.backend.python']",
+        f"--pex-cli-version=v{version}",
         f"--pex-cli-url-template={pex.as_uri()}",
         f"--pex-cli-known-versions={[known]}",
         f"--python-bootstrap-search-path={[str(interpreter_itself(_PYTHON).parent)]}",
