@@ -1,4 +1,4 @@
-"""Tests are the same whether they run in the foreground of a shell or not.
+"""Tests are the same whether they run in the foreground of a shell or not, alone or with all others.
 
 Where Pants is not installed, those that need it are left out.
 """
@@ -10,6 +10,8 @@ import functools
 import importlib.util
 import signal
 from pathlib import Path
+
+import nixoci.secrets
 
 # A shell without job control starts what runs in the background with SIGINT ignored, and each program
 # hands that on to those that it starts. Tests send SIGINT to some of them, which have to end then.
@@ -41,7 +43,7 @@ def _imported(file: Path) -> frozenset[str]:
     return frozenset(found)
 
 
-def _needs_pants(file: Path) -> bool:
+def needs_pants(file: Path) -> bool:
     """Says whether a file imports Pants, itself or through other files of this repository."""
     seen, waiting = {file}, [file]
     while waiting:
@@ -59,7 +61,7 @@ def _tests_that_need_pants() -> list[str]:
     if importlib.util.find_spec("pants"):
         return []
     files = sorted(Path(__file__).parent.rglob("test_*.py"))
-    return [str(file) for file in files if _needs_pants(file)]
+    return [str(file) for file in files if needs_pants(file)]
 
 
 #: For pytest.
@@ -74,3 +76,8 @@ def pytest_report_header() -> list[str]:
     return [
         f"Pants is not installed: {len(collect_ignore)} files that need it are left out, of {', '.join(rooms)}"
     ]
+
+
+def pytest_runtest_teardown() -> None:
+    """Secrets of one test are none of another one, whose messages may have such words."""
+    nixoci.secrets._known.clear()
