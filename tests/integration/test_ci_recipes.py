@@ -174,8 +174,9 @@ def test_a_pull_request_packages_what_it_changes(
     assert set(_digests(again)) == {"app/image.image.json"}
     assert run.counters["remote_cache_requests_cached"] == run.counters["remote_cache_requests"]
     assert run.started == ()
-    # With `--changed-since` Pants itself looks for Git, in processes that no cache keeps.
-    assert run.counters["local_execution_requests"] == run.counters["local_cache_requests"] - 4
+    # With `--changed-since` Pants 2.17 itself looks for Git, in processes that no cache keeps; later ones start none.
+    executed = run.counters.get("local_execution_requests", 0)
+    assert executed == run.counters["local_cache_requests"] - 4
     assert list((tmp_path / "again" / "nix" / "store").glob("*-*")) == []
 
     # A commit that concerns no image.
