@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 from dataclasses import dataclass
@@ -72,8 +73,10 @@ def options() -> Mapping[str, Mapping[str, Option]]:
                 *collect_options_info(subsystem),
                 *(collect_options_info(of_environment) if of_environment else ()),
             ):
-                name = info.flag_names[-1].lstrip("-")
-                is_flag = info.flag_options.get("type") is bool
+                # These have other names in newer versions.
+                names, registered = (getattr(info, field.name) for field in dataclasses.fields(info))
+                name = names[-1].lstrip("-")
+                is_flag = registered.get("type") is bool
                 found.setdefault(scope, {})[name] = Option(name, is_flag)
     assert "pantsd" in found[GlobalOptions.options_scope]
     return found

@@ -13,6 +13,7 @@ import toml
 from pants.engine.addresses import Address
 from pants.engine.internals.parametrize import Parametrize
 from pants.engine.target import InvalidFieldException
+from pants.version import PANTS_SEMVER
 from pants_backend_nix.targets.registries import parse_registries
 
 from tests.docs.pages import ROOT, Page, pages
@@ -177,6 +178,12 @@ def test_what_is_found_in_options_files() -> None:
 
 
 _OPTION = re.compile(r"\[([\w-]+)\]\.(\w+)")
+_ALL_VERSIONS = ((2, 17), (3,))
+#: The first version of Pants that has an option, and the first that has not.
+_VERSIONS_OF = {
+    ("GLOBAL", "remote_oauth_bearer_token"): ((2, 20), (3,)),
+    ("GLOBAL", "remote_oauth_bearer_token_path"): ((2, 17), (2, 23)),
+}
 
 
 def _texts() -> Iterator[tuple[str, str]]:
@@ -197,6 +204,9 @@ def test_options_that_texts_name() -> None:
             known = options().get("" if scope == "GLOBAL" else scope)
             if known is None and scope not in _OURS:
                 # Of a backend that is not loaded here.
+                continue
+            first, end = _VERSIONS_OF.get((scope, name), _ALL_VERSIONS)
+            if not first <= PANTS_SEMVER.release < end:
                 continue
             if known is None or name.replace("_", "-") not in known:
                 wrong.append((where, f"[{scope}].{name}"))

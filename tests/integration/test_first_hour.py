@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Iterator, Sequence
 
 import pytest
+from pants.version import VERSION
 
 from tests.docs.pages import Block, page
 from tests.integration.support import engines
@@ -26,6 +27,7 @@ from tests.integration.support.tools import tool
 #: What the test has something else for: how the line begins, and its registry.
 _REGISTRY_COMMAND = "podman run --detach"
 _REGISTRY = "localhost:5000"
+_VERSION = 'pants_version = "2.17.1"'
 _PLUGINS = 'plugins = ["pants-backend-nix==0.2.0"]'
 _NIXPKGS = "github:NixOS/nixpkgs/nixos-25.05"
 
@@ -118,7 +120,12 @@ def shell(tmp_path: Path, machine_nix: Nix, to: Registry) -> Iterator[Shell]:
     programs = tmp_path / "programs"
     words = [word for word in own.command(*options) if word != "--stats-log"]
     _write_program(programs / "pants", words)
-    replaced = ((_PLUGINS, pythonpath), (_NIXPKGS, f"path:{nixpkgs}"), (_REGISTRY, to.host))
+    replaced = (
+        (_VERSION, f'pants_version = "{VERSION}"'),
+        (_PLUGINS, pythonpath),
+        (_NIXPKGS, f"path:{nixpkgs}"),
+        (_REGISTRY, to.host),
+    )
     with engines.podman() as podman, pantsd_ends(root):
         environment = own.environment(environment_of(podman))
         # Nothing that it starts or mounts outlives it; pantsd does.
