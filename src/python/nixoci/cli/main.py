@@ -35,9 +35,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     as_json = False
     try:
         words: Sequence[str] = sys.argv[1:] if arguments is None else arguments
-        command = _command(words)
-        words, after = _split_arguments(words, command)
-        options = make_parser(command).parse_args(words)
+        words, after = _split_arguments(words)
+        options = make_parser(_command(words)).parse_args(words)
         options.arguments = after
         as_json = options.json_errors
         with unwinding_signals():
@@ -92,14 +91,12 @@ def _command(words: Sequence[str]) -> str:
     return ""
 
 
-def _split_arguments(
-    words: Sequence[str], command: str
-) -> tuple[Sequence[str], Sequence[str]]:
+def _split_arguments(words: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
     """Splits off what follows `--` where it belongs to a container and not to us.
 
     `argparse` cannot: an option between two positional arguments ends the first group of them.
     """
-    if command != "run" or "--" not in words:
+    if "--" not in words or _command(words) != "run":
         return words, ()
     position = list(words).index("--")
     return words[:position], words[position + 1 :]
