@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -209,3 +210,49 @@ def test_store_root_is_that_of_nix(tmp_path: Path, name: str, form: str) -> None
     assert "text" == Path(found.store_root + path).read_text()
     assert str(root) == found.store_root
     assert [path] == list(found.closure([StorePath.parse(path)]))
+
+
+@pytest.mark.parametrize("ask", [Nix.nar_hashes, Nix.registered, Nix.closure])
+def test_what_becomes_valid_while_it_is_asked_about(ask: Any, tmp_path: Path) -> None:
+    """Others build at the same time: between two questions as well."""
+    plain = nix(tmp_path)
+    path, there = _add(tmp_path, unique_word()), _add(tmp_path, "there")
+    (tmp_path / "added").write_text(Path(path).read_text())
+    plain.run(("nix-store", "--delete", path))
+    for name in ("nix", "nix-store"):
+        program(
+            tmp_path / "bin",
+            name,
+            f"""case $1 in
+--query | path-info)
+    {plain.directory}/{name} "$@"
+    status=$?
+    [ -e {tmp_path}/built ] || {plain.directory}/nix-store --add {tmp_path}/added > {tmp_path}/built
+    exit $status ;;
+esac
+exec {plain.directory}/{name} "$@" """,
+        )
+    racing = replace(plain, directory=str(tmp_path / "bin"), known_store=plain.store)
+    found = ask(racing, [path, there])
+    assert (tmp_path / "built").read_text().strip() == path
+    assert len(found) == 2
+
+
+def test_another_failure_stays_one(tmp_path: Path) -> None:
+    """It is tried once more, and no more."""
+    plain = nix(tmp_path)
+    path = _add(tmp_path, unique_word())
+    for name in ("nix", "nix-store"):
+        program(
+            tmp_path / "bin",
+            name,
+            f"""case $1 in
+--query | path-info) echo {name} >> {tmp_path}/asked; echo "error: on fire" >&2; exit 1 ;;
+esac
+exec {plain.directory}/{name} "$@" """,
+        )
+    broken = replace(plain, directory=str(tmp_path / "bin"), known_store=plain.store)
+    for ask in (broken.registered, broken.closure):
+        with pytest.raises(NixFailedError, match="on fire"):
+            ask([path])
+    assert (tmp_path / "asked").read_text().split() == ["nix-store"] * 2 + ["nix"] * 2

@@ -367,8 +367,7 @@ class Nix:
                 found.update(self._hashes(batch))
             except NixFailedError:
                 invalid = set(self.invalid(batch))
-                if not invalid:
-                    raise
+                # If none is, they were built in between; or the error is another one, and comes again.
                 found.update(self._hashes([path for path in batch if path not in invalid]))
         return found
 
@@ -389,18 +388,23 @@ class Nix:
 
         :raises InvalidPathError: with those of the roots that are not valid in the store.
         """
-        from nixoci.store.closure import ClosureGraph, InvalidPathError, parse_nix_path_info
+        from nixoci.store.closure import InvalidPathError
 
         roots = sorted(set(roots))
-        graph = ClosureGraph()
         try:
-            for batch in _batches(roots):
-                output = self.command("path-info", "--json", "--recursive", *batch)
-                graph = graph.union(parse_nix_path_info(output))
+            return self._closure(roots)
         except (NixFailedError, InvalidPathError):
-            # It names one of them at most.
+            # It names one of them at most. If all are valid, see `registered`.
             self.require_valid(roots)
-            raise
+            return self._closure(roots)
+
+    def _closure(self, roots: Sequence[StorePath]) -> ClosureGraph:
+        from nixoci.store.closure import ClosureGraph, parse_nix_path_info
+
+        graph = ClosureGraph()
+        for batch in _batches(roots):
+            output = self.command("path-info", "--json", "--recursive", *batch)
+            graph = graph.union(parse_nix_path_info(output))
         return graph.closure(roots)
 
     def absent(self, paths: Iterable[StorePath]) -> tuple[StorePath, ...]:
