@@ -245,8 +245,9 @@ def _login(proxy: FaultyRegistry, plain_registry: Registry) -> dict[str, str]:
 
 def test_tokens_that_expire(plain_registry: Registry) -> None:
     """A token that is refused between two blobs, or in front of an upload, is fetched again."""
-    known = known_image(*(b"%d" % number * 100_000 for number in range(12)))
-    gate = TokenGate(uses=7, lifetime=None)
+    known = known_image(*(b"%d" % number * 50_000 for number in range(24)))
+    # More uses than there are uploads at a time: else others use up each new token.
+    gate = TokenGate(uses=17, lifetime=None)
     with faulty_registry(plain_registry.host, gate=gate) as proxy:
         push_through(proxy, known, environment=_login(proxy, plain_registry))
     assert plain_registry.requests("PUT", "/manifests/1$")

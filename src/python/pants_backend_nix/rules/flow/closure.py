@@ -140,12 +140,8 @@ async def query_closure(request: ClosureRequest) -> Closure:
             )
         answer = await look_up(replace(question, attempt=1), **implicitly())
     if answer.content is None:
-        raise explain_step_error(
-            {"error": "InvalidPathError", "paths": package.paths},
-            "",
-            f"Query closure of {package.address}",
-            [package.address],
-        )
+        # Who builds says nothing of a query that fails, which may have been busy; if it fails again, its error is told.
+        return await _query_at_once(request)
     return Closure(ClosureGraph.from_json(answer.content))
 
 
