@@ -189,5 +189,7 @@ def test_how_often_nix_is_started(tmp_path: Path) -> None:
     assert log.read_text().splitlines() == ["nix-store --check-validity"]
     log.write_text("")
     roots = {"a" * 64: package.paths, "b" * 64: (store_path("nowhere"),)}
-    assert answer_closures(noted, str(tmp_path / "answers"), roots) == {"b" * 64: roots["b" * 64]}
+    answers = str(tmp_path / "answers")
+    assert answer_closures(noted, answers, roots, on_disk=True) == {"b" * 64: roots["b" * 64]}
     assert log.read_text().splitlines() == ["nix path-info"]
+    assert answer_closures(noted, answers, roots) == {"b" * 64: roots["b" * 64]}

@@ -78,7 +78,10 @@ def evaluate_many(options: argparse.Namespace) -> None:
                 outputs[key] = paths
         else:
             failures[key] = value
-    missing = answer_closures_early(nix, directory, get_field(request, "program", str), outputs)
+    # Whoever is told that one is missing has it built, which does nothing where that was wrong.
+    missing = answer_closures_early(
+        nix, directory, get_field(request, "program", str), outputs, on_disk=True
+    )
     remove_old_answers(directory)
     _write_failures(options, failures, missing)
 
