@@ -182,7 +182,7 @@ def _header(credentials: Credentials | None, ask, challenge: str) -> str:  # typ
         ask=ask,
         allow_plain_http=lambda host: False,
     )
-    return authorization.answer_challenge(_answer(401, challenge), ("repository:a:pull",), None)
+    return authorization.answer_challenge(_answer(401, challenge), ("repository:a:pull",), None)[0]
 
 
 def _encoded(account: bytes) -> str:

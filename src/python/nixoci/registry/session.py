@@ -144,8 +144,12 @@ class Session:
         sent = authorization.header(scopes)
         answer = self._send(url, method, _with(headers, sent), body, receiver)
         if answer.status == 401:
-            renewed = authorization.answer_challenge(answer, scopes, sent)
+            renewed, shared = authorization.answer_challenge(answer, scopes, sent)
             answer = self._send(url, method, _with(headers, renewed), body, receiver)
+            if answer.status == 401 and shared:
+                # It was another thread's, and may have expired as the first one. A new one has not.
+                renewed, _ = authorization.answer_challenge(answer, scopes, renewed, own=True)
+                answer = self._send(url, method, _with(headers, renewed), body, receiver)
         if answer.status == 401:
             if renewed.startswith("Bearer ") and authorization.user_known:
                 # The token server knows the user; the token it gave does not allow this.

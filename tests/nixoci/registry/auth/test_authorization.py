@@ -11,10 +11,12 @@ from typing import Any, Callable
 import pytest
 from nixoci.errors import NixOciError
 from nixoci.image.reference import Reference
+from nixoci.registry.auth.search import CredentialSearch
 from nixoci.registry.errors import UnencryptedTokenServerError
 from nixoci.registry.http.retry import Notices, RetryPolicy
 from nixoci.registry.published_layers import published_layers_json
 from nixoci.registry.pull import fetch_manifest
+from nixoci.registry.reading.reader import RepositoryReader, reading_connections
 from nixoci.registry.settings import Registries, RegistrySettings
 
 from tests.nixoci.registry.hostile_server_support import Act, listening
@@ -127,6 +129,54 @@ def test_a_token_server_on_this_machine(tmp_path: Path, host: str) -> None:
         with listening(answering(challenging(f"http://{host}:{tokens}/token"), [])) as port:
             assert pull(tmp_path, port, _ENTRIES["password"]) == _MANIFEST
     assert len(heads) == 1 and "Authorization" in heads[0]
+
+
+@pytest.mark.parametrize("entry", (None, _ENTRIES["password"]), ids=("anonymous", "user"))
+def test_a_token_of_another_thread_that_has_expired_as_well(tmp_path: Path, entry: Any) -> None:
+    """Who was refused with it fetches one that nobody else has used, and only that one says what is allowed.
+
+    Each token is good for one request. While the manifest `late` is asked for with one that is used up, somebody
+    else fetches a second one, and uses it.
+    """
+    tokens: list[str] = []
+    good: list[str] = []
+    asked: list[str] = []
+
+    def answer(request: str) -> tuple[str, dict[str, str], bytes]:
+        target, sent = request.split()[1], request.partition("Bearer ")[2].partition("\r\n")[0]
+        if target.startswith("/token"):
+            tokens.append(f"{_TOKEN}-{len(tokens)}")
+            good.append(tokens[-1])
+            return "200 OK", {}, json.dumps({"token": tokens[-1]}).encode()
+        name = target.rpartition("/")[2]
+        asked.append(f"{name} {sent[-1:]}")
+        if name == "late" and sent == tokens[0]:
+            assert reader.manifest("between") == _MANIFEST
+        if sent in good and name != "denied":
+            good.remove(sent)
+            return "200 OK", {}, _MANIFEST
+        realm = f'Bearer realm="http://{reader.registry}/token"'
+        return "401 Unauthorized", {"WWW-Authenticate": realm}, b""
+
+    with listening(answering(answer, [])) as port:
+        auths = {} if entry is None else {f"127.0.0.1:{port}": entry}
+        (tmp_path / "config.json").write_text(json.dumps({"auths": auths}))
+        environment = {"DOCKER_CONFIG": str(tmp_path)}
+        connections = reading_connections(environment)
+        reader = RepositoryReader(
+            f"127.0.0.1:{port}/acme/api",
+            connections=connections,
+            credentials=CredentialSearch.of_environment(environment),
+            retry=RetryPolicy(attempts=1),
+        )
+        for name in ("early", "late"):
+            assert reader.manifest(name) == _MANIFEST
+        with pytest.raises(NixOciError, match="none were found|not let this user read"):
+            reader.manifest("denied")
+        connections.close()
+    late = ["late 0", "between 0", "between 1", "late 1", "late 2"]
+    # A new token is not fetched a second time.
+    assert asked == ["early ", "early 0", *late, "denied 2", "denied 3"]
 
 
 def _errors(message: str) -> bytes:

@@ -106,10 +106,14 @@ class Authorization:
                 return None
             return self._header(self._challenge, scopes)
 
-    def answer_challenge(self, answer: Answer, scopes: Scopes, sent: Optional[str]) -> str:
+    def answer_challenge(
+        self, answer: Answer, scopes: Scopes, sent: Optional[str], *, own: bool = False
+    ) -> tuple[str, bool]:
         """Returns the header to send in place of the one that was refused with status 401.
 
         :param sent: the header of the refused request.
+        :param own: whether a token is fetched even if there is another one than that of `sent`.
+        :returns: the header, and whether its token is one that another thread has fetched and used.
         :raises AuthenticationError: there is no other to try.
         """
         challenges = parse_challenges(answer.headers.get_all("WWW-Authenticate") or [])
@@ -117,12 +121,14 @@ class Authorization:
             self._challenge = self._choose(challenges, answer)
             token = self._tokens.get(scopes)
             # Another thread may have fetched a new token in the meantime.
-            if token is not None and token.header == sent:
+            if token is not None and (own or token.header == sent):
                 del self._tokens[scopes]
+                token = None
             header = self._header(self._challenge, scopes)
-        if header == sent:
+        # Some token servers give the same token for a while.
+        if header == sent and not own:
             raise self.refused(describe(answer))
-        return header
+        return header, token is not None and header == token.header
 
     def refused(self, why: str) -> AuthenticationError:
         """Returns the error for a registry that takes no header that can be offered."""
