@@ -408,7 +408,11 @@ class Nix:
         return graph.closure(roots)
 
     def absent(self, paths: Iterable[StorePath]) -> tuple[StorePath, ...]:
-        """Returns those of `paths` that are not on the disk, so they are not valid, or not whole: Nix is not started."""
+        """Returns those of `paths` that are not on the disk, without starting Nix.
+
+        They are hardly valid. But that is a guess, good for what does no harm if it is wrong: a Nix whose store does not
+        exist yet may make it elsewhere.
+        """
         return tuple(path for path in paths if not os.path.lexists(self.store_root + path))
 
 

@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 
 from nixoci.errors import printable_lines
+from nixoci.store.locks.lock_file import FLAKE
 from pants.core.goals.tailor import PutativeTarget, PutativeTargets, PutativeTargetsRequest
 from pants.engine.rules import collect_rules
 from pants.engine.unions import UnionRule
@@ -25,7 +26,6 @@ from pants_backend_nix.errors import evaluation_hint
 from pants_backend_nix.goals.tailor import SOURCES_NAME
 from pants_backend_nix.options.nix import NixSubsystem
 from pants_backend_nix.rules.flow.package_names import PackageNamesRequest, list_package_names
-from pants_backend_nix.rules.inference.flake import FLAKE
 from pants_backend_nix.rules.inference.references import DEFAULT_NIX
 from pants_backend_nix.targets.package import (
     NixAttrField,

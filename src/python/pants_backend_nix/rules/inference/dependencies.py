@@ -10,6 +10,7 @@ import posixpath
 from dataclasses import dataclass
 from typing import Iterable, Optional, Sequence
 
+from nixoci.store.locks.lock_file import FLAKE_LOCK
 from pants.engine.addresses import Address, Addresses
 from pants.engine.fs import PathGlobs
 from pants.engine.rules import collect_rules
@@ -33,7 +34,6 @@ from pants_backend_nix.engine import (
 )
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.options.infer import NO_INFERENCE, NixInferSubsystem, UnownedPathBehavior
-from pants_backend_nix.rules.inference.flake import FLAKE_LOCK
 from pants_backend_nix.rules.inference.nix_file import parsed_file
 from pants_backend_nix.rules.inference.owners import FileOwners, one_of_variants, owners_of
 from pants_backend_nix.rules.inference.references import PathReference

@@ -11,9 +11,6 @@ from pants_backend_nix.rules.inference.grammar import (
     text_of,
 )
 
-FLAKE = "flake.nix"
-FLAKE_LOCK = "flake.lock"
-
 _PATH_SCHEME = "path:"
 _SETTINGS = "nixConfig"
 

@@ -9,15 +9,10 @@ from __future__ import annotations
 import posixpath
 from typing import Any, Iterable, Iterator, Mapping, Optional
 
+from nixoci.store.locks.lock_file import FLAKE, FLAKE_LOCK
+
 from pants_backend_nix.rules.inference.calls import ALL, ASKED, IMPORTED, OTHER, uses_of_arguments
-from pants_backend_nix.rules.inference.flake import (
-    FLAKE,
-    FLAKE_LOCK,
-    has_inputs,
-    input_paths,
-    outputs_of,
-    settings_of,
-)
+from pants_backend_nix.rules.inference.flake import has_inputs, input_paths, outputs_of, settings_of
 from pants_backend_nix.rules.inference.grammar import (
     attribute_path,
     bindings_of,

@@ -9,11 +9,11 @@ import posixpath
 from dataclasses import dataclass
 from typing import Iterable
 
+from nixoci.store.locks.lock_file import FLAKE
 from pants.engine.fs import Digest, PathGlobs
 from pants.engine.rules import collect_rules
 
 from pants_backend_nix.engine import concurrently, entries, files_matching, merge, rule
-from pants_backend_nix.rules.inference.flake import FLAKE
 from pants_backend_nix.rules.inference.nix_file import parsed_file
 from pants_backend_nix.rules.inference.references import DEFAULT_NIX, PathReference
 
