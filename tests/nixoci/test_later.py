@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import nixoci
+import pytest
+from nixoci.recipe.layer import LayerRecipe
+from nixoci.store.tools import write_tools
+
+from tests.nixoci.store.nix_support import environment, shell_derivation
 
 SOURCES = Path(nixoci.__path__[0])
 
@@ -70,6 +76,43 @@ except SystemExit as end:
 """
     # From Python 3.13 on, `dataclasses` asks `inspect` for annotations.
     assert _python(script).splitlines()[-1] == f"1 True {sys.version_info >= (3, 13)} False"
+
+
+#: What steps leave alone until they need it. All of it together takes as long as the rest of their start.
+_LEFT_ALONE = ("hashlib", "lzma", "nixoci.store.messages.failure", "shutil", "tempfile", "typing")
+
+
+@pytest.mark.parametrize(
+    "words, more",
+    (
+        (("leave-answer", "--answers={}", "a" * 64, "{}/request"), ("_hashlib", "subprocess")),
+        (("evaluate-many", "--root={}", "--source=default.nix", "{}/request"), ("_hashlib",)),
+        (("realise-many", "{}/request"), ("_hashlib",)),
+        (("closures", "{}/request"), ("_hashlib",)),
+        (("digest", "{}/recipe"), ()),
+    ),
+    ids=lambda words: words[0] if words else "",
+)
+def test_steps_import_what_they_need(
+    tmp_path: Path, words: tuple[str, ...], more: tuple[str, ...]
+) -> None:
+    """Each is a process of its own, and most take little longer than to start."""
+    write_tools(str(tmp_path), environment(tmp_path))
+    (tmp_path / "default.nix").write_text(f"{{ system }}: {{ one = {shell_derivation('one', 'exit 1')}; }}")
+    request = {"attributes": {"one": {"key": "b" * 64, "outputs": []}}, "packages": [], "program": "x"}
+    (tmp_path / "request").write_text("{}" if words[0] == "closures" else json.dumps(request))
+    (tmp_path / "recipe").write_bytes(LayerRecipe(()).to_json())
+    arguments = [f"--tools={tmp_path}/tools.json", *(word.format(tmp_path) for word in words)]
+    script = f"""
+sys.argv[1:] = {arguments!r}
+from nixoci.__main__ import console
+try:
+    console()
+except SystemExit as end:
+    print()
+    print(end.code, *sorted(set(sys.modules) & set({(*_LEFT_ALONE, *more)!r})))
+"""
+    assert _python(script).splitlines()[-1] == "0"
 
 
 def test_a_parser_asks_for_no_terminal_with_each_argument() -> None:

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from nixoci.batch.answers import answer_file
 from nixoci.cli.exit_status import EXIT_NO_NIX, EXIT_NOT_VALID
-
 from pants_backend_nix.rules.core.answers import _LOOK_UP
 
 _KEY = "0" * 64
@@ -17,16 +17,17 @@ _TEXT = '{"text": "ü \\\\ \\" $(exit 1)"}'
 
 def _sandbox(directory: Path, *, has_python: bool = True, has_answer: bool = True) -> Path:
     cache = directory / ".nixoci"
-    (cache / "answers").mkdir(parents=True)
+    answer = cache / "answers" / answer_file(_KEY)
+    answer.parent.mkdir(parents=True)
     if has_python:
         (cache / "python3").symlink_to(sys.executable)
     if has_answer:
-        (cache / "answers" / _KEY).write_text(_TEXT, encoding="utf-8")
+        answer.write_text(_TEXT, encoding="utf-8")
     return directory
 
 
 def _look_up(directory: Path, path: str) -> int:
-    command = ("/bin/sh", "-c", _LOOK_UP, "nixoci", _KEY)
+    command = ("/bin/sh", "-c", _LOOK_UP, "nixoci", answer_file(_KEY))
     return subprocess.run(command, cwd=directory, env={"PATH": path}, check=False).returncode
 
 

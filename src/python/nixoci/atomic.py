@@ -288,10 +288,12 @@ def _remove(path: str) -> None:
     """Removes what is at `path`, if it can be: what stays is removed by a later write."""
     try:
         os.unlink(path)
+    except FileNotFoundError:
+        return
     except OSError:
-        import shutil
+        from shutil import rmtree
 
-        shutil.rmtree(path, ignore_errors=True)
+        rmtree(path, ignore_errors=True)
 
 
 def _move_directory(partial: str, path: str) -> None:

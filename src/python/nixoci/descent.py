@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import NamedTuple
+from collections import namedtuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def run_nested(first: Nested) -> None:
             running.pop().close()
 
 
-class Item(NamedTuple):
+class Item(namedtuple("Item", ("path", "location", "name", "parent", "kind", "depth"))):
     """Something in a tree.
 
     :ivar path: below the top, of chosen names; empty for the top.
@@ -116,12 +116,7 @@ class Item(NamedTuple):
     :ivar depth: how many directories it is in.
     """
 
-    path: str
-    location: str
-    name: str
-    parent: Optional[int]
-    kind: int
-    depth: int
+    __slots__ = ()
 
 
 def walk(top: str, choose: Choose) -> Iterator[Item]:

@@ -6,7 +6,7 @@ import re
 from typing import Any, Mapping, Sequence
 
 from nixoci.errors import printable_lines
-from nixoci.store.realise import missing_machine
+from nixoci.store.messages.machine import missing_machine
 from pants.engine.addresses import Address
 from pants.util.docutil import bin_name
 

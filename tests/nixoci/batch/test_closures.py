@@ -10,7 +10,7 @@ from typing import Any
 
 import nixoci
 import pytest
-from nixoci.batch.answers import CLOSURE, EVALUATION, answer_key
+from nixoci.batch.answers import CLOSURE, EVALUATION, answer_file, answer_key
 from nixoci.batch.closures import answer_closures, answer_closures_early
 from nixoci.store.closure import ClosureGraph
 from nixoci.store.evaluate import Derivation
@@ -44,7 +44,7 @@ def _added(tmp_path: Path, *names: str) -> list[StorePath]:
 
 
 def _answered(directory: Path) -> set[str]:
-    return {path.name for path in directory.iterdir()} if directory.exists() else set()
+    return {path.name for path in directory.glob("*/*")}
 
 
 def test_valid_ones_are_answered(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_valid_ones_are_answered(tmp_path: Path) -> None:
     missing = answer_closures(nix(tmp_path), str(answers), roots)
     assert missing == {_key(two, lost): (lost,)}
     assert _answered(answers) == {_key(one), _key(one, two)}
-    graph = ClosureGraph.from_json((answers / _key(one, two)).read_bytes())
+    graph = ClosureGraph.from_json((answers / answer_file(_key(one, two))).read_bytes())
     assert set(graph) == {one, two}
 
 
@@ -114,7 +114,7 @@ def test_commands_leave_closures(tmp_path: Path) -> None:
     assert (report["failures"], report["missing"]) == ({}, sorted(keys.values()))
     assert _answered(answers) == set(keys.values())
 
-    derivations = {a: Derivation.from_json((answers / keys[a]).read_bytes()) for a in keys}
+    derivations = {a: Derivation.from_json((answers / answer_file(keys[a])).read_bytes()) for a in keys}
     packages = [
         {"key": a, "derivation": d.to_json().decode(), "outputs": ["dev" if a == "both" else "out"]}
         for a, d in derivations.items()
@@ -126,11 +126,11 @@ def test_commands_leave_closures(tmp_path: Path) -> None:
     paths = {a: dict(d.outputs)["dev" if a == "both" else "out"] for a, d in derivations.items()}
     closures = {_key(paths["both"]), _key(paths["one"])}
     assert _answered(answers) == {*keys.values(), *closures}
-    graph = ClosureGraph.from_json((answers / _key(paths["both"])).read_bytes())
+    graph = ClosureGraph.from_json((answers / answer_file(_key(paths["both"]))).read_bytes())
     assert set(graph) == {path for _, path in derivations["both"].outputs}
 
     for key in closures:
-        (answers / key).unlink()
+        (answers / answer_file(key)).unlink()
     keys, report = _evaluate(tmp_path, root, {"both": ["dev"], "one": ["out"], "broken": []})
     assert report["missing"] == [keys["broken"]]
     assert _answered(answers) == {*keys.values(), *closures}

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from nixoci.batch.evaluate_many import evaluate_many
 from nixoci.errors import InvalidInputError
 from nixoci.store.evaluate import Attribute, Derivation, evaluate
 from nixoci.store.messages.evaluation import (
@@ -16,7 +17,6 @@ from nixoci.store.messages.evaluation import (
     UndeclaredSourceError,
     UnpinnedFetchError,
 )
-from nixoci.batch.evaluate_many import evaluate_many
 from nixoci.store.nix import Nix
 
 from tests.nixoci.store.nix_support import SYSTEM, nix, shell_derivation, unique_word, write_tree

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Sequence
 
 import pytest
-from nixoci.store.evaluate import Attribute, Derivation
 from nixoci.batch.closures import answer_closures
 from nixoci.batch.evaluate_many import evaluate_many
+from nixoci.batch.realise_many import Wanted, realise_many
+from nixoci.store.evaluate import Attribute, Derivation
 from nixoci.store.realise import (
     BuildFailedError,
     NoMachineError,
     NotBuildableError,
     OutputChangedError,
 )
-from nixoci.batch.realise_many import Wanted, realise_many
 
 from tests.nixoci.store.closure_support import store_path
 from tests.nixoci.store.nix_support import (

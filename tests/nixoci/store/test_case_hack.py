@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -158,7 +157,7 @@ def test_nix_is_asked_once(tmp_path: Path) -> None:
 
 def test_no_room_to_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error says what to set, and does not blame a store path."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    monkeypatch.setenv("TMPDIR", "/proc")
     with pytest.raises(NixOciError) as caught:
         Nix.find(environment(tmp_path)).has_case_hack()
     assert "`use-case-hack`" in str(caught.value) and "TMPDIR" in str(caught.value)

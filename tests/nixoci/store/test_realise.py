@@ -10,6 +10,7 @@ from typing import Callable
 import pytest
 from nixoci.errors import InvalidInputError
 from nixoci.store.evaluate import Derivation, evaluate
+from nixoci.store.messages.machine import missing_machine
 from nixoci.store.nix import Nix
 from nixoci.store.path import StorePath
 from nixoci.store.realise import (
@@ -17,7 +18,6 @@ from nixoci.store.realise import (
     NoMachineError,
     NotBuildableError,
     OutputChangedError,
-    missing_machine,
     realise,
     realise_paths,
     without_missing_build_group,

@@ -14,7 +14,7 @@ import time
 from nixoci.atomic import output_errors, replace_file
 from nixoci.errors import InvalidInputError
 from nixoci.json_output import canonical_json
-from nixoci.sha256 import sha256
+from nixoci.sha256 import sha256_of
 
 # As in `nixoci.cli.main`.
 TYPE_CHECKING = False
@@ -31,7 +31,11 @@ EVALUATION, CLOSURE = "evaluation", "closure"
 _KEY = re.compile(r"[0-9a-f]{64}")
 
 #: Seconds after which an answer is thrown away. It is taken at once, into a cache that keeps it as long as it likes.
-_LIFETIME = 7 * 24 * 3600
+_LIFETIME = 24 * 3600
+
+#: A file whose time says when old answers were looked for, and how many seconds that is good for.
+_SWEPT = "swept"
+_SWEEP_EVERY = 24 * 3600
 
 
 def answer_key(program: str, kind: str, facts: Sequence[Any]) -> str:
@@ -41,7 +45,12 @@ def answer_key(program: str, kind: str, facts: Sequence[Any]) -> str:
     :param kind: `EVALUATION` or `CLOSURE`.
     :param facts: all else that the answer depends on, as JSON has it; of a closure its sorted roots.
     """
-    return sha256(canonical_json("question", [program, kind, facts])).hexdigest()
+    return sha256_of(canonical_json("question", [program, kind, facts]))
+
+
+def answer_file(key: str) -> str:
+    """Returns where an answer is in the directory of all: below one for each two digits, so that none gets large."""
+    return f"{key[:2]}/{key}"
 
 
 def write_answer(directory: str, key: str, content: bytes) -> None:
@@ -52,19 +61,32 @@ def write_answer(directory: str, key: str, content: bytes) -> None:
     """
     if not _KEY.fullmatch(key):
         raise InvalidInputError("key of an answer", key, "64 hexadecimal digits are expected")
+    path = os.path.join(directory, answer_file(key))
     with output_errors(directory):
-        os.makedirs(directory, exist_ok=True)
-    with replace_file(os.path.join(directory, key), durable=False, private=True) as file:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+    with replace_file(path, durable=False, private=True) as file:
         file.write(content)
 
 
 def remove_old_answers(directory: str) -> None:
-    """Removes what was written long ago, and what is half-written for as long."""
+    """Removes, once a day, what was written long ago, and what is half-written for as long."""
+    now = time.time()
+    swept = os.path.join(directory, _SWEPT)
     try:
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                if entry.stat(follow_symlinks=False).st_mtime < time.time() - _LIFETIME:
-                    os.unlink(entry.path)
+        if os.path.exists(swept) and now - os.stat(swept).st_mtime < _SWEEP_EVERY:
+            return
+        with open(swept, "wb"):
+            os.utime(swept)
+        _remove_older(directory, now - _LIFETIME)
     except OSError:
         # Others do so at the same time.
         pass
+
+
+def _remove_older(directory: str, oldest: float) -> None:
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                _remove_older(entry.path, oldest)
+            elif entry.stat(follow_symlinks=False).st_mtime < oldest:
+                os.unlink(entry.path)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Mapping, Sequence
-
 from nixoci.batch.answers import CLOSURE, answer_key, write_answer
 from nixoci.errors import NixOciError
-from nixoci.store.closure import InvalidPathError
 from nixoci.store.nix import Nix
 from nixoci.store.path import StorePath
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Mapping, Sequence
 
 
 def answer_closures(
@@ -31,6 +33,9 @@ def answer_closures(
     if on_disk:
         missing.update(nix.absent(path for paths in roots.values() for path in paths))
     valid = {key: paths for key, paths in roots.items() if missing.isdisjoint(paths)}
+    if valid:
+        # Mostly, what was evaluated just now is to be built, and closures come later.
+        from nixoci.store.closure import InvalidPathError
     while valid:
         try:
             graph = nix.closure(path for paths in valid.values() for path in paths)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Callable, Iterable, Iterator, Mapping, Optional, Sequence, Union
 
 from nixoci.errors import InvalidInputError, NixOciError
 from nixoci.json_input import get_field, parse_object
@@ -26,9 +24,17 @@ from nixoci.store.evaluate import (
     with_system,
 )
 from nixoci.store.expression import attribute_names, described, described_in
-from nixoci.store.locks.lock_file import FLAKE
+from nixoci.store.locks.names import FLAKE
 from nixoci.store.messages.evaluation import UndeclaredSourceError
 from nixoci.store.nix import Nix, NixFailedError
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Iterable, Iterator, Mapping, Optional, Sequence, Union
+
+    #: What an attribute comes to.
+    Evaluated = Union[Derivation, NixOciError]
 
 #: So many attributes are evaluated by one evaluator, which keeps in memory what they need.
 _MOST_ATTRIBUTES = 100
@@ -38,9 +44,6 @@ _MOST_IN_VAIN = 2
 
 #: Where `nix build` looks for the packages of a flake, before it looks in all of its outputs.
 _FLAKE_PACKAGES = ("packages", "legacyPackages")
-
-#: What an attribute comes to.
-Evaluated = Union[Derivation, NixOciError]
 
 
 def evaluate_many(nix: Nix, file: Attribute, attrs: Sequence[str]) -> Mapping[str, Evaluated]:
@@ -95,7 +98,7 @@ def _together(
     with ExitStack() as stack:
         if os.path.basename(source) != FLAKE:
             path = os.path.join(root, source)
-            directory = pure_flake(stack)
+            directory = stack.enter_context(pure_flake())
             yield from describe(
                 lambda some, mark: pure_value(described(path, some, system, mark, arguments), root), attrs
             )
@@ -163,7 +166,9 @@ def described_values(text: str, mark: str, count: int) -> Iterator[tuple[int, Op
 
 def _stderr(nix: Nix, words: Iterable[str], directory: str) -> tuple[bool, str]:
     """Runs Nix; returns whether it succeeded, and what it wrote to standard error."""
-    with tempfile.TemporaryFile() as file:
+    from tempfile import TemporaryFile
+
+    with TemporaryFile() as file:
         try:
             evaluator(nix).command(*words, stderr=file.fileno(), directory=directory)
             succeeded = True

@@ -17,7 +17,7 @@ from nixoci.store.evaluate import (
     surroundings,
 )
 from nixoci.store.expression import quoted
-from nixoci.store.locks.lock_file import FLAKE
+from nixoci.store.locks.names import FLAKE
 from nixoci.store.messages.evaluation import NoSuchAttributeError
 from nixoci.store.nix import Nix
 
@@ -66,7 +66,7 @@ def package_names(nix: Nix, file: Attribute) -> tuple[str, ...]:
                 "most": _MOST_ATTRIBUTES,
             }
             where += pure_value(expression, root)
-            directory = pure_flake(stack)
+            directory = stack.enter_context(pure_flake())
         try:
             output = evaluate_value(nix, where, directory, root, file.source, "")
         except NoSuchAttributeError:

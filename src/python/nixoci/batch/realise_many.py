@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Callable, Iterable, Optional, Sequence
 
-from nixoci.batch.evaluate_many import evaluate_many
 from nixoci.errors import NixOciError
 from nixoci.store.evaluate import Attribute, Derivation
 from nixoci.store.nix import Nix, NixFailedError
@@ -14,12 +12,17 @@ from nixoci.store.path import StorePath
 from nixoci.store.realise import (
     NotBuildableError,
     OutputChangedError,
-    ShowWork,
     build_failure,
     end_of_log,
-    missing_machine,
     run_realise,
 )
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Iterable, Optional, Sequence
+
+    from nixoci.store.realise import ShowWork
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,8 @@ def realise_many(
             left = set(nix.invalid([path for package in some for path in missing[package]]))
             failed = {p: [path for path in missing[p] if path in left] for p in some}
             failed = {package: paths for package, paths in failed.items() if paths}
+            from nixoci.store.messages.machine import missing_machine
+
             # A derivation that no machine can build ends Nix before 2.29 at once, whatever else it was asked for.
             unbuildable = missing_machine("\n".join(log))
             innocent = {
@@ -127,6 +132,10 @@ def _evaluate_again(nix: Nix, packages: Sequence[Wanted]) -> dict[Wanted, NixOci
             file = replace(package.evaluation, attr="")
             by_file.setdefault(file, []).append((package.evaluation.attr, package))
     errors: dict[Wanted, NixOciError] = {}
+    if not by_file:
+        return errors
+    from nixoci.batch.evaluate_many import evaluate_many
+
     for file, some in by_file.items():
         found = evaluate_many(nix, file, [attr for attr, _ in some])
         for attr, package in some:
@@ -155,6 +164,8 @@ def _failure(
     has_others: bool,
 ) -> NixOciError:
     """:param has_others: the log is that of other packages as well."""
+    from nixoci.store.messages.machine import missing_machine
+
     drv_path = package.derivation.drv_path
     if drv_path is None:
         return NotBuildableError(paths, end_of_log(log))

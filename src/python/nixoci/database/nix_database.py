@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from typing import Any, Iterable, Iterator, Optional
 
 from nixoci.atomic import replace_file
 from nixoci.database.sqlite_file import IntegerRecords, SqliteFile, record
@@ -13,6 +12,11 @@ from nixoci.errors import InvalidInputError
 from nixoci.store.hashes import parse_sha256, to_sri
 from nixoci.store.path import StorePath
 from nixoci.store.registration import Registration, Registrations, closed_registrations
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Iterable, Iterator, Optional
 
 #: What the file `schema` beside the database says, without a final newline. Nix 2.8 to 2.34 have
 #: this version.

@@ -10,11 +10,15 @@ import io
 import struct
 import sys
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Mapping, Optional
 
 from nixoci.errors import NixOciError
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, BinaryIO, Mapping, Optional
 
 #: The packages that are imported here, by the names that Python knows.
 PACKAGES = ("elftools",)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Collection, Mapping, Optional
-
 from nixoci.elf.store_facts import store_path_of
 from nixoci.store.path import STORE_DIR
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Collection, Mapping, Optional
 
 #: As the kernel: more symbolic links than that go round in circles.
 _MOST_LINKS = 40

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 from posixpath import normpath
-from typing import Iterable, Optional, Sequence
 
 from nixoci.elf.facts import ElfFacts
 from nixoci.store.path import STORE_DIR
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterable, Optional, Sequence
 
 #: `$LIB` and `$PLATFORM` of the GNU loader, by machine; the first has other values in distributions that
 #: keep several architectures apart.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, replace
-from typing import Collection, Iterable, Mapping, Optional, Sequence
 
 from nixoci.elf.facts import ElfFacts
 from nixoci.elf.image_paths import ImagePaths
@@ -18,6 +17,11 @@ from nixoci.elf.places import (
 )
 from nixoci.elf.store_facts import StoreLibraries, store_path_of
 from nixoci.recipe.globs import matches_shell_pattern
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Collection, Iterable, Mapping, Optional, Sequence
 
 #: What `Missing.kind` can be.
 LOADER = "loader"

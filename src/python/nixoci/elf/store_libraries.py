@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 from collections import deque
-from typing import Callable, Iterable, Mapping, Optional
 
 from nixoci.elf.facts import ElfFacts, read_elf
 from nixoci.elf.places import default_directories, expand, handed_on, searched
@@ -17,6 +16,11 @@ from nixoci.elf.store_facts import (
     store_path_of,
 )
 from nixoci.errors import InvalidInputError
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Iterable, Mapping, Optional
 
 #: As the kernel: a script whose interpreter is a script, and so on.
 _MOST_SCRIPTS = 4

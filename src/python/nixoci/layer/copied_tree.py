@@ -8,7 +8,6 @@ import os
 import re
 import stat
 from collections.abc import Iterable
-from typing import Mapping
 
 from nixoci.descent import OPEN_FILE
 from nixoci.errors import InvalidInputError
@@ -22,6 +21,8 @@ from nixoci.tar.errors import StorePathUnreadableError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Mapping
+
     from nixoci.descent import Item
     from nixoci.store.case_hack import HasCaseHack
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Iterator
-from typing import NamedTuple
 
-from nixoci.descent import Item, walk
+from nixoci.descent import walk
 from nixoci.recipe.layer import ROOT, LayerRecipe, RecipeEntry
 from nixoci.store.case_hack import without_case_hack
 from nixoci.tar.errors import StorePathMissingError, StorePathUnreadableError
@@ -17,13 +17,12 @@ if TYPE_CHECKING:
     from nixoci.store.case_hack import HasCaseHack
 
 
-class Place(NamedTuple):
+class Place(namedtuple("Place", ("path", "item"))):
     """:ivar path: in the image.
     :ivar item: on the disk.
     """
 
-    path: str
-    item: Item
+    __slots__ = ()
 
 
 def places(

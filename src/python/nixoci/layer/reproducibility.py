@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 from nixoci.errors import NixOciError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Iterable, Mapping, Sequence
+    from typing import Iterable, Iterator, Mapping, Sequence
 
     from nixoci.recipe.layer import LayerRecipe, RecipeEntry
     from nixoci.store.nix import Nix
@@ -35,16 +37,19 @@ class ContentsDifferError(NixOciError):
         )
 
 
-def require_recorded_contents(nix: Nix, recipe: LayerRecipe) -> None:
+@contextmanager
+def recorded_contents(nix: Nix, recipe: LayerRecipe) -> Iterator[None]:
     """Checks that the store paths of a recipe are valid and have the contents that it was made for.
 
-    It is Nix's word that is compared; reading the paths comes later, and is verified too.
+    Nix looks while the body gets ready. It is its word that is compared; reading the paths comes after the body, and
+    is verified too.
 
     :raises InvalidPathError: some are not valid.
     :raises ContentsDifferError: some have another NAR hash.
     """
-    hashes = nix.nar_hashes(recipe.paths)
-    require_recorded_hashes(recipe, dict(zip(recipe.paths, hashes)))
+    with nix.nar_hashes_meanwhile(recipe.paths) as hashes:
+        yield
+        require_recorded_hashes(recipe, dict(zip(recipe.paths, hashes())))
 
 
 def require_recorded_hashes(recipe: LayerRecipe, hashes: Mapping[StorePath, str]) -> None:

@@ -6,7 +6,6 @@ import os
 import threading
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Callable, Iterable, Optional, Sequence
 
 # Not when they are needed first: uploads are threads, and when two of them import a module from a zip
 # file, Python 3.9 gives the second one half of it.
@@ -31,18 +30,22 @@ from nixoci.store.closure import InvalidPathError
 from nixoci.store.evaluate import Attribute, Derivation
 from nixoci.store.nix import Nix
 from nixoci.store.path import StorePath
-from nixoci.store.realise import ShowWork, realise_paths
+from nixoci.store.realise import realise_paths
 
+# As in `nixoci.cli.main`.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any, Callable, Iterable, Optional, Sequence
+
     from nixoci.recipe.recipe import Recipe
+    from nixoci.store.realise import ShowWork
 
-#: Streams a layer out of where it is already: as `LayerSource.write_layer`, but None if it is nowhere, and its recipe
-#: says how to make it.
-CopyLayer = Callable[["Recipe", Layer, Callable[[memoryview], object]], Optional[int]]
+    #: Streams a layer out of where it is already: as `LayerSource.write_layer`, but None if it is nowhere, and its
+    #: recipe says how to make it.
+    CopyLayer = Callable[[Recipe, Layer, Callable[[memoryview], object]], Optional[int]]
 
-#: As `ShowWork`, and gets the file that has the log, if there is one.
-ShowWorkWithLog = Callable[[str, Optional[str]], object]
+    #: As `ShowWork`, and gets the file that has the log, if there is one.
+    ShowWorkWithLog = Callable[[str, Optional[str]], object]
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Iterable, Mapping, Optional, Sequence
 
 from nixoci.errors import NixOciError
 from nixoci.recipe.globs import glob_expression
 from nixoci.recipe.layer import DIALECTS, ROOT, LayerRecipe, Owner, Permission
 from nixoci.store.path import StorePath
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterable, Mapping, Optional, Sequence
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Collection, Iterable, Sequence
 
 from nixoci.layering.split import MAX_LAYERS, Split
 from nixoci.recipe.layer import DIALECTS, ROOT, LayerRecipe, Owner, Permission, RecipeEntry
 from nixoci.store.closure import ClosureGraph, NotClosedError, PathInfo
 from nixoci.store.path import StorePath
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Collection, Iterable, Sequence
 
 
 @dataclass(frozen=True)

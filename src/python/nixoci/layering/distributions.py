@@ -10,11 +10,15 @@ one or all others. The difference, of what one update is expected to move, is
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Sequence
 
 from nixoci.layering.cost.model import RATE_UNIT
 from nixoci.layering.preferences import require_rate
 from nixoci.recipe.globs import matches_shell_pattern
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Sequence
 
 #: How many distributions of an application have layers of their own at most.
 MOST_APART = 3

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping, Sequence
-
 from nixoci.errors import InvalidInputError
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json, readable_json
@@ -11,6 +9,11 @@ from nixoci.layering.preferences import Preferences
 from nixoci.layering.split import Split, split
 from nixoci.store.closure import ClosureGraph, PathInfo
 from nixoci.store.path import StorePath
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Mapping, Sequence
 
 #: A split does not look at contents, so a graph may come without their hashes.
 _NO_HASH = ""

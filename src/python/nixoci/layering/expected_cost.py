@@ -7,8 +7,6 @@ there are previous layers, what is in the wrong place is moved (`refine`).
 
 from __future__ import annotations
 
-from typing import Iterable
-
 from nixoci.layering.cost.coarse_groups import coarse_groups
 from nixoci.layering.cost.merge import Costs, Layer, merge, units_of
 from nixoci.layering.cost.model import CostModel, cost_model
@@ -18,6 +16,11 @@ from nixoci.layering.cost.size_pools import Pool, size_pools
 from nixoci.layering.preferences import Preferences
 from nixoci.store.closure import ClosureGraph
 from nixoci.store.path import StorePath
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterable
 
 #: A better split than the previous one is worth its push if it has paid after so many events. An
 #: image that is updated each working day has as many in a month.

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Mapping, Optional, Sequence
 
 from nixoci.layering.collisions import FileCollisionError, Occupant, Thing
 from nixoci.layering.directories import DirectoriesBelow, Directory
 from nixoci.recipe.files import FileEntry, FilesRecipe, parents_of, with_directories
 from nixoci.sha256 import sha256
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Mapping, Optional, Sequence
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
-
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.recipe.layer import ROOT
 from nixoci.store.path import StorePath
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Mapping
 
 
 def previous_layers(data: bytes) -> tuple[tuple[StorePath, ...], ...]:

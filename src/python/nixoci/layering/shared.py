@@ -9,7 +9,6 @@ with more classes than layers gets copies: its smallest classes share a layer of
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Iterable, Sequence
 
 from nixoci.errors import InvalidInputError
 from nixoci.layering.cost.coarse_groups import coarse_groups
@@ -18,6 +17,11 @@ from nixoci.layering.cost.model import CostModel, cost_model
 from nixoci.layering.preferences import Preferences
 from nixoci.store.closure import ClosureGraph
 from nixoci.store.path import StorePath
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterable, Sequence
 
 #: The numbers of the images that have the paths of a class.
 _Images = frozenset[int]

@@ -8,7 +8,7 @@ share a layer, and what no core reaches shares one too. It ends before there wou
 
 from __future__ import annotations
 
-from typing import Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from nixoci.layering.preferences import Preferences
 from nixoci.store.closure import ClosureGraph

@@ -7,12 +7,16 @@ import json
 import os
 import stat
 from importlib.util import find_spec
-from typing import Iterable, Sequence
 
 from nixoci.descent import walk
 from nixoci.errors import NixOciError
 from nixoci.python.interpreter import run_interpreter
 from nixoci.store.nix import Nix
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterable, Sequence
 
 #: The most modules that one process compiles. A part of the bytes, see `compile_tree`.
 _GROUP = 200

@@ -15,7 +15,6 @@ import re
 import stat
 from dataclasses import dataclass
 from email.parser import HeaderParser
-from typing import Iterable, Mapping, Optional
 
 from nixoci.descent import walk
 from nixoci.errors import NixOciError
@@ -23,6 +22,11 @@ from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json
 from nixoci.python.environment import DATA_DIRECTORIES, Environment
 from nixoci.sha256 import sha256
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterable, Mapping, Optional
 
 _METADATA = ".dist-info"
 

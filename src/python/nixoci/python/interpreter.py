@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import subprocess
-from typing import Any, Mapping, Sequence
 
 from nixoci.errors import InvalidInputError, NixOciError
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json
 from nixoci.program.in_store import words_of
 from nixoci.store.nix import Nix
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Mapping, Sequence
 
 #: What an interpreter says of itself; environment markers are those of PEP 508.
 _DESCRIBE = """\

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Sequence
 
 from nixoci.errors import InvalidInputError
 from nixoci.recipe.files import FileEntry
 from nixoci.recipe.layer import Owner
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Sequence
 
 #: What logs nobody in. Nothing has to be at its place: a shell that is not there refuses as well.
 NO_SHELL = "/sbin/nologin"

@@ -5,10 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from typing import Iterable, Iterator
 
 from nixoci.errors import InvalidInputError
 from nixoci.recipe.files import FileEntry
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterable, Iterator
 
 #: Where programs look for the certificates of authorities: Debian and Nix, Go, Python and curl.
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
 from nixoci.errors import InvalidInputError
 from nixoci.json_input import get_field, parse_object
@@ -21,6 +20,11 @@ from nixoci.recipe.layer import (
 )
 from nixoci.store.path import StorePath
 from nixoci.store.registration import Registrations, from_json, to_json
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, Iterable, Iterator, Mapping, Optional
 
 from nixoci.errors import InvalidInputError
 from nixoci.json_input import get_field, get_list, parse_object
@@ -17,6 +16,11 @@ from nixoci.recipe.capabilities import capability_names
 from nixoci.recipe.layer import RECIPE_VERSION, Owner
 from nixoci.recipe.reserved import WHITEOUT
 from nixoci.store.path import StorePath
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Iterable, Iterator, Mapping, Optional
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 

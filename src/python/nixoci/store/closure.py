@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
-from typing import AbstractSet, Any, Iterable, Iterator, Mapping, Optional
 
 from nixoci.errors import InvalidInputError, NixOciError
 from nixoci.json_input import get_field, get_list, parse_json, parse_object
 from nixoci.store.hashes import parse_sha256, to_nix_base32, to_sri
 from nixoci.store.path import StorePath
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import AbstractSet, Any, Iterable, Iterator, Optional
 
 
 class NotClosedError(NixOciError):

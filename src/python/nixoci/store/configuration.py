@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from nixoci.sha256 import sha256
+from nixoci.sha256 import sha256_of
 
 # As in `nixoci.store.nix`.
 TYPE_CHECKING = False
@@ -39,12 +39,10 @@ def configuration_files(version: str) -> tuple[str, ...]:
 
 def configuration_digest(files: Sequence[str]) -> str:
     """Returns the SHA-256, in hexadecimal digits, of what the files say, and those that they include."""
-    digest = sha256()
-    for file, text in _texts(files):
-        for part in (file, text):
-            data = part.encode(errors="surrogateescape")
-            digest.update(b"%d:" % len(data) + data)
-    return digest.hexdigest()
+    parts = [
+        part.encode(errors="surrogateescape") for found in _texts(files) for part in found
+    ]
+    return sha256_of(b"".join(b"%d:%b" % (len(part), part) for part in parts))
 
 
 def store_in(text: str) -> str:

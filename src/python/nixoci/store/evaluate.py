@@ -7,36 +7,25 @@ import os
 import re
 import stat
 from collections import deque
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from tempfile import TemporaryDirectory
-from typing import Any, Callable, Mapping, Optional, Sequence
 
 from nixoci.descent import OPEN_FILE, Item, walk
 from nixoci.errors import InvalidInputError, NixOciError
-from nixoci.json_input import get_field, get_list, parse_object, read_all
+from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.json_output import canonical_json
 from nixoci.store.expression import DESCRIBE, selected
-from nixoci.store.fetch import (
-    URLS_ARE_CHECKED,
-    UnpinnedFetch,
-    find_unpinned_fetch,
-    forbidden_url,
-    read_call,
-)
 from nixoci.store.location import root_below_home
-from nixoci.store.locks.lock_file import FLAKE, FLAKE_LOCK
-from nixoci.store.locks.outdated import inputs_expression, is_refused, missing_inputs
-from nixoci.store.messages.evaluation import (
-    OutdatedLockError,
-    UndeclaredSourceError,
-    UnknownOutputPathError,
-    explain,
-)
-from nixoci.store.messages.sources import copied_flake, relative_inputs
-from nixoci.store.messages.trace import read_failure
+from nixoci.store.locks.names import FLAKE
+from nixoci.store.messages.evaluation import UndeclaredSourceError, UnknownOutputPathError
 from nixoci.store.nix import Nix, NixFailedError, without_missing_build_group
 from nixoci.store.path import StorePath
+from nixoci.temporary import temporary_directory
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, Iterator, Mapping, Optional, Sequence
 
 #: A part of the name of a store path, but for `out` (libstore/path.cc).
 _OUTPUT_NAME = re.compile(r"[0-9A-Za-z+\-._?=]{1,211}")
@@ -56,9 +45,6 @@ _ALLOWED_URIS = (
     "github: gitlab: sourcehut: tarball: flake:"
 )
 
-#: So many fetches with hashes are told from one without.
-_MOST_URLS = 20
-
 #: What stands for an output path that is not known before something is built (libstore/downstream-placeholder.cc).
 _PLACEHOLDER = re.compile("/[0-9a-z]{52}")
 
@@ -69,6 +55,7 @@ _DRV_INPUT = re.compile(r'\("(/nix/store/[^"\\]+\.drv)",[\[(]')
 
 #: A `system` of derivations that Nix builds itself, for whoever wants them.
 _ANY_SYSTEM = "builtin"
+
 
 @dataclass(frozen=True)
 class Derivation:
@@ -213,7 +200,7 @@ def evaluate(
         else:
             found = selected(os.path.join(root, source), attr, system, arguments)
             where += pure_value(f"({DESCRIBE}) ({found})", root)
-            directory = pure_flake(stack)
+            directory = stack.enter_context(pure_flake())
         output = evaluate_value(nix, where, directory, root, source, attr)
     return with_system(read_derivation(nix, output, source, attr), system)
 
@@ -260,6 +247,8 @@ def add_path_inputs(nix: Nix, directory: str) -> None:
 
     :param directory: of the flake.
     """
+    from nixoci.store.messages.sources import copied_flake, relative_inputs
+
     for path in relative_inputs(directory):
         copy = copied_flake(path)
         if copy and not os.path.exists(nix.store_root + copy):
@@ -337,32 +326,14 @@ def evaluate_value(
 
     try:
         return run()
-    except NixFailedError as error:
-        if os.path.basename(source) == FLAKE:
-            lock = os.path.join(os.path.dirname(source), FLAKE_LOCK)
-            missing = _missing_inputs(nix, root, source, lock)
-            if missing or is_refused(error.message):
-                shown = read_failure(error.message, {root: ""}).text
-                raise OutdatedLockError(source, attr, shown, lock, missing) from None
-        fetch = _unpinned_fetch(run, error.message, root)
-        raise explain(error.message, root, source, attr, fetch) from None
+    except NixFailedError as failed:
+        from nixoci.store.messages.failure import explain
 
+        def value(expression: str) -> bytes:
+            with pure_flake() as directory:
+                return nix.command(*EVAL, *pure_value(expression, root), directory=directory)
 
-def _missing_inputs(nix: Nix, root: str, source: str, lock: str) -> tuple[str, ...]:
-    """Returns the inputs of a flake that its lock file lacks; none where that cannot be told."""
-    with ExitStack() as stack:
-        expression = inputs_expression(os.path.join(root, source))
-        words = (*EVAL, *pure_value(expression, root))
-        try:
-            names = nix.command(*words, directory=pure_flake(stack))
-            path = os.path.join(root, lock)
-            content = b""
-            if os.path.exists(path):
-                with open(path, "rb") as file:
-                    content = read_all(file, lock)
-        except (NixFailedError, OSError, InvalidInputError):
-            return ()
-    return missing_inputs(names, content)
+        raise explain(failed.message, root, source, attr, run, value) from None
 
 
 def read_derivation(nix: Nix, output: bytes, source: str, attr: str) -> Derivation:
@@ -406,62 +377,21 @@ def _unknown_outputs(nix: Nix, drv_path: StorePath) -> dict[str, bool]:
     return causes
 
 
-def _unpinned_fetch(
-    run: Callable[..., bytes], message: str, root: str
-) -> Optional[UnpinnedFetch]:
-    """Returns the fetch without a hash at which an evaluation has failed, if that is why.
-
-    :param run: evaluates again, with further options of Nix.
-    """
-    fetch = find_unpinned_fetch(message, root)
-    if fetch is None or fetch.url:
-        return fetch
-    if fetch.function in URLS_ARE_CHECKED:
-        fetch = replace(fetch, url=_last_url(run))
-    return read_call(fetch, root)
-
-
-def _last_url(run: Callable[..., bytes]) -> str:
-    """Returns the URL at which an evaluation fails since a hash is missing; empty if that is not to be found out.
-
-    Whether a URL is allowed is asked before whether it has a hash. So it is the last one of those that have
-    to be allowed until the evaluation fails for another reason.
-    """
-    allowed: list[str] = []
-    while len(allowed) < _MOST_URLS:
-        url = forbidden_url(_failure(run, "--option", "allowed-uris", " ".join(allowed)))
-        if not url:
-            return allowed[-1] if allowed else ""
-        if url in allowed:
-            break
-        allowed.append(url)
-    return ""
-
-
-def _failure(run: Callable[..., bytes], *more: str) -> str:
-    try:
-        run(*more)
-    except NixFailedError as error:
-        return error.message
-    return ""
-
-
-def pure_flake(stack: ExitStack) -> str:
-    """Writes the flake that stands for files that are none into a directory that lasts as long as `stack`.
+@contextmanager
+def pure_flake() -> Iterator[str]:
+    """Writes the flake that stands for files that are none into a directory that lasts as long as its body.
 
     :returns: the directory.
     """
-    try:
-        # Newer versions of Nix follow no links on the way.
-        directory = os.path.realpath(stack.enter_context(TemporaryDirectory()))
-        with open(os.path.join(directory, FLAKE), "w") as file:
-            file.write(_PURE)
-    except OSError as error:
-        raise NixOciError(
-            f"Evaluation needs a temporary directory, which cannot be made: {error.strerror or error}. "
-            "Set TMPDIR to a directory that can be written to."
-        ) from None
-    return directory
+    with ExitStack() as stack:
+        try:
+            directory = stack.enter_context(temporary_directory({FLAKE: _PURE}))
+        except OSError as error:
+            raise NixOciError(
+                f"Evaluation needs a temporary directory, which cannot be made: {error.strerror or error}. "
+                "Set TMPDIR to a directory that can be written to."
+            ) from None
+        yield directory
 
 
 def _set_modes(root: str) -> None:

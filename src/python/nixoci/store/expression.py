@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Sequence
-
 from nixoci.errors import InvalidInputError
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Sequence
 
 #: Finds the value. Functions on the way are called as `nix-build` would: one that names its arguments gets
 #: the system if it wants that, and any other stays what it is. What a function's arguments look like is

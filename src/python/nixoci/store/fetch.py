@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from typing import Optional
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional
 
 #: How pure mode refuses a fetch; the URL is in it since 2.19. Of all fetchers of trees, older versions
 #: know but one name.

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
-from typing import Callable
 
 from nixoci.descent import OPEN_FILE, walk
 from nixoci.errors import NixOciError
@@ -25,6 +24,8 @@ from nixoci.store.hashes import to_sri
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Callable
+
     from nixoci.descent import Item
     from nixoci.store.case_hack import HasCaseHack
 

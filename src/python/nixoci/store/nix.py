@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import time
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -18,7 +19,7 @@ from nixoci.store.path import StorePath
 # A digest asks Nix one question; what other questions need is imported where they are asked.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Iterable, Mapping, Optional, Sequence
+    from typing import Any, Callable, Iterable, Iterator, Mapping, Optional, Sequence
 
     from nixoci.store.closure import ClosureGraph
 
@@ -118,10 +119,10 @@ class Nix:
 
         :raises NixNotFoundError: there is none.
         """
-        import shutil
+        from shutil import which
 
         search_path = environ.get("PATH", "")
-        program = shutil.which("nix", path=search_path)
+        program = which("nix", path=search_path)
         if program is None:
             raise NixNotFoundError(search_path)
         return cls(os.path.dirname(os.path.abspath(program)), environ)
@@ -240,15 +241,11 @@ class Nix:
 
     @cached_property
     def _has_case_hack(self) -> bool:
-        import tempfile
+        from nixoci.temporary import temporary_directory
 
         name = f"a{CASE_HACK}1"
         try:
-            with tempfile.TemporaryDirectory() as directory:
-                # Newer versions follow no links on the way, and macOS has one to its temporary files.
-                directory = os.path.realpath(directory)
-                with open(os.path.join(directory, name), "wb"):
-                    pass
+            with temporary_directory({name: ""}) as directory:
                 return name.encode() not in self.run(("nix-store", "--dump", directory))
         except OSError as error:
             raise NixOciError(
@@ -288,22 +285,40 @@ class Nix:
     def _run_once(
         self, arguments: Sequence[str], stderr: Optional[int], directory: Optional[str]
     ) -> bytes:
-        try:
-            with child(
-                self.words(arguments),
-                env=dict(self.environment),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                cwd=directory,
-            ) as process:
-                output, errors = process.communicate()
-        except OSError:
-            raise NixNotFoundError(self.directory) from None
-        if process.returncode:
-            message = (errors or b"").decode(errors="replace").strip()
-            raise NixFailedError(arguments, process.returncode, message)
-        return output
+        with self._begun(arguments, stderr, directory) as output:
+            return output()
+
+    @contextmanager
+    def _begun(
+        self,
+        arguments: Sequence[str],
+        stderr: Optional[int] = subprocess.PIPE,
+        directory: Optional[str] = None,
+    ) -> Iterator[Callable[[], bytes]]:
+        """As `run`, once, while the body does something else; what it gets waits for the output."""
+        with ExitStack() as stack:
+            try:
+                process = stack.enter_context(
+                    child(
+                        self.words(arguments),
+                        env=dict(self.environment),
+                        stdin=subprocess.DEVNULL,
+                        stdout=subprocess.PIPE,
+                        stderr=stderr,
+                        cwd=directory,
+                    )
+                )
+            except OSError:
+                raise NixNotFoundError(self.directory) from None
+
+            def output() -> bytes:
+                out, errors = process.communicate()
+                if process.returncode:
+                    message = (errors or b"").decode(errors="replace").strip()
+                    raise NixFailedError(arguments, process.returncode, message)
+                return bytes(out)
+
+            yield output
 
     def command(
         self,
@@ -356,6 +371,28 @@ class Nix:
             raise InvalidPathError(missing)
         return tuple(found[path] for path in paths)
 
+    @contextmanager
+    def nar_hashes_meanwhile(
+        self, paths: Sequence[StorePath]
+    ) -> Iterator[Callable[[], tuple[str, ...]]]:
+        """As `nar_hashes`, while the body does something else; what it gets waits for the hashes.
+
+        The body must not read the paths before it has them: one that is not valid may be just being written.
+        """
+        if not 0 < len(paths) <= _PATHS_PER_COMMAND:
+            yield lambda: self.nar_hashes(paths)
+            return
+        with self._begun(_query_hashes(paths)) as output:
+
+            def hashes() -> tuple[str, ...]:
+                try:
+                    return _parsed_hashes(output())
+                except NixFailedError:
+                    # One of them is not valid, or the database was busy.
+                    return self.nar_hashes(paths)
+
+            yield hashes
+
     def registered(self, paths: Iterable[StorePath]) -> dict[StorePath, str]:
         """Returns those of `paths` that are valid in the store, with their NAR hashes in SRI form.
 
@@ -376,12 +413,9 @@ class Nix:
 
         :raises NixFailedError: they are not.
         """
-        from nixoci.store.hashes import parse_sha256, to_sri
-
         if not paths:
             return {}
-        lines = self.run(("nix-store", "--query", "--hash", *paths)).decode().splitlines()
-        return {path: to_sri(parse_sha256(line)) for path, line in zip(paths, lines)}
+        return dict(zip(paths, _parsed_hashes(self.run(_query_hashes(paths)))))
 
     def closure(self, roots: Iterable[StorePath]) -> ClosureGraph:
         """Returns what the store knows of `roots` and of all that they reference.
@@ -414,6 +448,16 @@ class Nix:
         exist yet may make it elsewhere.
         """
         return tuple(path for path in paths if not os.path.lexists(self.store_root + path))
+
+
+def _query_hashes(paths: Sequence[StorePath]) -> tuple[str, ...]:
+    return ("nix-store", "--query", "--hash", *paths)
+
+
+def _parsed_hashes(output: bytes) -> tuple[str, ...]:
+    from nixoci.store.hashes import parse_sha256, to_sri
+
+    return tuple(to_sri(parse_sha256(line)) for line in output.decode().splitlines())
 
 
 def without_missing_build_group(nix: Nix) -> tuple[str, ...]:

@@ -9,8 +9,6 @@ import sys
 import time
 from collections import deque
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import IO, Callable, Optional, Sequence
 
 from nixoci.atomic import output_errors
 from nixoci.children import child
@@ -20,30 +18,21 @@ from nixoci.store.messages.activities import Activities
 from nixoci.store.nix import Nix, without_missing_build_group
 from nixoci.store.path import StorePath
 
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import IO, Callable, Optional, Sequence
+
+    from nixoci.store.messages.machine import MissingMachine
+
+    #: Gets what Nix builds and fetches, and how much is left, in one line, each time that it is another one; in the
+    #: end an empty one.
+    ShowWork = Callable[[str], object]
+
 #: The list of outputs, which a derivation's file begins with, and one of them: its name, its path
 #: (empty while it depends on the contents), and two fields for fixed outputs (libstore/derivations.cc).
 _DRV_OUTPUTS = re.compile(rb'Derive\(\[((?:\("[^"]*","[^"]*","[^"]*","[^"]*"\),?)*)\]')
 _DRV_OUTPUT = re.compile(rb'\("([^"]+)","(/[^"]+)","[^"]*","[^"]*"\)')
-
-#: How versions of Nix say that no machine can build a derivation (libstore, derivation-building-goal.cc): until
-#: 2.28; from then on; and since 2.32, where only features are missing.
-_NO_MACHINE = (
-    re.compile(
-        r"^ *error: a '(?P<system>[^'\n]+)' with features \{(?P<features>[^}\n]*)\} is required to build "
-        r"'(?P<drv>[^'\n]+)', but I am a '(?P<machine>[^'\n]+)'",
-        re.MULTILINE,
-    ),
-    re.compile(
-        r"^ *error: Cannot build '(?P<drv>[^'\n]+)'\.\s+Reason: [^\n]*\s+Required system: '(?P<system>[^'\n]+)'"
-        r"(?: with features \{(?P<features>[^}\n]*)\})?\s+Current system: '(?P<machine>[^'\n]+)'",
-        re.MULTILINE,
-    ),
-    re.compile(
-        r"^ *error: Cannot build '(?P<drv>[^'\n]+)'\.\s+Reason: [^\n]*\s+"
-        r"Required features: \{(?P<features>[^}\n]*)\}",
-        re.MULTILINE,
-    ),
-)
 
 #: Lines of a failed build's output that the error repeats.
 _LOG_LINES = 30
@@ -53,48 +42,6 @@ _KEPT_LINES = 2000
 
 #: Seconds after which it is shown again how far Nix is, if only some bytes more were fetched.
 _INTERVAL = 1.0
-
-#: Gets what Nix builds and fetches, and how much is left, in one line, each time that it is another one; in the end
-#: an empty one.
-ShowWork = Callable[[str], object]
-
-
-@dataclass(frozen=True)
-class MissingMachine:
-    """What Nix wants of a machine that builds a derivation, and does not find.
-
-    :param drv_path: the derivation.
-    :param system: that it is for; empty if only features are missing.
-    :param machine: the system of this machine, likewise.
-    :param features: that it needs (`requiredSystemFeatures`).
-    """
-
-    drv_path: str
-    system: str
-    machine: str
-    features: str
-
-    @property
-    def why(self) -> str:
-        """What the derivation is or needs, to follow its name."""
-        if self.system:
-            return f"is for {self.system}, and this machine is {self.machine}"
-        return f"needs a machine with the features {{{self.features}}}, not all of which this one has"
-
-    @property
-    def way_out(self) -> str:
-        """What the user can do, as sentences."""
-        if self.system:
-            return (
-                f"Nix needs a remote builder for {self.system} (`builders` in nix.conf), emulation on this machine "
-                f"(QEMU by binfmt_misc, and `extra-platforms = {self.system}` in nix.conf), or a substituter that has "
-                "what is built."
-            )
-        return (
-            "Give Nix a remote builder that has them (`builders` in nix.conf), or add them to `system-features` in "
-            "nix.conf if this machine has them."
-        )
-
 
 class BuildFailedError(NixOciError):
     """A derivation failed to build. `log` is the end of what the build printed."""
@@ -305,27 +252,13 @@ def _shown(show: ShowWork) -> Callable[[bytes], bytes]:
     return read
 
 
-def missing_machine(text: str) -> Optional[MissingMachine]:
-    """Returns what Nix wants of a machine and does not find, if that is why it has failed.
-
-    :param text: what Nix has printed.
-    """
-    for pattern in _NO_MACHINE:
-        found = pattern.search(text)
-        if found is not None:
-            facts = found.groupdict()
-            system, machine = facts.get("system") or "", facts.get("machine") or ""
-            if system == machine:
-                system = machine = ""
-            return MissingMachine(facts["drv"], system, machine, facts["features"] or "")
-    return None
-
-
 def build_failure(wanted: Sequence[str], log: Sequence[str]) -> BuildFailedError:
     """Returns the error that says why a build has failed.
 
     :param wanted: as of `run_realise`; `log`, what it returned.
     """
+    from nixoci.store.messages.machine import missing_machine
+
     missing = missing_machine("\n".join(log))
     if missing is not None:
         return NoMachineError(wanted, end_of_log(log), missing)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any, Iterable, Optional
 
 from nixoci.errors import InvalidInputError
 from nixoci.json_input import get_field, get_list, parse_object
@@ -13,6 +12,11 @@ from nixoci.json_output import canonical_json
 from nixoci.store.closure import ClosureGraph, NotClosedError, PathInfo
 from nixoci.store.hashes import parse_sha256, to_sri
 from nixoci.store.path import StorePath
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Iterable, Optional
 
 #: The database holds signed integers of 64 bits.
 _MAX_NAR_SIZE = 2**63 - 1

@@ -21,13 +21,17 @@ import json
 import os
 import sys
 from dataclasses import replace
-from typing import Any, Mapping, Optional, Sequence
 
 from nixoci.atomic import OutputError, output_errors, replace_file, replace_link
 from nixoci.errors import InvalidInputError
 from nixoci.json_input import get_field, get_list, parse_object, read_all
 from nixoci.store.configuration import configuration_digest
 from nixoci.store.nix import ENVIRONMENT_NAMES, Nix, NixNotFoundError
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Mapping, Optional, Sequence
 
 TOOLS_FILE = "tools.json"
 PYTHON_LINK = "python3"

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 
 from nixoci.errors import printable_lines
-from nixoci.store.locks.lock_file import FLAKE
+from nixoci.store.locks.names import FLAKE
 from pants.core.goals.tailor import PutativeTarget, PutativeTargets, PutativeTargetsRequest
 from pants.engine.rules import collect_rules
 from pants.engine.unions import UnionRule

@@ -50,7 +50,6 @@ def digest_options(command: argparse.ArgumentParser) -> None:
 
 
 def digest(options: argparse.Namespace) -> None:
-    from nixoci.layer.digest import digest_layer
     from nixoci.recipe.layer import LayerRecipe
     from nixoci.recipe.recipe import parse_recipe
 
@@ -58,6 +57,8 @@ def digest(options: argparse.Namespace) -> None:
     compression = _compression(options)
     # Databases and files are made of nothing that is in a Nix store.
     if not isinstance(recipe, LayerRecipe):
+        from nixoci.layer.digest import digest_layer
+
         layer = digest_layer(recipe, contents=options.contents, compression=compression)
         write_output(options.output, layer.to_json())
         return
@@ -67,10 +68,11 @@ def digest(options: argparse.Namespace) -> None:
         layer = digest_kept_layer(options.kept_layers, recipe, compression)
         write_output(options.output, layer.to_json())
         return
-    from nixoci.layer.reproducibility import require_recorded_contents
+    from nixoci.layer.reproducibility import recorded_contents
 
     nix = find_nix(options)
-    require_recorded_contents(nix, recipe)
+    with recorded_contents(nix, recipe):
+        from nixoci.layer.digest import digest_layer
     if options.keep is None:
         from nixoci.processes.processors import has_idle_processor
 

@@ -118,13 +118,12 @@ def bundle(options: argparse.Namespace) -> None:
 
     files = []
     if options.recipe is not None:
-        from nixoci.layer.reproducibility import require_recorded_contents
+        from nixoci.layer.reproducibility import require_recorded_hashes
         from nixoci.recipe.layer import LayerRecipe
 
         recipe = LayerRecipe.from_json(read_input(options.recipe))
         nix = find_nix(options)
-        nix.require_valid(recipe.paths)
-        require_recorded_contents(nix, recipe)
+        require_recorded_hashes(recipe, dict(zip(recipe.paths, nix.nar_hashes(recipe.paths))))
         for path in recipe.paths:
             for place in BUNDLES_IN_PACKAGES:
                 location = nix.location(path + place)

@@ -12,10 +12,14 @@ and two kinds of neighbours are nearly as good as the best partner that there is
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
-from typing import Optional, Sequence
 
 from nixoci.layering.cost.model import CostModel
 from nixoci.store.closure import ClosureGraph
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional, Sequence
 
 #: Up to here, and up to `_most_groups` in larger closures, all pairs are compared. More groups make
 #: better splits and take longer.

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import AbstractSet, Iterable, Iterator, Sequence
 
 from nixoci.layering.cost.model import CostModel
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import AbstractSet, Iterable, Iterator, Sequence
 
 
 @dataclass(frozen=True)

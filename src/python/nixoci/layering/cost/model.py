@@ -18,11 +18,15 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Callable, Mapping, Optional
 
 from nixoci.layering.preferences import Preferences, matches
 from nixoci.store.closure import ClosureGraph
 from nixoci.store.path import StorePath
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Mapping, Optional
 
 #: Bytes that every event moves for a layer that it does not change: the layer's descriptor in the
 #: manifest (about 150 bytes) and its diff ID in the image configuration (75), which are new with

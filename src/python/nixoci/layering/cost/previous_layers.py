@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Sequence
-
 from nixoci.layering.cost.model import CostModel, package_name
 from nixoci.store.path import StorePath
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Sequence
 
 Groups = tuple[tuple[int, ...], ...]
 

@@ -6,9 +6,12 @@ another layer; or it gets a layer of its own, for which the two layers are joine
 
 from __future__ import annotations
 
-from typing import Iterator, Optional, Sequence
-
 from nixoci.layering.cost.merge import Costs, Layer
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Iterator, Optional, Sequence
 
 #: Rounds end by themselves, mostly after three to ten. This is where patience ends.
 MAX_ROUNDS = 30

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Any, Mapping, Optional
 
 from nixoci.errors import InvalidInputError
 from nixoci.json_input import get_field, get_list, parse_object
 
-FLAKE = "flake.nix"
-FLAKE_LOCK = "flake.lock"
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Mapping, Optional
 
 #: The versions of the format that Nix reads; it writes 7.
 _VERSIONS = (5, 6, 7)

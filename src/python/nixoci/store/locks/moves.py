@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Mapping, Optional
 
 from nixoci.errors import printable
 from nixoci.store.locks.lock_file import LockedInput
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Mapping, Optional
 
 #: Seconds since the epoch that a date with four digits of a year can be.
 _LAST_SECOND = 253402300799

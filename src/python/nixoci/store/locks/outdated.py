@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Collection
-
 from nixoci.errors import InvalidInputError
 from nixoci.json_input import parse_json
 from nixoci.store.expression import quoted
 from nixoci.store.locks.lock_file import parse_lock
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Collection
 
 #: The inputs that a flake declares, and those that it only names where its outputs take them.
 _INPUTS = """

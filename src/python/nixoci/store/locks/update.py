@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Sequence
 
 from nixoci.errors import InvalidInputError, NixOciError
 from nixoci.json_input import read_all
 from nixoci.store.evaluate import prepare
-from nixoci.store.locks.lock_file import FLAKE_LOCK, parse_lock
+from nixoci.store.locks.lock_file import parse_lock
+from nixoci.store.locks.names import FLAKE_LOCK
 from nixoci.store.nix import Nix, NixFailedError
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Sequence
 
 #: The name of an input, or of an input of an input (`flake/flakeref.cc`).
 _INPUT = re.compile(r"[A-Za-z_][A-Za-z0-9_'-]*(/[A-Za-z_][A-Za-z0-9_'-]*)*")

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Optional, Sequence
 
 from nixoci.errors import InvalidInputError, NixOciError
 from nixoci.json_input import get_field, get_list, parse_object
 from nixoci.sha256 import sha256
 from nixoci.store.hashes import parse_sha256, to_nix_base32
+from nixoci.store.locks.names import FLAKE_LOCK
 from nixoci.store.nar import nar_hash
 from nixoci.store.path import STORE_DIR
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Optional, Sequence
 
 #: The name of a flake that is copied to the store.
 _NAME = "source"
 
 #: Bytes of the hash in the name of a store path.
 _BYTES = 20
-
-_LOCK = "flake.lock"
 
 #: So many inputs of each other are followed.
 _DEEPEST = 20
@@ -47,7 +50,7 @@ def relative_inputs(directory: str) -> tuple[str, ...]:
         is wrong with that.
     """
     try:
-        with open(os.path.join(directory, _LOCK), "rb") as file:
+        with open(os.path.join(directory, FLAKE_LOCK), "rb") as file:
             lock = parse_object("lock file", file.read())
         nodes = get_field(lock, "nodes", dict)
         root = get_field(lock, "root", str)

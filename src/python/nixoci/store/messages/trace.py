@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Mapping, Sequence
+
+# As in `nixoci.cli.main`.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Mapping, Sequence
 
 #: A call or attribute in a trace, which the lines after it belong to.
 _FRAME = re.compile(r"^ {7}… ", re.MULTILINE)

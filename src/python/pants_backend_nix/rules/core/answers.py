@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from nixoci.batch.answers import ANSWERS, answer_key
+from nixoci.batch.answers import ANSWERS, answer_file, answer_key
 from nixoci.cli.exit_status import EXIT_NO_NIX, EXIT_NOT_VALID
 from nixoci.store.tools import PYTHON_LINK
 from pants.engine.process import Process, ProcessCacheScope
@@ -76,7 +76,7 @@ async def look_up(question: Question) -> Answer:
     key = answer_key(zipapp.digest.fingerprint, question.kind, question.facts)
     result = await run_fallible(
         Process(
-            ("/bin/sh", "-c", _LOOK_UP, "nixoci", key),
+            ("/bin/sh", "-c", _LOOK_UP, "nixoci", answer_file(key)),
             description=question.description,
             level=LogLevel.DEBUG,
             output_files=(_OUTPUT,),

@@ -9,7 +9,7 @@ from typing import Iterable
 from nixoci.errors import InvalidInputError
 from nixoci.json_output import canonical_json
 from nixoci.store.evaluate import EXECUTABLES, Derivation
-from nixoci.store.locks.lock_file import FLAKE
+from nixoci.store.locks.names import FLAKE
 from nixoci.store.path import StorePath
 from pants.core.target_types import FileSourceField, ResourceSourceField
 from pants.core.util_rules.source_files import SourceFiles, SourceFilesRequest
@@ -106,8 +106,12 @@ class CheckedPackage:
     error: str = ""
 
 
-async def _evaluate(request: NixPackageRequest, nix: NixSubsystem) -> NixPackage:
-    """:raises NixImageError: the package is no valid one."""
+async def _evaluate(
+    request: NixPackageRequest, nix: NixSubsystem, *, has_closure: bool = True
+) -> NixPackage:
+    """:param has_closure: its closure is asked for next.
+    :raises NixImageError: the package is no valid one.
+    """
     address = request.address
     target = (await targets_of(Addresses([address]))).expect_single()
     if not target.has_field(NixPackageSourceField):
@@ -154,7 +158,7 @@ async def _evaluate(request: NixPackageRequest, nix: NixSubsystem) -> NixPackage
     )
     wanted = tuple(target[NixOutputsField].value or ())
     found = await find_derivation(
-        DerivationRequest(evaluation, address, environment, wanted), **implicitly()
+        DerivationRequest(evaluation, address, environment, wanted, has_closure), **implicitly()
     )
     derivation = found.derivation
     if derivation is None:
@@ -187,7 +191,8 @@ async def evaluate_package(request: NixPackageRequest, nix: NixSubsystem) -> Nix
 @rule(desc="Check Nix package")
 async def check_package(request: NixPackageCheckRequest, nix: NixSubsystem) -> CheckedPackage:
     try:
-        await _evaluate(NixPackageRequest(request.address, "the command line"), nix)
+        package = NixPackageRequest(request.address, "the command line")
+        await _evaluate(package, nix, has_closure=False)
     except NixImageError as error:
         return CheckedPackage(str(error))
     return CheckedPackage()

@@ -10,7 +10,7 @@ import posixpath
 from dataclasses import dataclass
 from typing import Iterable, Optional, Sequence
 
-from nixoci.store.locks.lock_file import FLAKE_LOCK
+from nixoci.store.locks.names import FLAKE_LOCK
 from pants.engine.addresses import Address, Addresses
 from pants.engine.fs import PathGlobs
 from pants.engine.rules import collect_rules

@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 from typing import Any, Iterable, Iterator, Mapping, Optional
 
-from nixoci.store.locks.lock_file import FLAKE, FLAKE_LOCK
+from nixoci.store.locks.names import FLAKE, FLAKE_LOCK
 
 from pants_backend_nix.rules.inference.calls import ALL, ASKED, IMPORTED, OTHER, uses_of_arguments
 from pants_backend_nix.rules.inference.flake import has_inputs, input_paths, outputs_of, settings_of

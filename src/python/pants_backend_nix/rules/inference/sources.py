@@ -9,7 +9,7 @@ import posixpath
 from dataclasses import dataclass
 from typing import Iterable
 
-from nixoci.store.locks.lock_file import FLAKE
+from nixoci.store.locks.names import FLAKE
 from pants.engine.fs import Digest, PathGlobs
 from pants.engine.rules import collect_rules
 

@@ -6,7 +6,7 @@ import posixpath
 import re
 from typing import Any, Collection, Mapping
 
-from nixoci.store.locks.lock_file import FLAKE
+from nixoci.store.locks.names import FLAKE
 from pants.engine.addresses import Address
 from pants.engine.fs import PathGlobs
 

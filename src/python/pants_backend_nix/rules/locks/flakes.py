@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Iterable, Iterator, Optional
 
 from nixoci.errors import InvalidInputError
-from nixoci.store.locks.lock_file import FLAKE, FLAKE_LOCK, parse_lock
+from nixoci.store.locks.lock_file import parse_lock
+from nixoci.store.locks.names import FLAKE, FLAKE_LOCK
 from nixoci.store.locks.moves import moves_between
 from pants.engine.addresses import Address, Addresses
 from pants.engine.fs import PathGlobs
