@@ -83,12 +83,9 @@ class OverlappedSha256:
     def __init__(self, *, overlap: bool = True) -> None:
         self._overlap = overlap and may_fork()
         self._hash = sha256()
-        # Anonymous shared memory; pages that are never touched cost nothing.
-        memory = memoryview(mmap(-1, _BUFFERS * BUFFER_SIZE))
-        self._views = [
-            memory[start : start + BUFFER_SIZE] for start in range(0, len(memory), BUFFER_SIZE)
-        ]
-        self.buffer = self._views[0]
+        # Most layers end before there is a second process, and the allocator has used this memory before.
+        self.buffer = memoryview(bytearray(BUFFER_SIZE))
+        self._views: list[memoryview] = []
         self._flushed = 0
         self._free = _BUFFERS - 1
         self.process = 0
@@ -114,9 +111,10 @@ class OverlappedSha256:
         self._flushed += 1
         if not self.process:
             self._hash.update(full)
-            if self._overlap and self._flushed == _BEFORE_FORK:
-                self._fork()
-            return full
+            if not self._overlap or self._flushed < _BEFORE_FORK:
+                return full
+            self._fork()
+            return self._views[0]
         self._send(len(full))
         if not self._free:
             credits = os.read(self._from_child, _BUFFERS)
@@ -155,7 +153,11 @@ class OverlappedSha256:
             raise HashProcessError(self._reap(kill=True)) from None
 
     def _fork(self) -> None:
-        # The buffer that was just flushed is the first of the ring, and is filled next.
+        # Anonymous shared memory: a ring, of which the first buffer is filled next.
+        memory = memoryview(mmap(-1, _BUFFERS * BUFFER_SIZE))
+        self._views = [
+            memory[start : start + BUFFER_SIZE] for start in range(0, len(memory), BUFFER_SIZE)
+        ]
         child_reads, self._to_child = os.pipe()
         self._from_child, child_writes = os.pipe()
         self.process = os.fork()
