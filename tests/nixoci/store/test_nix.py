@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -256,3 +257,39 @@ exec {plain.directory}/{name} "$@" """,
         with pytest.raises(NixFailedError, match="on fire"):
             ask([path])
     assert (tmp_path / "asked").read_text().split() == ["nix-store"] * 2 + ["nix"] * 2
+
+
+def test_hashes_while_something_else_is_done(tmp_path: Path) -> None:
+    """Nix is at work while the body is, and what is not valid is named as before."""
+    plain = nix(tmp_path)
+    paths = [_add(tmp_path, unique_word()), _add(tmp_path, "there")]
+    begun = tmp_path / "begun"
+    program(
+        tmp_path / "bin",
+        "nix-store",
+        f"""touch {begun}
+exec {plain.directory}/nix-store "$@" """,
+    )
+    noted = replace(plain, directory=str(tmp_path / "bin"), known_store=plain.store)
+    with noted.nar_hashes_meanwhile(paths) as hashes:
+        while not begun.exists():
+            time.sleep(0.01)
+        assert hashes() == plain.nar_hashes(paths)
+    lost = store_path("lost")
+    with pytest.raises(InvalidPathError) as caught, plain.nar_hashes_meanwhile([*paths, lost]) as hashes:
+        hashes()
+    assert caught.value.paths == (lost,)
+    with plain.nar_hashes_meanwhile([]) as hashes:
+        assert hashes() == ()
+
+
+def test_nobody_wants_the_hashes_any_more(tmp_path: Path) -> None:
+    """Then nothing is left that works them out."""
+    plain = nix(tmp_path)
+    program(tmp_path / "bin", "nix-store", f"echo $$ > {tmp_path}/pid; exec sleep 600")
+    slow = replace(plain, directory=str(tmp_path / "bin"), known_store=plain.store)
+    with pytest.raises(ZeroDivisionError), slow.nar_hashes_meanwhile([store_path("any")]):
+        while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+            time.sleep(0.01)
+        _ = 1 / 0
+    assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
