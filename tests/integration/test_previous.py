@@ -241,13 +241,34 @@ def test_what_is_no_annotated_image(plain_registry: Registry, tmp_path: Path) ->
     other = nixoci("previous", f"{host}/acme/api:1")
     assert other.returncode == 1 and '`manifest_format="oci"`' in other.stderr
 
-    address = f"http://{host}/v2/acme/api/manifests/platforms"
+
+def test_one_image_of_an_index(plain_registry: Registry) -> None:
+    """It has to be said which; what is there is listed."""
+    amd, arm = annotated_image(b"a"), annotated_image(b"a", b"b")
+    arm = replace(arm, image=assemble(ImageConfig(architecture="arm64"), arm.image.layers))
+    for number, known in enumerate((amd, arm)):
+        push_image(known, plain_registry, f"acme/platforms:{number}")
+    host = plain_registry.host
+    address = f"http://{host}/v2/acme/platforms/manifests/all"
+    content = index([amd.image, arm.image]).content
     headers = {"Content-Type": MEDIA_TYPE_INDEX}
-    content = index([annotated.image]).content
     with urlopen(Request(address, content, headers, method="PUT"), timeout=10) as answer:
         assert answer.status == 201
-    platforms = nixoci("previous", f"{host}/acme/api:platforms")
-    assert platforms.returncode == 1 and "index of images" in platforms.stderr
+    name = f"{host}/acme/platforms:all"
+    for number, platform in enumerate(("linux/amd64", "linux/arm64")):
+        chosen = nixoci("previous", name, f"--platform={platform}")
+        assert chosen.returncode == 0, chosen.stderr
+        assert chosen.stdout == nixoci("previous", f"{host}/acme/platforms:{number}").stdout
+        assert len(json.loads(chosen.stdout)["layers"]) == number + 1
+    for arguments, expected in (
+        ((name,), "(linux/amd64, linux/arm64); choose one with --platform"),
+        ((name, "--platform=linux/ppc64le"), "no image for linux/ppc64le, only for linux/amd64, linux/arm64"),
+        ((name, "--platform=arm64"), "expected OS/ARCHITECTURE"),
+        ((f"{host}/acme/platforms:0", "--platform=linux/amd64"), "leave --platform out"),
+    ):
+        refused = nixoci("previous", *arguments)
+        assert refused.returncode == 1 and refused.stdout == ""
+        assert expected in refused.stderr and len(refused.stderr.splitlines()) == 1
 
 
 def test_the_output(plain_registry: Registry, tmp_path: Path) -> None:

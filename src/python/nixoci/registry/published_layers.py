@@ -6,16 +6,12 @@ from nixoci.errors import InvalidInputError, NixOciError, printable
 from nixoci.image.image import parse_layer_annotations
 from nixoci.image.manifest_format import (
     DOCKER,
-    MEDIA_TYPE_DOCKER_MANIFEST_LIST,
-    MEDIA_TYPE_INDEX,
     MEDIA_TYPE_MANIFEST,
 )
 from nixoci.image.reference import Reference
 from nixoci.image.store_path_annotation import annotated_store_paths
 from nixoci.json_input import parse_object
 from nixoci.json_output import readable_json
-
-_INDEXES = (MEDIA_TYPE_INDEX, MEDIA_TYPE_DOCKER_MANIFEST_LIST)
 
 
 class UnusableImageError(NixOciError):
@@ -41,10 +37,6 @@ def published_layers_json(reference: Reference, manifest: bytes) -> bytes:
     """
     try:
         media_type = parse_object("image manifest", manifest).get("mediaType")
-        if media_type in _INDEXES:
-            raise UnusableImageError(
-                reference, "it is an index of images for several platforms; name one of the images"
-            )
         if media_type == DOCKER.manifest:
             raise UnusableImageError(
                 reference,

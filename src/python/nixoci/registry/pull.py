@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Mapping
+from typing import Callable, Mapping, Optional
 
 from nixoci.image.reference import Reference
 from nixoci.registry.auth.search import CredentialSearch
@@ -17,11 +17,14 @@ def fetch_manifest(
     environment: Mapping[str, str],
     registries: Registries = Registries(),
     retry: RetryPolicy = RetryPolicy(),
+    choose: Callable[[bytes], Optional[str]] = lambda manifest: None,
 ) -> bytes:
     """Returns the manifest that a registry has under a tag, whatever kind it is of.
 
     :param environment: says where credentials and proxies are; programs that keep credentials
         get it.
+    :param choose: gets that manifest and returns the digest of the one of the repository that is meant, if that is
+        another one.
     :raises ImageUnknownError: there is no such tag.
     :raises RegistryError: see its children.
     :raises CredentialsError: credentials cannot be read.
@@ -35,7 +38,9 @@ def fetch_manifest(
             registries=registries,
             retry=retry,
         )
-        return reader.manifest(reference.tag)
+        manifest = reader.manifest(reference.tag)
+        chosen = choose(manifest)
+        return manifest if chosen is None else reader.manifest(chosen)
     except ManifestUnknownError as error:
         raise ImageUnknownError(error.registry, reference, error.why) from None
     finally:
