@@ -176,7 +176,10 @@ async def find_derivation(request: DerivationRequest) -> EvaluatedDerivation:
         if outputs and request.has_closure:
             # What is asked next, at the same time: each question is a process.
             questions.append(closure_question(outputs, request.address))
-        answer, *_ = await concurrently(look_up(question, **implicitly()) for question in questions)
+        with UNDER_WAY:
+            answer, *_ = await concurrently(
+                look_up(question, **implicitly()) for question in questions
+            )
     if answer.content is None:
         raise NixImageError(
             f"{request.address}: what it evaluates to was worked out, and is gone before it was read. Is the "
