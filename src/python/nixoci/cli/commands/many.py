@@ -21,7 +21,7 @@ from nixoci.cli.commands.options import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from typing import Any, Mapping
+    from typing import Any, Iterable, Mapping
 
     from nixoci.errors import NixOciError
 
@@ -53,7 +53,7 @@ def evaluate_many_options(command: argparse.ArgumentParser) -> None:
 
 def evaluate_many(options: argparse.Namespace) -> None:
     """Leaves derivations as answers, and closures of outputs that are valid; writes the errors of the others
-    (`failures`), the outputs (`outputs`), and who has some that are not valid (`missing`), by key.
+    (`failures`), and what is not valid (`missing`), by key.
     """
     from nixoci.batch.answers import remove_old_answers, write_answer
     from nixoci.batch.closures import answer_closures_early
@@ -83,7 +83,7 @@ def evaluate_many(options: argparse.Namespace) -> None:
         nix, directory, get_field(request, "program", str), outputs, on_disk=True
     )
     remove_old_answers(directory)
-    _write_result(options, failures, missing=sorted(missing), outputs=outputs)
+    _write_failures(options, failures, missing)
 
 
 def package_names_options(command: argparse.ArgumentParser) -> None:
@@ -160,16 +160,17 @@ def realise_many(options: argparse.Namespace) -> None:
     if program is not None:
         outputs = {key: p.paths for key, p in packages.items() if key not in failures}
         answer_closures_early(nix, _answers(options), program, outputs)
-    _write_result(options, failures)
+    _write_failures(options, failures)
 
 
-def _write_result(
-    options: argparse.Namespace, failures: Mapping[str, NixOciError], **more: Any
+def _write_failures(
+    options: argparse.Namespace, failures: Mapping[str, NixOciError], missing: Iterable[str] = ()
 ) -> None:
     from nixoci.json_output import canonical_json
 
-    documents = {key: error.to_document() for key, error in failures.items()}
-    write_output(options.output, canonical_json("result", {"failures": documents, **more}))
+    documents: Any = {key: error.to_document() for key, error in failures.items()}
+    result = {"failures": documents, "missing": sorted(missing)}
+    write_output(options.output, canonical_json("result", result))
 
 
 def _add_request(command: argparse.ArgumentParser, what: str) -> None:

@@ -27,24 +27,20 @@ class ReportOfMany:
     """What a command of `nixoci.cli.commands.many` wrote.
 
     :param failures: as `reported_error`, by the keys of those that failed.
-    :param outputs: store paths, by the keys of those that were evaluated.
     :param missing: keys of those that have an output that is not valid.
     """
 
     failures: FrozenDict[str, FrozenDict[str, Any]]
-    outputs: FrozenDict[str, tuple[str, ...]] = FrozenDict()
-    missing: frozenset[str] = frozenset()
+    missing: frozenset[str]
 
     @classmethod
     def parse(cls, output: bytes) -> ReportOfMany:
         """:raises InvalidInputError: it is no such document."""
         document = parse_object("result", output)
         failures = get_field(document, "failures", dict)
-        outputs = get_field(document, "outputs", dict, default={})
         return cls(
             FrozenDict({key: _facts(get_field(failures, key, dict)) for key in failures}),
-            FrozenDict({key: tuple(get_list(outputs, key, str)) for key in outputs}),
-            frozenset(get_list(document, "missing", str, default=())),
+            frozenset(get_list(document, "missing", str)),
         )
 
 

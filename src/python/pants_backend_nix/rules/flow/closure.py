@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Iterable
 
 from nixoci.batch.answers import CLOSURE
 from nixoci.json_input import get_list, parse_object
 from nixoci.json_output import canonical_json
 from nixoci.store.closure import ClosureGraph
-from pants.engine.addresses import Address
 from pants.engine.fs import FileContent
 from pants.engine.rules import collect_rules
 
@@ -90,14 +88,6 @@ async def query_batch(request: ClosureBatchRequest) -> ClosureBatch:
     return ClosureBatch(frozenset(key for key in document if get_list(document, key, str)))
 
 
-def closure_question(paths: Iterable[str], address: Address) -> Question:
-    """Returns the question what store paths reference.
-
-    :param address: of the package that has them, for the description.
-    """
-    return Question(CLOSURE, tuple(sorted(paths)), f"Look up the closure of {address}")
-
-
 async def _query_at_once(request: ClosureRequest) -> Closure:
     """By a process of this package alone: workers keep no answers, and neither does what has to be asked anew."""
     package = request.package
@@ -124,7 +114,9 @@ async def query_closure(request: ClosureRequest) -> Closure:
     place = await find_place(PlaceRequest(environment), **implicitly())
     if view.session is not None or place.elsewhere:
         return await _query_at_once(request)
-    question = closure_question(package.paths, package.address)
+    question = Question(
+        CLOSURE, tuple(sorted(package.paths)), f"Look up the closure of {package.address}"
+    )
     # Asked also if an output is known to be missing: caches know closures of what this store never had.
     is_valid = not package.is_missing
     with UNDER_WAY:

@@ -13,14 +13,7 @@ from pants.engine.fs import FileContent
 from pants.engine.rules import collect_rules
 from pants.util.frozendict import FrozenDict
 
-from pants_backend_nix.engine import (
-    EnvironmentNameRequest,
-    concurrently,
-    create,
-    implicitly,
-    merge,
-    rule,
-)
+from pants_backend_nix.engine import EnvironmentNameRequest, create, implicitly, merge, rule
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.rules.core.answers import Question, look_up
 from pants_backend_nix.rules.core.batches import BATCHES, UNDER_WAY, named
@@ -30,7 +23,6 @@ from pants_backend_nix.rules.core.run import CoreRun, run_core
 from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.core.waiting import wait_for_others
 from pants_backend_nix.rules.core.zipapp import pack_zipapp
-from pants_backend_nix.rules.flow.closure import closure_question
 from pants_backend_nix.targets.evaluated import Evaluation
 
 
@@ -41,14 +33,12 @@ class DerivationRequest:
     :param address: of a package that has the attribute, for descriptions.
     :param environment: in which it is evaluated.
     :param outputs: names of those whose closures will be asked for; none for the default one.
-    :param has_closure: they will be.
     """
 
     evaluation: Evaluation
     address: Address = field(compare=False)
     environment: EnvironmentNameRequest
     outputs: tuple[str, ...] = ()
-    has_closure: bool = True
 
 
 @dataclass(frozen=True)
@@ -118,7 +108,7 @@ async def evaluate_batch(request: EvaluationBatchRequest) -> EvaluatedBatch:
     )
     if result.output is None:
         failures = FrozenDict({key: result.error for key in members})
-        return EvaluatedBatch(ReportOfMany(failures), result.stderr)
+        return EvaluatedBatch(ReportOfMany(failures, frozenset()), result.stderr)
     return EvaluatedBatch(ReportOfMany.parse(result.output))
 
 
@@ -160,7 +150,7 @@ async def find_derivation(request: DerivationRequest) -> EvaluatedDerivation:
         if answer.content is None:
             session = await current_session(CurrentSessionRequest(), **implicitly())
             number = BATCHES.join(session.id, file, answer.key, request)
-    is_missing, outputs = False, None
+    is_missing = False
     if answer.content is None:
         # While one evaluator is at work, those who come get into the next batch.
         for earlier in range(number + 1):
@@ -171,15 +161,7 @@ async def find_derivation(request: DerivationRequest) -> EvaluatedDerivation:
             if answer.key in report.failures:
                 return EvaluatedDerivation(None, report.failures[answer.key], batch.stderr)
             is_missing = is_missing or answer.key in report.missing
-            outputs = report.outputs.get(answer.key, outputs)
-        questions = [replace(question, attempt=1)]
-        if outputs and request.has_closure:
-            # What is asked next, at the same time: each question is a process.
-            questions.append(closure_question(outputs, request.address))
-        with UNDER_WAY:
-            answer, *_ = await concurrently(
-                look_up(question, **implicitly()) for question in questions
-            )
+        answer = await look_up(replace(question, attempt=1), **implicitly())
     if answer.content is None:
         raise NixImageError(
             f"{request.address}: what it evaluates to was worked out, and is gone before it was read. Is the "

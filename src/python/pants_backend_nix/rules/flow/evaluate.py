@@ -106,12 +106,8 @@ class CheckedPackage:
     error: str = ""
 
 
-async def _evaluate(
-    request: NixPackageRequest, nix: NixSubsystem, *, has_closure: bool = True
-) -> NixPackage:
-    """:param has_closure: its closure is asked for next.
-    :raises NixImageError: the package is no valid one.
-    """
+async def _evaluate(request: NixPackageRequest, nix: NixSubsystem) -> NixPackage:
+    """:raises NixImageError: the package is no valid one."""
     address = request.address
     target = (await targets_of(Addresses([address]))).expect_single()
     if not target.has_field(NixPackageSourceField):
@@ -158,7 +154,7 @@ async def _evaluate(
     )
     wanted = tuple(target[NixOutputsField].value or ())
     found = await find_derivation(
-        DerivationRequest(evaluation, address, environment, wanted, has_closure), **implicitly()
+        DerivationRequest(evaluation, address, environment, wanted), **implicitly()
     )
     derivation = found.derivation
     if derivation is None:
@@ -191,8 +187,7 @@ async def evaluate_package(request: NixPackageRequest, nix: NixSubsystem) -> Nix
 @rule(desc="Check Nix package")
 async def check_package(request: NixPackageCheckRequest, nix: NixSubsystem) -> CheckedPackage:
     try:
-        package = NixPackageRequest(request.address, "the command line")
-        await _evaluate(package, nix, has_closure=False)
+        await _evaluate(NixPackageRequest(request.address, "the command line"), nix)
     except NixImageError as error:
         return CheckedPackage(str(error))
     return CheckedPackage()
