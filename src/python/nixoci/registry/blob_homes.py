@@ -50,9 +50,13 @@ class BlobHomes:
         :raises InvalidInputError: not such a document.
         """
         homes = cls()
+        # There are far fewer repositories than blobs.
+        places: dict[str, tuple[str, str]] = {}
         for text in get_list(parse_object("homes of blobs", data), "homes", str):
             repository, _, digest = text.partition(" ")
-            registry, name = split_reference(Reference(repository))
+            if repository not in places:
+                places[repository] = split_reference(Reference(repository))
+            registry, name = places[repository]
             homes.note(registry, digest, name)
         return homes
 
