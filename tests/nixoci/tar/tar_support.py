@@ -235,7 +235,8 @@ ODD_NAMES = [
 
 
 def _is_name(name: bytes) -> bool:
-    return name not in (b".", b"..") and not set(name) & set(b"/\0")
+    # `nix` may hide the store of an image, and is tried by itself; Hypothesis makes names out of constants of the sources.
+    return name not in (b".", b"..", b"nix") and not set(name) & set(b"/\0")
 
 
 _names = st.one_of(
