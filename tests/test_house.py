@@ -106,14 +106,15 @@ def test_rooms_are_small_and_say_what_they_are_for(room: Path) -> None:
 def test_commands_do_without_what_is_left_out() -> None:
     """So it is not in the program that steps run, and in no key of theirs."""
     core = SOURCES / "nixoci"
-    left_out = [name.replace("/", ".").replace(".py", "") for name in LEFT_OUT]
+    left_out = [re.escape(name.replace("/", ".").replace(".py", "")) for name in LEFT_OUT]
     for path in core.rglob("*.py"):
         if not path.relative_to(core).as_posix().startswith(LEFT_OUT):
             text = path.read_text()
             if path.name == "parser.py":
                 # There, `nixoci --version` says that it has none.
                 text = text.replace("nixoci.version import", "")
-            assert not [name for name in left_out if f"nixoci.{name} import" in text], path
+            for name in left_out:
+                assert not re.search(rf"(from|import) nixoci\.{name}\b", text), (path, name)
             assert "nixoci.report" not in text, path
 
 

@@ -183,39 +183,20 @@ def previous_options(command: argparse.ArgumentParser) -> None:
 
 
 def previous(options: argparse.Namespace) -> None:
-    from nixoci.base.errors import UnusableBaseError
-    from nixoci.base.index import choose_manifest, parse_index, platform_text
+    from nixoci.base.published import published_image
     from nixoci.image.index.platforms import parse_platform
     from nixoci.image.reference import Reference
-    from nixoci.registry.published_layers import UnusableImageError, published_layers_json
+    from nixoci.registry.published_layers import published_layers_json
     from nixoci.registry.pull import fetch_manifest
 
     reference = Reference.parse(options.reference)
     platform = None if options.platform is None else parse_platform(options.platform)
-
-    def choose(manifest: bytes) -> Optional[str]:
-        try:
-            listed = parse_index(manifest)
-        except InvalidInputError:
-            # What is wrong with it is said by who reads it.
-            return None
-        if listed is None:
-            if platform is None:
-                return None
-            raise UnusableImageError(reference, "it is one image, and no index; leave --platform out")
-        if platform is None:
-            there = sorted({platform_text(one.platform) for one in listed if one.platform is not None})
-            raise UnusableImageError(
-                reference,
-                f"it is an index of images for several platforms ({', '.join(there) or 'which it does not say'}); "
-                "choose one with --platform",
-            )
-        try:
-            return choose_manifest(listed, platform).digest
-        except UnusableBaseError as error:
-            raise UnusableImageError(reference, error.why) from None
-
-    manifest = fetch_manifest(reference, os.environ, registries(options), choose=choose)
+    manifest = fetch_manifest(
+        reference,
+        os.environ,
+        registries(options),
+        choose=lambda found: published_image(reference, found, platform),
+    )
     document = published_layers_json(reference, manifest)
     # Standard output gets a line end in any case.
     write_output(options.output, document.rstrip() if options.output == "-" else document)
