@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from contextlib import suppress
 
 from nixoci.atomic import output_errors, replace_file
 from nixoci.errors import InvalidInputError
@@ -79,7 +80,7 @@ def remove_old_answers(directory: str) -> None:
             os.utime(swept)
         _remove_older(directory, now - _LIFETIME)
     except OSError:
-        # Others do so at the same time.
+        # There is nothing yet, or nothing can be written.
         pass
 
 
@@ -88,5 +89,8 @@ def _remove_older(directory: str, oldest: float) -> None:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 _remove_older(entry.path, oldest)
-            elif entry.stat(follow_symlinks=False).st_mtime < oldest:
-                os.unlink(entry.path)
+                continue
+            # One that cannot be removed, or is gone by now, keeps none of the others.
+            with suppress(OSError):
+                if entry.stat(follow_symlinks=False).st_mtime < oldest:
+                    os.unlink(entry.path)

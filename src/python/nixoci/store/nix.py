@@ -295,7 +295,11 @@ class Nix:
         stderr: Optional[int] = subprocess.PIPE,
         directory: Optional[str] = None,
     ) -> Iterator[Callable[[], bytes]]:
-        """As `run`, once, while the body does something else; what it gets waits for the output."""
+        """As `run`, once, while the body does something else.
+
+        :returns: what waits for the output; the body has to call it, unless it fails, or the program may wait for ever
+            to write it.
+        """
         with ExitStack() as stack:
             try:
                 process = stack.enter_context(
@@ -375,9 +379,10 @@ class Nix:
     def nar_hashes_meanwhile(
         self, paths: Sequence[StorePath]
     ) -> Iterator[Callable[[], tuple[str, ...]]]:
-        """As `nar_hashes`, while the body does something else; what it gets waits for the hashes.
+        """As `nar_hashes`, while the body does something else.
 
-        The body must not read the paths before it has them: one that is not valid may be just being written.
+        :returns: what waits for the hashes; the body has to call it, unless it fails. It must not read the paths before:
+            one that is not valid may be just being written.
         """
         if not 0 < len(paths) <= _PATHS_PER_COMMAND:
             yield lambda: self.nar_hashes(paths)
@@ -386,10 +391,11 @@ class Nix:
 
             def hashes() -> tuple[str, ...]:
                 try:
-                    return _parsed_hashes(output())
+                    found = _parsed_hashes(output())
                 except NixFailedError:
-                    # One of them is not valid, or the database was busy.
-                    return self.nar_hashes(paths)
+                    found = ()
+                # One of them is not valid, or the database was busy.
+                return found if len(found) == len(paths) else self.nar_hashes(paths)
 
             yield hashes
 
