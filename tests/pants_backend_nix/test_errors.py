@@ -9,72 +9,21 @@ from typing import Any
 import pytest
 from pants.engine.addresses import Address
 from pants_backend_nix.errors import (
-    first_failure,
     NixImageError,
     explain_lock_error,
     explain_package_error,
+    first_failure,
 )
 
 from tests.integration.support.nix import machine_nix
 from tests.integration.support.process import run
+from tests.pants_backend_nix.errors_support import SOURCES, image_of
 from tests.pants_backend_nix.packager_support import Packager
-
-_ALONE = """
-let text = name: attributes: script: derivation (attributes // {
-  inherit name; system = attributes.system or "x86_64-linux"; builder = "/bin/sh";
-  args = [ "-e" "-c" script ];
-}); in rec {
-  good = text "good" { } "echo good > $out";
-  user = text "user" { inherit good; } "echo $good > $out";
-  arm = good // { stdenv.hostPlatform.system = "aarch64-linux"; };
-
-  one-tree = text "one-tree" { } "/bin/mkdir -p $out/etc; echo 1 > $out/etc/passwd";
-  other-tree = text "other-tree" { } "/bin/mkdir -p $out/etc; echo 2 > $out/etc/passwd";
-  deleting = text "deleting" { } "/bin/mkdir -p $out/etc; echo > $out/etc/.wh.passwd";
-  large = text "large" { } "/usr/bin/head -c 200000 /dev/zero > $out";
-  foreign = text "foreign" { system = "aarch64-linux"; } "echo foreign > $out";
-  needs-foreign = import (text "file.nix" { system = "aarch64-linux"; } "echo 1 > $out");
-  throws = throw "this is Nix's own message";
-  fails = text "fails" { } "echo the last words of the build; exit 3";
-  hidden = import ./hidden.nix;
-  unseen = import ./unseen.nix; # pants: no-infer-dep
-  listed = builtins.readDir ./data; # pants: no-infer-dep
-  host = import /etc/nothing.nix;
-  number = 1;
-  fetched = import (builtins.fetchTarball "https://example.invalid/branch.tar.gz") { };
-  bad-config = text "config" { } "echo '{\\"config\\": {\\"Env\\": 7}}' > $out";
-}
-"""
-
-
-_FLOATING = """
-let
-  make = name: attributes: derivation (attributes // {
-    inherit name; system = "x86_64-linux"; builder = "/bin/sh"; args = [ "-c" "echo $dep > $out" ];
-  });
-  hash = { outputHashMode = "recursive"; outputHashAlgo = "sha256"; };
-in rec {
-  floating = make "floating" ({ __contentAddressed = true; } // hash);
-  impure = make "impure" ({ __impure = true; } // hash);
-  user = make "user" { dep = floating; };
-  other = make "other" { dep = impure; };
-}
-"""
-
-
-_MORE = {
-    "unseen.nix": "{ }",
-    "data/1": "",
-    "data/2": "",
-    "sub/flake.nix": "{ outputs = _: { p = import ../hidden.nix; }; }",
-}
 
 
 @pytest.fixture(scope="module")
 def errors() -> Packager:
-    return Packager(
-        machine_nix(), {"default.nix": _ALONE, "hidden.nix": "{ }", "floating.nix": _FLOATING, **_MORE}
-    )
+    return Packager(machine_nix(), SOURCES)
 
 
 def test_nothing_that_a_terminal_acts_upon() -> None:
@@ -89,14 +38,10 @@ def test_nothing_that_a_terminal_acts_upon() -> None:
         assert shown in str(error) and str(error).replace("\n", "").isprintable()
 
 
-def _image(package: str, image: str = "") -> str:
-    return f'nix_package(name="p", {package})\nnix_image(name="image", packages=[":p"], {image})\n'
-
-
 def test_no_nix(errors: Packager) -> None:
     """Without Nix the error says where it was looked for and how to get it."""
     text = errors.error(
-        _image('source="default.nix", attr="good"'),
+        image_of('source="default.nix", attr="good"'),
         environment={"PATH": "/usr/local/nothing"},
         options=("--nix-search-path=['<PATH>', '/usr/local/nowhere']",),
     )
@@ -109,7 +54,7 @@ def test_no_nix_beside_python(errors: Packager, tmp_path: Path) -> None:
     """With Python and without Nix the error says how to install Nix."""
     (tmp_path / "python3").symlink_to(sys.executable)
     text = errors.error(
-        _image('source="default.nix", attr="good"'),
+        image_of('source="default.nix", attr="good"'),
         environment={"PATH": str(tmp_path)},
         options=("--nix-search-path=['<PATH>']",),
     )
@@ -122,7 +67,7 @@ def test_nix_too_old(errors: Packager, tmp_path: Path) -> None:
     old.write_text('#!/bin/sh\necho "nix (Nix) 2.3.16"\n')
     old.chmod(0o755)
     text = errors.error(
-        _image('source="default.nix", attr="good"'),
+        image_of('source="default.nix", attr="good"'),
         environment={"PATH": f"{tmp_path}:/usr/bin:/bin"},
         options=("--nix-search-path=['<PATH>']",),
     )
@@ -130,39 +75,39 @@ def test_nix_too_old(errors: Packager, tmp_path: Path) -> None:
 
 
 def test_no_such_attribute(errors: Packager) -> None:
-    text = errors.error(_image('source="default.nix", attr="god"'))
+    text = errors.error(image_of('source="default.nix", attr="god"'))
     assert "DIR:p: DIR/default.nix has no package" in text
     assert "field `attr` names: god" in text and "'god' in selection path" in text
 
 
 def test_attribute_that_is_no_derivation(errors: Packager) -> None:
-    text = errors.error(_image('source="default.nix", attr="number"'))
+    text = errors.error(image_of('source="default.nix", attr="number"'))
     assert "DIR:p:" in text and "number is not a derivation" in text
 
 
 def test_evaluation_error(errors: Packager) -> None:
     """Nix's own message is shown."""
-    text = errors.error(_image('source="default.nix", attr="throws"'))
+    text = errors.error(image_of('source="default.nix", attr="throws"'))
     assert "DIR:p: Nix could not evaluate DIR/default.nix (field `attr`: throws)" in text
     assert "this is Nix's own message" in text
 
 
 def test_build_failure(errors: Packager) -> None:
     """The end of the log is shown, and how to see all of it."""
-    text = errors.error(_image('source="default.nix", attr="fails"'))
+    text = errors.error(image_of('source="default.nix", attr="fails"'))
     assert "DIR:p: Nix could not build DIR/default.nix (field `attr`: fails)" in text
     assert "`nix log /nix/store/" in text and "the last words of the build" in text
 
 
 def test_a_package_for_another_system(errors: Packager) -> None:
     """Nix has nothing here that can build it. The error says for which system it is, and what Nix needs."""
-    text = errors.error(_image('source="default.nix", attr="foreign"'))
+    text = errors.error(image_of('source="default.nix", attr="foreign"'))
     assert "DIR:p: Nix could not build DIR/default.nix (field `attr`: foreign): it is for aarch64-linux" in text
     assert "this machine is x86_64-linux. Nix needs a remote builder for aarch64-linux" in text
     assert "`extra-platforms = aarch64-linux` in nix.conf" in text and "a substituter" in text
     assert "Fix the derivation" not in text
     text = errors.error(
-        _image('source="default.nix", attr="needs-foreign", allow_import_from_derivation=True')
+        image_of('source="default.nix", attr="needs-foreign", allow_import_from_derivation=True')
     )
     assert "DIR:p: Nix could not evaluate" in text and "Fix the expression" not in text
     assert "-file.nix.drv is for aarch64-linux, and this machine is x86_64-linux. Nix needs" in text
@@ -179,7 +124,7 @@ def test_a_builder_that_does_not_run_here() -> None:
 
 def test_undeclared_source(errors: Packager) -> None:
     """A file that exists, but is no dependency, is not visible; the error says how to declare it."""
-    text = errors.error(_image('source="default.nix", attr="hidden"'))
+    text = errors.error(image_of('source="default.nix", attr="hidden"'))
     assert "DIR:p: evaluating DIR/default.nix reads DIR/hidden.nix" in text
     assert "No target owns it." in text and "field `dependencies`" in text
     assert 'to DIR/BUILD: nix_source(name="hidden-nix", source="hidden.nix")' in text
@@ -198,7 +143,7 @@ def test_undeclared_source_that_a_target_owns(
     errors: Packager, attr: str, path: str, more: str, owner: str
 ) -> None:
     """The error names it, and the line to add; with that line there is no such error."""
-    build = more + _image(f'source="default.nix", attr="{attr}"')
+    build = more + image_of(f'source="default.nix", attr="{attr}"')
     text = errors.error(build)
     assert f"reads DIR/{path}, which evaluation cannot see. The target {owner} owns it" in text
     line = f'dependencies=["{owner}"],'
@@ -211,7 +156,7 @@ def test_undeclared_source_of_a_file_with_many_packages(errors: Packager) -> Non
     """What the `nix_source` of the file depends on, each of them sees."""
     more = (
         'file(name="h", source="unseen.nix")\nnix_source(name="n", source="default.nix"{})\n'
-        + _image('source="default.nix", attr="unseen"')
+        + image_of('source="default.nix", attr="unseen"')
     )
     text = errors.error(more.format(""))
     assert "(or of DIR:n, for all packages of that file): dependencies=[\"DIR:h\"]," in text
@@ -222,7 +167,7 @@ def test_undeclared_source_of_a_file_with_many_packages(errors: Packager) -> Non
 def test_undeclared_source_that_a_flake_cannot_see(errors: Packager) -> None:
     """It is a dependency already, and adding it again would not help."""
     text = errors.error(
-        'file(name="h", source="hidden.nix")\n' + _image('source="sub/flake.nix", attr="p"')
+        'file(name="h", source="hidden.nix")\n' + image_of('source="sub/flake.nix", attr="p"')
     )
     assert "A flake sees only what is in its own directory and below" in text
     assert "The target DIR:h" not in text and "No target" not in text
@@ -231,37 +176,37 @@ def test_undeclared_source_that_a_flake_cannot_see(errors: Packager) -> None:
 
 
 def test_source_outside_of_the_repository(errors: Packager) -> None:
-    text = errors.error(_image('source="default.nix", attr="host"'))
+    text = errors.error(image_of('source="default.nix", attr="host"'))
     assert "DIR:p:" in text and "reads /etc/nothing.nix" in text
 
 
 def test_fetch_without_a_hash(errors: Packager) -> None:
     """The call is named, where it is, and what pins it."""
-    text = errors.error(_image('source="default.nix", attr="fetched"'))
+    text = errors.error(image_of('source="default.nix", attr="fetched"'))
     assert "DIR:p: evaluating DIR/default.nix (field `attr`: fetched) fetches without a hash" in text
     assert "`builtins.fetchTarball` of https://example.invalid/branch.tar.gz at DIR/default.nix:" in text
     assert "`nix-prefetch-url --unpack URL`" in text
 
 
 def test_invalid_store_path(errors: Packager) -> None:
-    text = errors.error(_image('store_path="/nix/store/short-name"'))
+    text = errors.error(image_of('store_path="/nix/store/short-name"'))
     assert "DIR:p: the field `store_path` is not a store path" in text
     assert "expected 32 base-32 digits" in text
 
 
 def test_store_path_that_nobody_has(errors: Packager) -> None:
-    text = errors.error(_image(f'store_path="/nix/store/{"0" * 32}-nothing"'))
+    text = errors.error(image_of(f'store_path="/nix/store/{"0" * 32}-nothing"'))
     assert f"DIR:p: /nix/store/{'0' * 32}-nothing (field `store_path`)" in text
     assert "no substituter has it" in text and "nix copy" in text
 
 
 def test_source_and_store_path(errors: Packager) -> None:
-    text = errors.error(_image(f'source="default.nix", store_path="/nix/store/{"0" * 32}-x"'))
+    text = errors.error(image_of(f'source="default.nix", store_path="/nix/store/{"0" * 32}-x"'))
     assert "DIR:p needs either `source`" in text and "not both" in text
 
 
 def test_unknown_output(errors: Packager) -> None:
-    text = errors.error(_image('source="default.nix", attr="good", outputs=["dev"]'))
+    text = errors.error(image_of('source="default.nix", attr="good", outputs=["dev"]'))
     assert "DIR:p: the field `outputs` names 'dev'" in text and "outputs are out" in text
 
 
@@ -308,7 +253,7 @@ def test_full_disk(errors: Packager) -> None:
     run(["mount", "-t", "tmpfs", "-o", "size=64k", "none", dist])
     try:
         text = errors.error(
-            _image('source="default.nix", attr="large"', 'output_format="oci-archive"'),
+            image_of('source="default.nix", attr="large"', 'output_format="oci-archive"'),
             options=("--pants-distdir=full",),
         )
         assert "DIR:image" in text
@@ -316,115 +261,6 @@ def test_full_disk(errors: Packager) -> None:
         assert [path for path in dist.rglob("*") if path.is_file()] == []
     finally:
         run(["umount", dist])
-
-
-def test_unknown_name_in_interpolation(errors: Packager) -> None:
-    text = errors.error(_image('source="default.nix", attr="good"', 'entrypoint=["{q}/bin/x"]'))
-    assert "DIR:image: cannot interpolate '{q}/bin/x' in the field `entrypoint`" in text
-    assert "Known names: * p" in text
-
-
-def test_single_brace(errors: Packager) -> None:
-    text = errors.error(_image('source="default.nix", attr="good"', 'env={"A": "{"}'))
-    assert "DIR:image: cannot interpolate '{' in the field `env`" in text and "`{{`" in text
-
-
-def test_bad_permission_regex(errors: Packager) -> None:
-    text = errors.error(
-        _image('source="default.nix", attr="good"', 'permissions=[{"path": "(", "mode": "0"}]')
-    )
-    assert "`permissions` of DIR:image is not valid" in text
-    assert "missing ), unterminated subpattern" in text
-
-
-@pytest.mark.parametrize(
-    "path,why",
-    (
-        ("/nix(?=/)(/[a-z]+)*", "beside '(?'"),
-        (r"(/.*)*\\b", "beside"),
-        ("(.{0,255}){9}", "over 2000 characters"),
-    ),
-)
-def test_permission_that_may_take_long(errors: Packager, path: str, why: str) -> None:
-    text = errors.error(
-        _image('source="default.nix", attr="good"', f'permissions=[{{"path": "{path}", "mode": "0555"}}]')
-    )
-    assert "`permissions` of DIR:image is not valid" in text and why in text
-
-
-def test_bad_permission_mode(errors: Packager) -> None:
-    text = errors.error(
-        _image('source="default.nix", attr="good"', 'permissions=[{"path": "/", "mode": "9"}]')
-    )
-    assert "`permissions` of DIR:image is not valid" in text
-    assert "the mode '9' is no octal number" in text
-
-
-@pytest.mark.parametrize(
-    "pattern, why",
-    [
-        ("", "it is empty"),
-        ("/share/man", "it must be relative"),
-        ("share/../man", "`.` and `..` match nothing"),
-        ("share/**.1", "`**` stands for whole directories"),
-    ],
-)
-def test_bad_excludes(errors: Packager, pattern: str, why: str) -> None:
-    text = errors.error(_image('source="default.nix", attr="good"', f'excludes=["a", "{pattern}"]'))
-    assert "The field `excludes` of DIR:image has a pattern that matches nothing" in text
-    assert f"{pattern!r} is not valid: {why}" in text and "`ignore`" in text
-
-
-@pytest.mark.parametrize(
-    "value, words",
-    [
-        ('"cap_net_raw"', "`capabilities` must be a list of at least one name"),
-        ("[]", "`capabilities` must be a list of at least one name"),
-        ("[1]", "capability 1 is not valid: expected one of cap_chown, "),
-        ('["cap_ping"]', "capability 'cap_ping' is not valid: expected one of cap_chown, "),
-    ],
-)
-def test_bad_capabilities(errors: Packager, value: str, words: str) -> None:
-    permissions = f'permissions=[{{"path": "/a", "capabilities": {value}}}]'
-    text = errors.error(_image('source="default.nix", attr="good"', permissions))
-    assert "`permissions` of DIR:image is not valid" in text
-    assert words in text
-    assert "`capabilities`: list of names of Linux capabilities" in text
-
-
-@pytest.mark.parametrize("number", (0, -1, 126))
-def test_bad_max_layers(errors: Packager, number: int) -> None:
-    text = errors.error(_image('source="default.nix", attr="good"', f"max_layers={number}"))
-    assert f"The field `max_layers` of DIR:image is {number}" in text and "from 1 to 125" in text
-
-
-def test_layer_that_is_no_layer(errors: Packager) -> None:
-    text = errors.error(_image('source="default.nix", attr="good"', 'layers=[":p"]'))
-    assert "The field `layers` of DIR:image names DIR:p, which is a `nix_package`" in text
-
-
-def test_layers_below_themselves(errors: Packager) -> None:
-    text = errors.error(
-        """
-        nix_layer(name="a", layers=[":b"])
-        nix_layer(name="b", layers=[":a"])
-        nix_image(name="image", layers=[":a"])
-        """
-    )
-    assert "DIR:a is below itself by the fields `layers` and `base`" in text
-    assert "* DIR:a * DIR:b * DIR:a" in text
-
-
-def test_config_that_is_no_config(errors: Packager) -> None:
-    text = errors.error(
-        _image('source="default.nix", attr="bad-config"').replace('packages=[":p"]', 'config=":p"')
-    )
-    assert "The field `config` of DIR:image" in text and "is no image config" in text
-
-
-def test_bad_image_tag(errors: Packager) -> None:
-    text = errors.error(_image('source="default.nix", attr="good"', 'image_tags=["a b"]'))
-    assert "DIR:image:" in text and "`image_tags`" in text
 
 
 @pytest.mark.parametrize(
@@ -442,108 +278,12 @@ def test_output_paths_that_are_not_known(
 ) -> None:
     """They are known only when the package, or what it depends on, is built."""
     text = errors.error(
-        _image(f'source="floating.nix", attr="{attr}"').replace("packages=", f"{field}="),
+        image_of(f'source="floating.nix", attr="{attr}"').replace("packages=", f"{field}="),
         options=("--nix-extra-experimental-features=['ca-derivations', 'impure-derivations']",),
     )
     assert f"DIR:p: DIR/floating.nix (field `attr`: {attr}) has no output path before" in text
     assert expected in text
     assert "Make it a derivation whose output path is known at evaluation" in text
-
-
-def test_packages_for_two_systems(errors: Packager) -> None:
-    text = errors.error(
-        """
-        nix_package(name="a", source="default.nix", attr="good")
-        nix_package(name="b", source="default.nix", attr="arm")
-        nix_image(name="image", packages=[":a", ":b"])
-        """
-    )
-    assert "DIR:image has packages for aarch64-linux and x86_64-linux" in text
-
-
-@pytest.mark.parametrize(
-    "fields, more, owner",
-    [
-        ('layers=[":base"]', "", "image"),
-        ('layers=[":layer"]', 'nix_layer(name="layer", layers=[":base"])', "layer"),
-        ('layers=[":low", ":base"]', 'nix_layer(name="low")', "image"),
-        (
-            'layer_plan=":plan", layers=[":base"]',
-            'nix_layer_plan(name="plan", images=[":image"])',
-            "image",
-        ),
-        (
-            'layer_plan=":plan"',
-            'nix_layer_plan(name="plan", images=[":image", ":second"])\n'
-            'nix_image(name="second", layer_plan=":plan", layers=[":base"])',
-            "second",
-        ),
-    ],
-)
-def test_an_image_among_layers(errors: Packager, fields: str, more: str, owner: str) -> None:
-    """Its config would be lost, so it is refused, wherever below the image it is named."""
-    text = errors.error(
-        'nix_package(name="p", source="default.nix", attr="good")\n'
-        'nix_image(name="base", packages=[":p"], env={"A": "1"})\n'
-        f'{more}\nnix_image(name="image", {fields})\n'
-    )
-    assert f"The field `layers` of DIR:{owner} names DIR:base, which is a `nix_image`" in text
-    assert "its config would be lost. Name it in the field `base`, or a `nix_layer`" in text
-
-
-def test_bad_change_rates_of_the_option(errors: Packager) -> None:
-    text = errors.error(
-        _image('source="default.nix", attr="good"'),
-        options=("--nix-images-change-rates={'a': -1}",),
-    )
-    assert "The option `[nix-images].change_rates` gives 'a' the rate -1" in text
-
-
-_PLAN = 'nix_layer_plan(name="plan", images=[":image"])\n'
-
-
-@pytest.mark.parametrize(
-    "fields, plan, expected",
-    [
-        ('layer_groups=[["no-such-*"]]', "", "it matches no store path"),
-        ('layer_groups=["a"]', "", "The 'layer_groups' field in target DIR:image must be a list of"),
-        (
-            'layer_groups=[["*"]], layering="popularity"',
-            "",
-            "DIR:image has the field `layer_groups` and `layering='popularity'`",
-        ),
-        ('change_rates={"a": -1}', "", "`change_rates` of DIR:image gives 'a' the rate -1"),
-        ('change_rates={"a": "b"}', "", "it must be a number"),
-        ('previous="default.json"', "", "`previous` of DIR:image names DIR/default.json, which is no"),
-        ('layer_plan=":p"', "", "names DIR:p, which is a `nix_package`. Name a `nix_layer_plan`"),
-        (
-            'layer_plan=":plan"',
-            'nix_layer_plan(name="plan", images=[":p"])\n',
-            "The field `images` of DIR:plan names DIR:p, which is a `nix_package`",
-        ),
-        (
-            'layer_plan=":plan"',
-            'nix_layer_plan(name="plan", images=[])\n',
-            "Add 'DIR:image' there",
-        ),
-        (
-            'layer_plan=":plan", layering="popularity"',
-            _PLAN,
-            "DIR:image has the fields `layer_plan` and `layering`",
-        ),
-        (
-            'layer_plan=":plan"',
-            'nix_layer_plan(name="plan", images=[":image", ":second"])\n'
-            'nix_image(name="second", packages=[":p"])\n',
-            "names DIR:second, whose field `layer_plan` does not name the plan",
-        ),
-    ],
-)
-def test_bad_layering(errors: Packager, fields: str, plan: str, expected: str) -> None:
-    errors.files["default.json"] = "{}"
-    text = errors.error(_image('source="default.nix", attr="good"', fields) + plan)
-    assert expected in text
-    assert "DIR:image" in text or "DIR:plan" in text
 
 
 @pytest.mark.parametrize(
@@ -621,7 +361,7 @@ def test_arguments_of_a_package(function: Packager) -> None:
     ),
 )
 def test_arguments_that_are_wrong(function: Packager, package: str, words: tuple[str, ...]) -> None:
-    error = function.error(_image(package))
+    error = function.error(image_of(package))
     for word in words:
         assert word in error
 

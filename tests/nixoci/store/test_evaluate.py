@@ -13,11 +13,10 @@ import nixoci
 import pytest
 from nixoci.descent import walk
 from nixoci.errors import InvalidInputError
-from nixoci.store.evaluate import Derivation, EXECUTABLES, evaluate, prepare
+from nixoci.store.evaluate import EXECUTABLES, Derivation, evaluate, prepare
 from nixoci.store.messages.evaluation import (
     EvaluationError,
     ImportFromDerivationError,
-    NoSuchAttributeError,
     UndeclaredSourceError,
     UnknownOutputPathError,
 )
@@ -25,38 +24,14 @@ from nixoci.store.nix import Nix
 from nixoci.store.path import StorePath
 
 from tests.nixoci.store.closure_support import store_path
+from tests.nixoci.store.evaluate_support import ONE, SEVERAL, evaluated, file_with, flake_with
 from tests.nixoci.store.nix_support import SYSTEM, environment, nix, shell_derivation, write_tree
 from tests.nixoci.tar.tar_support import far_down, write_deep_tree
-
-ONE = shell_derivation("one", "echo 1 > $out")
-SEVERAL = shell_derivation(
-    "several", "echo 1 > $dev; echo 2 > $out; echo 3 > $doc", 'outputs = [ "dev" "out" "doc" ];'
-)
-
-
-def _evaluate(
-    home: Path, root: Path, attr: str = "", source: str = "default.nix", **options: Any
-) -> Derivation:
-    return evaluate(
-        nix(home), root=str(root), source=source, attr=attr, system=SYSTEM, **options
-    )
-
-
-def _expression(root: Path, attributes: str, **files: str) -> Path:
-    return write_tree(root, {"default.nix": f"{{ system }}: {{ {attributes} }}", **files})
-
-
-def _flake(root: Path, packages: str, directory: str = "") -> Path:
-    text = (
-        f'{{ outputs = {{ self }}: let system = "{SYSTEM}"; in '
-        f"{{ packages.{SYSTEM} = {{ {packages} }}; }}; }}"
-    )
-    return write_tree(root, {os.path.join(directory, "flake.nix"): text})
 
 
 def test_an_attribute_of_a_file(tmp_path: Path) -> None:
     """The derivation is instantiated, and its output paths are known before anything is built."""
-    found = _evaluate(tmp_path, _expression(tmp_path / "s", f"one = {ONE};"), "one")
+    found = evaluated(tmp_path, file_with(tmp_path / "s", f"one = {ONE};"), "one")
     assert found.drv_path is not None and "one.drv" == found.drv_path.name
     assert ["out"] == [name for name, _ in found.outputs] and "out" == found.default_output
     paths = tuple(path for _, path in found.outputs)
@@ -78,31 +53,31 @@ def test_a_file_without_an_attribute(tmp_path: Path) -> None:
         "ignored.nix": f"{{ }}: {let} {ONE}",
     }
     root = write_tree(tmp_path / "s", files)
-    assert 1 == len({_evaluate(tmp_path, root, source=source) for source in files})
+    assert 1 == len({evaluated(tmp_path, root, source=source) for source in files})
 
 
 def test_an_attribute_that_is_a_function(tmp_path: Path) -> None:
     """It is called as well; an argument that it lacks is Nix's error."""
     attributes = f"plain = {ONE}; called = {{ system }}: {ONE}; lacks = {{ other }}: {ONE};"
-    root = _expression(tmp_path / "s", attributes)
-    assert _evaluate(tmp_path, root, "plain") == _evaluate(tmp_path, root, "called")
+    root = file_with(tmp_path / "s", attributes)
+    assert evaluated(tmp_path, root, "plain") == evaluated(tmp_path, root, "called")
     with pytest.raises(EvaluationError, match="without required argument 'other'"):
-        _evaluate(tmp_path, root, "lacks")
+        evaluated(tmp_path, root, "lacks")
 
 
 def test_a_file_and_a_flake_give_the_same_derivation(tmp_path: Path) -> None:
     """What is evaluated decides, and not what it is evaluated in."""
-    file = _expression(tmp_path / "file", f"one = {ONE};")
-    flake = _flake(tmp_path / "flake", f"one = {ONE}; default = {ONE};")
-    expected = _evaluate(tmp_path, file, "one")
-    assert expected == _evaluate(tmp_path, flake, "one", "flake.nix")
-    assert expected == _evaluate(tmp_path, flake, "", "flake.nix")
-    assert expected == _evaluate(tmp_path, flake, f"packages.{SYSTEM}.one", "flake.nix")
+    file = file_with(tmp_path / "file", f"one = {ONE};")
+    flake = flake_with(tmp_path / "flake", f"one = {ONE}; default = {ONE};")
+    expected = evaluated(tmp_path, file, "one")
+    assert expected == evaluated(tmp_path, flake, "one", "flake.nix")
+    assert expected == evaluated(tmp_path, flake, "", "flake.nix")
+    assert expected == evaluated(tmp_path, flake, f"packages.{SYSTEM}.one", "flake.nix")
 
 
 def test_several_outputs(tmp_path: Path) -> None:
     """All outputs are named; the default one is the first that the derivation names."""
-    found = _evaluate(tmp_path, _expression(tmp_path / "s", f"several = {SEVERAL};"), "several")
+    found = evaluated(tmp_path, file_with(tmp_path / "s", f"several = {SEVERAL};"), "several")
     assert ["dev", "doc", "out"] == [name for name, _ in found.outputs]
     assert "dev" == found.default_output
     names = {name: path.name for name, path in found.outputs}
@@ -111,8 +86,8 @@ def test_several_outputs(tmp_path: Path) -> None:
 
 def test_an_output_that_is_selected_is_the_default(tmp_path: Path) -> None:
     """`attr.doc` is the same derivation, of which `doc` is meant."""
-    root = _expression(tmp_path / "s", f"several = {SEVERAL};")
-    whole, selected = (_evaluate(tmp_path, root, attr) for attr in ("several", "several.doc"))
+    root = file_with(tmp_path / "s", f"several = {SEVERAL};")
+    whole, selected = (evaluated(tmp_path, root, attr) for attr in ("several", "several.doc"))
     assert ("doc", whole.outputs) == (selected.default_output, selected.outputs)
     assert whole.drv_path == selected.drv_path
 
@@ -123,8 +98,8 @@ def test_odd_attribute_names(tmp_path: Path, source: str, name: str) -> None:
     """A quoted attribute is found, whatever its name would mean to a shell, a URL or an option."""
     quoted = '"' + name.replace("${", "\\${") + '"'
     attributes = f"{quoted} = {ONE}; other = {SEVERAL};"
-    make = _flake if source == "flake.nix" else _expression
-    found = _evaluate(tmp_path, make(tmp_path / "s", attributes), f'"{name}"', source)
+    make = flake_with if source == "flake.nix" else file_with
+    found = evaluated(tmp_path, make(tmp_path / "s", attributes), f'"{name}"', source)
     assert found.drv_path is not None and "one.drv" == found.drv_path.name
 
 
@@ -132,7 +107,7 @@ def test_odd_attribute_names(tmp_path: Path, source: str, name: str) -> None:
 def test_an_attribute_that_is_an_option_is_refused(tmp_path: Path, attr: str) -> None:
     """A leading dash never reaches Nix's command line; in quotes it is a name."""
     with pytest.raises(InvalidInputError, match="attribute path") as caught:
-        _evaluate(tmp_path, _expression(tmp_path / "s", ""), attr)
+        evaluated(tmp_path, file_with(tmp_path / "s", ""), attr)
     assert attr == caught.value.value
 
 
@@ -140,130 +115,9 @@ def test_an_attribute_that_is_an_option_is_refused(tmp_path: Path, attr: str) ->
 @pytest.mark.parametrize("source", ["default.nix", "flake.nix"])
 def test_odd_directory_names(tmp_path: Path, source: str, name: str) -> None:
     """The place of the sources may have any name, and does not change the derivation."""
-    make = _flake if source == "flake.nix" else _expression
-    here = _evaluate(tmp_path, make(tmp_path / name, f"one = {ONE};"), "one", source)
-    assert here == _evaluate(tmp_path, make(tmp_path / "plain", f"one = {ONE};"), "one", source)
-
-
-@pytest.mark.parametrize("source", ["default.nix", "flake.nix"])
-@pytest.mark.parametrize("attr", ["nosuch", "one.nosuch.deeper", '"on e"'])
-def test_no_such_attribute(tmp_path: Path, source: str, attr: str) -> None:
-    """The error has the source, the attribute and what Nix says of it."""
-    make = _flake if source == "flake.nix" else _expression
-    with pytest.raises(NoSuchAttributeError) as caught:
-        _evaluate(tmp_path, make(tmp_path / "s", f"one = {ONE};"), attr, source)
-    assert (source, attr) == (caught.value.source, caught.value.attr)
-    assert f"could not evaluate {attr} of {source}" in str(caught.value)
-
-
-@pytest.mark.parametrize("value", ["1", '"text"', "{ }", "x: x", "[ 1 ]", '{ type = "other"; }'])
-def test_what_is_no_derivation_is_refused(tmp_path: Path, value: str) -> None:
-    """The error says so, instead of what Nix makes of it."""
-    with pytest.raises(NoSuchAttributeError, match="^Nix could .*\nvalue is not a derivation.$"):
-        _evaluate(tmp_path, _expression(tmp_path / "s", f"value = {value};"), "value")
-
-
-@pytest.mark.parametrize(
-    "value, expected",
-    [
-        ('throw "why it fails"', "why it fails"),
-        ('{ type = throw "why it fails"; }', "why it fails"),
-        (
-            'derivation { name = "x"; inherit system; builder = throw "why it fails"; }',
-            "why it fails",
-        ),
-        ("import <nixpkgs> { }", "nixpkgs"),
-        ("1 + { }", "set"),
-        ("let x = x; in x", "infinite recursion"),
-    ],
-)
-def test_an_evaluation_error_is_that_of_nix(tmp_path: Path, value: str, expected: str) -> None:
-    """Nix's own message is shown, also where it quotes the code that asked."""
-    with pytest.raises(EvaluationError) as caught:
-        _evaluate(tmp_path, _expression(tmp_path / "s", f"value = {value};"), "value")
-    assert EvaluationError is type(caught.value)
-    assert caught.value.message.startswith("error:") and expected in caught.value.message
-    assert caught.value.message in str(caught.value)
-
-
-def test_a_syntax_error_is_that_of_nix(tmp_path: Path) -> None:
-    """The message says where, relative to the sources and not to the machine."""
-    root = write_tree(tmp_path / "s", {"sub/a.nix": "{ a = ; }"})
-    with pytest.raises(EvaluationError, match="syntax error") as caught:
-        _evaluate(tmp_path, root, "a", "sub/a.nix")
-    assert "at sub/a.nix:1:" in caught.value.message
-    assert str(tmp_path) not in caught.value.message
-
-
-@pytest.mark.parametrize(
-    "expression, path",
-    [
-        ("import ./hidden.nix", "hidden.nix"),
-        ("import ./sub/hidden.nix", "sub/hidden.nix"),
-        ("builtins.readFile ./hidden.txt", "hidden.txt"),
-        ("builtins.readFile /etc/hostname", "/etc/hostname"),
-        ("builtins.readDir /etc", "/etc"),
-        ("builtins.path { path = /etc; name = ''x''; }", "/etc"),
-    ],
-)
-@pytest.mark.parametrize("source", ["default.nix", "flake.nix"])
-def test_an_undeclared_source_is_named(
-    tmp_path: Path, source: str, expression: str, path: str
-) -> None:
-    """A file that is not below the root cannot be read; below it, the error has its own path."""
-    make = _flake if source == "flake.nix" else _expression
-    root = write_tree(make(tmp_path / "s", f"a = {expression};"), {"sub/other.nix": ""})
-    with pytest.raises(UndeclaredSourceError) as caught:
-        _evaluate(tmp_path, root, "a", source)
-    # Outside of the root, Nix 2.26 names the directory that may not be entered.
-    names = (path,) if path[0] != "/" else (path, os.path.dirname(path))
-    assert caught.value.path in names and source == caught.value.source
-
-
-def test_a_file_above_the_root_is_invisible(tmp_path: Path) -> None:
-    """It exists, and is outside of what was declared."""
-    write_tree(tmp_path, {"above.nix": "1"})
-    with pytest.raises(UndeclaredSourceError) as caught:
-        _evaluate(tmp_path, _expression(tmp_path / "s", "a = import ../above.nix;"), "a")
-    assert str(tmp_path / "above.nix") == caught.value.path
-
-
-def test_a_flake_sees_its_own_directory_only(tmp_path: Path) -> None:
-    """What lies above it is outside, although it is below the root; what lies below is not."""
-    root = _flake(tmp_path / "s", f"up = import ../up.nix; one = import ./in/one.nix;", "sub")
-    write_tree(root, {"up.nix": "1", "sub/in/one.nix": f'let system = "{SYSTEM}"; in {ONE}'})
-    assert _evaluate(tmp_path, root, "one", "sub/flake.nix").outputs
-    with pytest.raises(UndeclaredSourceError):
-        _evaluate(tmp_path, root, "up", "sub/flake.nix")
-
-
-@pytest.mark.parametrize(
-    "directory, path, expected",
-    [
-        ("sub", "../up.nix", "up.nix"),
-        ("sub/deep", "../beside/up.nix", "sub/beside/up.nix"),
-        ("sub/deep", "../../beside/up.nix", "beside/up.nix"),
-        ("a/b/c/d", "../../../e/up.nix", "a/e/up.nix"),
-    ],
-)
-def test_what_is_above_a_flake_has_its_place_in_the_sources(
-    tmp_path: Path, directory: str, path: str, expected: str
-) -> None:
-    """Nix takes it for something beside the copy in its store, or far from that."""
-    root = _flake(tmp_path / "s", f"up = import {path};", directory)
-    write_tree(root, {expected: ONE})
-    with pytest.raises(UndeclaredSourceError) as caught:
-        _evaluate(tmp_path, root, "up", f"{directory}/flake.nix")
-    assert caught.value.path == expected
-
-
-def test_an_undeclared_file_of_a_flake_is_named_from_the_root(tmp_path: Path) -> None:
-    """The copy in the store that Nix evaluates is translated back."""
-    root = _flake(tmp_path / "s", "a = import ./b/hidden.nix;", "sub")
-    write_tree(root, {"sub/b/other.nix": ""})
-    with pytest.raises(UndeclaredSourceError) as caught:
-        _evaluate(tmp_path, root, "a", "sub/flake.nix")
-    assert "sub/b/hidden.nix" == caught.value.path
+    make = flake_with if source == "flake.nix" else file_with
+    here = evaluated(tmp_path, make(tmp_path / name, f"one = {ONE};"), "one", source)
+    assert here == evaluated(tmp_path, make(tmp_path / "plain", f"one = {ONE};"), "one", source)
 
 
 def test_other_files_below_the_root_can_be_read(tmp_path: Path) -> None:
@@ -276,25 +130,18 @@ def test_other_files_below_the_root_can_be_read(tmp_path: Path) -> None:
             "sub/data.txt": "echo",
         },
     )
-    assert "x.drv" == str(_evaluate(tmp_path, root, source="sub/a.nix").drv_path)[-5:]
-
-
-def test_a_source_that_does_not_exist(tmp_path: Path) -> None:
-    """The error names it as an undeclared source, as it may just not be a dependency."""
-    with pytest.raises(UndeclaredSourceError) as caught:
-        _evaluate(tmp_path, _expression(tmp_path / "s", ""), "a", "nosuch.nix")
-    assert "nosuch.nix" == caught.value.path
+    assert "x.drv" == str(evaluated(tmp_path, root, source="sub/a.nix").drv_path)[-5:]
 
 
 @pytest.mark.parametrize("source", ["../other/flake.nix", "../other/default.nix", "link/flake.nix"])
 def test_a_source_outside_the_root_is_refused(tmp_path: Path, source: str) -> None:
     """Neither dots nor a symbolic link lead to a flake that was not declared."""
-    _flake(_expression(tmp_path / "other", f"default = {ONE};"), f"default = {ONE};")
-    root = _expression(tmp_path / "s", "")
+    flake_with(file_with(tmp_path / "other", f"default = {ONE};"), f"default = {ONE};")
+    root = file_with(tmp_path / "s", "")
     (root / "link").symlink_to(tmp_path / "other")
     for path in (source, str(tmp_path / "other" / "flake.nix")):
         with pytest.raises(InvalidInputError, match="not below the root"):
-            _evaluate(tmp_path, root, "default", path)
+            evaluated(tmp_path, root, "default", path)
 
 
 @pytest.mark.parametrize("source", ["default.nix", "flake.nix"])
@@ -303,11 +150,11 @@ def test_the_same_files_give_the_same_derivation(tmp_path: Path, source: str) ->
     # All that a flake is told of itself, and the whole directory as an input.
     told = "${./.} ${toString (self.lastModified or 0)}" if source == "flake.nix" else "${./.}"
     attributes = f"a = {shell_derivation('a', told)};"
-    make = _flake if source == "flake.nix" else _expression
+    make = flake_with if source == "flake.nix" else file_with
     roots = [make(tmp_path / name / "s", attributes) for name in ("one", "other/deeper")]
     os.utime(roots[1] / source, (1_600_000_000, 1_600_000_000))
     os.utime(roots[1], (1_700_000_000, 1_700_000_000))
-    one, other = (_evaluate(tmp_path, root, "a", source, root_is_copy=True) for root in roots)
+    one, other = (evaluated(tmp_path, root, "a", source, root_is_copy=True) for root in roots)
     assert one == other
 
 
@@ -318,9 +165,9 @@ def test_the_machine_does_not_leak_in(
     """Environment variables, the current directory and NIX_PATH change nothing."""
     read = " ".join(f'${{builtins.getEnv "{name}"}}' for name in ("HOME", "PWD", "SECRET", "PATH"))
     lookup = "${toString (builtins.length builtins.nixPath)}" if source != "flake.nix" else ""
-    make = _flake if source == "flake.nix" else _expression
+    make = flake_with if source == "flake.nix" else file_with
     root = make(tmp_path / "s", f"a = {shell_derivation('a', read + lookup)};")
-    expected = _evaluate(tmp_path, root, "a", source)
+    expected = evaluated(tmp_path, root, "a", source)
     other = {"HOME": str(tmp_path / "h"), "SECRET": "x", "NIX_PATH": "nixpkgs=/etc:b=/tmp"}
     (tmp_path / "h").mkdir()
     monkeypatch.chdir(tmp_path / "h")
@@ -335,14 +182,14 @@ def test_the_machine_does_not_leak_in(
 
 def test_a_relative_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The root is found from the current directory, and through a symbolic link."""
-    root = _expression(tmp_path / "s", f"one = {ONE};")
+    root = file_with(tmp_path / "s", f"one = {ONE};")
     (tmp_path / "link").symlink_to(root)
-    expected = _evaluate(tmp_path, root, "one")
+    expected = evaluated(tmp_path, root, "one")
     monkeypatch.chdir(tmp_path)
     assert (
         expected
-        == _evaluate(tmp_path, Path("s"), "one")
-        == _evaluate(tmp_path, Path("link"), "one")
+        == evaluated(tmp_path, Path("s"), "one")
+        == evaluated(tmp_path, Path("link"), "one")
     )
 
 
@@ -351,7 +198,7 @@ def test_the_system_is_the_one_asked_for(tmp_path: Path) -> None:
     current = shell_derivation("a", "x").replace(
         "inherit system", "system = builtins.currentSystem"
     )
-    root = _expression(tmp_path / "s", f"given = {ONE}; current = {current};")
+    root = file_with(tmp_path / "s", f"given = {ONE}; current = {current};")
     for attr in ("given", "current"):
         drv_paths = set()
         for system in (SYSTEM, "aarch64-linux"):
@@ -447,18 +294,18 @@ def test_known_output_paths_above_floating_ones(tmp_path: Path) -> None:
 )
 def test_the_system_of_the_outputs(tmp_path: Path, more: str, system: str) -> None:
     """What a derivation of nixpkgs is for is the host's system, whatever builds it."""
-    found = _evaluate(tmp_path, _expression(tmp_path / "s", f"one = {ONE} {more};"), "one")
+    found = evaluated(tmp_path, file_with(tmp_path / "s", f"one = {ONE} {more};"), "one")
     assert system == found.system
     assert found == Derivation.from_json(found.to_json())
-    flake = _flake(tmp_path / "flake", f"one = {ONE} {more};")
-    assert system == _evaluate(tmp_path, flake, "one", "flake.nix").system
+    flake = flake_with(tmp_path / "flake", f"one = {ONE} {more};")
+    assert system == evaluated(tmp_path, flake, "one", "flake.nix").system
 
 
 def test_a_derivation_of_another_system(tmp_path: Path) -> None:
     """A file need not use the system that it is asked for."""
     text = f'let system = "aarch64-linux"; in {ONE}'
     root = write_tree(tmp_path / "s", {"default.nix": text})
-    assert "aarch64-linux" == _evaluate(tmp_path, root).system
+    assert "aarch64-linux" == evaluated(tmp_path, root).system
 
 
 def test_a_derivation_without_a_system(tmp_path: Path) -> None:
@@ -472,8 +319,8 @@ def test_a_derivation_without_a_system(tmp_path: Path) -> None:
         { type = "derivation"; inherit (one) drvPath outPath; out = one; };
     }"""
     root = write_tree(tmp_path / "s", {"default.nix": text % (43 * "A", ONE)})
-    assert _evaluate(tmp_path, root, "builtin").system is None
-    assert SYSTEM == _evaluate(tmp_path, root, "set").system
+    assert evaluated(tmp_path, root, "builtin").system is None
+    assert SYSTEM == evaluated(tmp_path, root, "set").system
 
 
 def test_json_round_trip() -> None:
@@ -528,13 +375,13 @@ def test_modes_of_sources_are_those_that_are_listed(tmp_path: Path) -> None:
     found = []
     for name, listed in (("linked", []), ("copied", []), ("linked", ["file"])):
         root = tmp_path / str(len(found)) / "s"
-        _expression(root, f"one = {shell_derivation('one', 'cat ${./file} > $out')};")
+        file_with(root, f"one = {shell_derivation('one', 'cat ${./file} > $out')};")
         if name == "linked":
             os.link(cached, root / "file")
         else:
             (root / "file").write_text("a large file")
         Path(f"{root}{EXECUTABLES}").write_text(json.dumps({"executables": listed}))
-        found.append(_evaluate(tmp_path, root, "one", root_is_copy=True))
+        found.append(evaluated(tmp_path, root, "one", root_is_copy=True))
     assert found[0] == found[1] != found[2]
     after = cached.stat()
     assert (before.st_mode, before.st_mtime_ns) == (after.st_mode, after.st_mtime_ns)
@@ -552,7 +399,7 @@ def _state(root: Path) -> dict[str, tuple[int, ...]]:
 def _sources(directory: Path) -> Path:
     """Returns sources of somebody, with all that a copy of them may be changed in."""
     root = directory / "s"
-    _flake(_expression(root, f"one = {ONE};"), f"one = {ONE};")
+    flake_with(file_with(root, f"one = {ONE};"), f"one = {ONE};")
     (root / "deeper").mkdir()
     (root / "deeper" / "file").write_text("")
     (root / "deeper" / "link").symlink_to("file")
@@ -566,9 +413,9 @@ def test_sources_of_others_are_not_touched(tmp_path: Path, source: str) -> None:
     """Only where it is said that the root is a copy, times and modes in it are set."""
     root = _sources(tmp_path)
     before = _state(root)
-    found = _evaluate(tmp_path, root, "one", source)
+    found = evaluated(tmp_path, root, "one", source)
     assert _state(root) == before
-    assert found == _evaluate(tmp_path, root, "one", source, root_is_copy=True)
+    assert found == evaluated(tmp_path, root, "one", source, root_is_copy=True)
     after = _state(root)
     assert {mtime for _, _, mtime, _ in after.values()} == {1_000_000_000}
     assert (root / "deeper" / "file").stat().st_mode & 0o777 == 0o755
@@ -588,10 +435,10 @@ def test_nothing_is_touched_before_the_arguments_are_right(
 ) -> None:
     """Not even a copy."""
     root = _sources(tmp_path)
-    _expression(tmp_path / "outside", "")
+    file_with(tmp_path / "outside", "")
     before = _state(root)
     with pytest.raises((InvalidInputError, UndeclaredSourceError)):
-        _evaluate(tmp_path, root, attr, source, root_is_copy=True)
+        evaluated(tmp_path, root, attr, source, root_is_copy=True)
     assert _state(root) == before
 
 
@@ -603,7 +450,7 @@ def test_a_home_is_no_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     before = _state(root)
     for path in (root, tmp_path / "link", root / "deeper" / ".."):
         with pytest.raises(InvalidInputError, match="it is no copy of sources"):
-            _evaluate(tmp_path, path, "one", root_is_copy=True)
+            evaluated(tmp_path, path, "one", root_is_copy=True)
     assert _state(root) == before
 
 
@@ -632,7 +479,7 @@ def test_features_of_nix_are_an_input(tmp_path: Path) -> None:
     """They change what an expression means, so they are given with the sources."""
     root = tmp_path / "s"
     name = '${if builtins ? fetchClosure then "with" else "without"}'
-    _expression(root, f"one = {shell_derivation(name, 'echo > $out')};")
+    file_with(root, f"one = {shell_derivation(name, 'echo > $out')};")
     found = [
         evaluate(
             nix(tmp_path),

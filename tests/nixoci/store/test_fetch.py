@@ -16,8 +16,8 @@ from typing import Any, Iterator
 
 import pytest
 from nixoci.store.evaluate import Derivation, evaluate
-from nixoci.store.messages.evaluation import UnpinnedFetchError
 from nixoci.store.fetch import find_unpinned_fetch, read_call
+from nixoci.store.messages.evaluation import UnpinnedFetchError
 
 from tests.nixoci.store.nix_support import SYSTEM, nix, shell_derivation, write_tree
 

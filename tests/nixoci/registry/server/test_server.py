@@ -6,83 +6,33 @@ import http.client
 import json
 import socket
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any, Callable, Iterator
 
 import pytest
-from nixoci.errors import InvalidInputError, NixOciError
+from nixoci.errors import NixOciError
 from nixoci.image.descriptor import Descriptor
 from nixoci.image.layout import WriteLayer
 from nixoci.image.manifest_format import MANIFEST_FORMATS
-from nixoci.image.reference import Reference
 from nixoci.registry.server import http_handler, server
-from nixoci.registry.server.served_images import local_references, serve_images
-from nixoci.registry.server.server import ListenError, ReadOnlyRegistry, parse_listen_address
+from nixoci.registry.server.served_images import serve_images
+from nixoci.registry.server.server import ReadOnlyRegistry
 
-from tests.nixoci.image.layout_support import KnownImage, known_image, sha256
-
-REFERENCES = (Reference("acme/api", "1.0"), Reference("ghcr.io/acme/api", "latest"))
-SMALL = b"small layer"
-BIG = bytes(range(256)) * 8192
-
-
-class Served:
-    """A running server, what it logged and which errors it reported."""
-
-    def __init__(self, known: KnownImage, write_layer: WriteLayer | None = None) -> None:
-        self.known = known
-        self.log: list[str] = []
-        self.errors: list[NixOciError] = []
-        descriptor = Descriptor(known.image, known.recipes, REFERENCES)
-        self.registry = ReadOnlyRegistry(
-            serve_images([(descriptor, REFERENCES)], write_layer or known.write_layer),
-            log=self.log.append,
-            failed=self.errors.append,
-        )
-
-    def connect(self) -> http.client.HTTPConnection:
-        host, _, port = self.registry.address.rpartition(":")
-        return http.client.HTTPConnection(host, int(port), timeout=20)
-
-    def ask(
-        self, method: str, path: str, **headers: str
-    ) -> tuple[http.client.HTTPResponse, bytes]:
-        connection = self.connect()
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request(method, path, headers=named)
-        answer = connection.getresponse()
-        content = answer.read()
-        connection.close()
-        return answer, content
-
-    def send(self, data: bytes) -> bytes:
-        """Sends bytes and returns all that comes back until the server closes."""
-        host, _, port = self.registry.address.rpartition(":")
-        with socket.create_connection((host, int(port)), timeout=20) as client:
-            client.sendall(data)
-            received = b""
-            while True:
-                piece = client.recv(1 << 16)
-                if not piece:
-                    return received
-                received += piece
-
-
-@contextmanager
-def serving(write_layer: WriteLayer | None = None) -> Iterator[Served]:
-    served = Served(known_image(SMALL, BIG), write_layer)
-    with served.registry:
-        yield served
+from tests.nixoci.image.layout_support import known_image, sha256
+from tests.nixoci.registry.server.server_support import (
+    BIG,
+    REFERENCES,
+    SMALL,
+    Served,
+    blob,
+    serving,
+)
 
 
 @pytest.fixture(scope="module")
 def served() -> Iterator[Served]:
     with serving() as running:
         yield running
-
-
-def blob(content: bytes) -> str:
-    return f"/v2/acme/api/blobs/{sha256(content)}"
 
 
 @pytest.mark.parametrize("name", ("1.0", "latest", "digest"))
@@ -354,103 +304,6 @@ def test_log_is_one_clean_line_a_request(served: Served) -> None:
     before = len(served.log)
     served.send(b"GET /\x1b[31mred HTTP/1.0\r\n\r\n")
     assert ["GET /\\x1b[31mred 404"] == [line.rpartition(" ")[0] for line in served.log[before:]]
-
-
-def test_names() -> None:
-    """An image without a name has one of its digest; one name for two images is refused."""
-    one, two = known_image(b"1"), known_image(b"2")
-    descriptors = [Descriptor(known.image, known.recipes) for known in (one, two)]
-    names = [local_references(descriptor) for descriptor in descriptors]
-    assert str(names[0][0]) == f"nixoci:{one.image.digest[7:19]}"
-    repositories = serve_images(zip(descriptors, names), one.write_layer)
-    assert {one.image.digest, two.image.digest} == set(repositories["nixoci"].manifests)
-    with pytest.raises(InvalidInputError, match="acme/api:1.0"):
-        serve_images([(each, REFERENCES) for each in descriptors], one.write_layer)
-
-
-@pytest.mark.parametrize(
-    "text,expected",
-    (("127.0.0.1:0", ("127.0.0.1", 0)), ("[::1]:5000", ("::1", 5000)), ("host:1", ("host", 1))),
-)
-def test_listen_addresses(text: str, expected: tuple[str, int]) -> None:
-    assert expected == parse_listen_address(text)
-
-
-@pytest.mark.parametrize("text", ("", "127.0.0.1", ":80", "a:b", "a:70000", "::1:80", "a:-1", "a:٣", "a:²", "a:" + "9" * 5000))
-def test_wrong_listen_addresses(text: str) -> None:
-    with pytest.raises(InvalidInputError):
-        parse_listen_address(text)
-
-
-@pytest.mark.parametrize("host", ("a..b", ".foo", "l" * 64, "\udcff", "\ud800"))
-def test_names_that_no_host_has(host: str) -> None:
-    with pytest.raises(ListenError, match="Cannot listen on"):
-        ReadOnlyRegistry({}, listen=f"{host}:0")
-
-
-def test_port_in_use(served: Served) -> None:
-    """A port that another program has is an error that says so."""
-    with pytest.raises(ListenError, match="in use"):
-        ReadOnlyRegistry({}, listen=served.registry.address)
-
-
-@pytest.mark.parametrize(
-    "host",
-    ("127.0.0.1", "127.0.0.1:{port}", "127.0.0.1:1", "127.1.2.3", "localhost", "LocalHost:{port}",
-     "localhost.", "[::1]", "[::1]:{port}"),
-)
-def test_hosts_on_loopback(served: Served, host: str) -> None:
-    """Names of loopback that no name server can give to another machine, whatever the port."""
-    port = served.registry.server_address[1]
-    assert 200 == served.ask("GET", "/v2/", Host=host.format(port=port))[0].status
-
-
-@pytest.mark.parametrize(
-    "host",
-    ("evil.example", "evil.example:{port}", "localhost.evil.example", "127.0.0.1.evil.example",
-     "192.0.2.1", "[2001:db8::1]:{port}", "", ":{port}", "[", "evil.example:localhost", "localhost@evil.example", "127.0.0.1:80:{port}"),
-)
-@pytest.mark.parametrize("method", ("GET", "HEAD", "POST"))
-def test_other_hosts_on_loopback(served: Served, host: str, method: str) -> None:
-    """A site that lets its own name become 127.0.0.1 has a browser read nothing from here."""
-    port = served.registry.server_address[1]
-    before = len(served.known.written)
-    answer, content = served.ask(method, blob(SMALL), Host=host.format(port=port))
-    assert 421 == answer.status
-    assert SMALL not in content and before == len(served.known.written)
-
-
-def test_two_hosts(served: Served) -> None:
-    """Of two names, one of which is right, none counts."""
-    head = "GET /v2/ HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n"
-    assert served.send(head.encode()).startswith(b"HTTP/1.1 400 ")
-
-
-def test_hosts_elsewhere() -> None:
-    """A server that others reach does not know by which names they do."""
-    with ReadOnlyRegistry({}, listen="0.0.0.0:0") as registry:
-        connection = http.client.HTTPConnection("127.0.0.1", registry.server_address[1], timeout=20)
-        connection.request("GET", "/v2/", headers={"Host": "build-7.example:80"})
-        assert 200 == connection.getresponse().status
-        connection.close()
-
-
-class OnHostsFile(ReadOnlyRegistry):
-    """A server on a name that a line of `/etc/hosts` gives to loopback."""
-
-    def server_bind(self) -> None:
-        self.server_address = ("127.0.0.1", 0)
-        super().server_bind()
-
-
-@pytest.mark.parametrize("host,status", (("Build-7", 200), ("localhost", 200), ("build-8", 421)))
-def test_name_listened_on(host: str, status: int) -> None:
-    """A server on loopback is asked by the name that it was started with, too."""
-    with OnHostsFile({}, listen="build-7:0") as registry:
-        connection = http.client.HTTPConnection(*registry.server_address[:2], timeout=20)
-        connection.request("GET", "/v2/", headers={"Host": host})
-        assert status == connection.getresponse().status
-        connection.close()
 
 
 def test_idle_connections_block_nobody(served: Served) -> None:

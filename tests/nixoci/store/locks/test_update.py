@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from nixoci.errors import InvalidInputError
-from nixoci.store.messages.evaluation import OutdatedLockError, UndeclaredSourceError
 from nixoci.store.locks.lock_file import parse_lock
 from nixoci.store.locks.moves import moves_between
 from nixoci.store.locks.update import LockFailedError, update_lock
+from nixoci.store.messages.evaluation import OutdatedLockError, UndeclaredSourceError
 from nixoci.store.nix import Nix
 
 from tests.nixoci.store.locks.inputs_support import (
