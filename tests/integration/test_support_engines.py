@@ -43,13 +43,13 @@ def test_podman_runs_a_layout(hello_layout: Path) -> None:
 
 def test_podman_leaves_nothing(hello_layout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither directories nor mounts outlive a container."""
-    mounts = Path("/proc/mounts").read_text()
     # podman refuses long paths, such as those of `tmp_path`.
     with tempfile.TemporaryDirectory() as temporary:
         monkeypatch.setattr(tempfile, "tempdir", temporary)
         engines.podman_run(f"oci:{hello_layout}:latest")
         assert [] == os.listdir(temporary)
-    assert mounts == Path("/proc/mounts").read_text()
+        # All that it mounts is there; other tests mount something elsewhere at the same time.
+        assert temporary not in Path("/proc/mounts").read_text()
 
 
 def test_docker_loads_and_runs(docker: engines.Docker, hello_layout: Path, tmp_path: Path) -> None:
