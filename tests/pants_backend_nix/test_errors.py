@@ -17,13 +17,16 @@ from pants_backend_nix.errors import (
 
 from tests.integration.support.nix import machine_nix
 from tests.integration.support.process import run
+from tests.nixoci.store.nix_support import unique_word
 from tests.pants_backend_nix.errors_support import SOURCES, image_of
 from tests.pants_backend_nix.packager_support import Packager
 
 
 @pytest.fixture(scope="module")
 def errors() -> Packager:
-    return Packager(machine_nix(), SOURCES)
+    """With sources that nobody has evaluated: what Pants' cache has needs no Nix, and so can lack none."""
+    default = f"{SOURCES['default.nix']}# {unique_word()}\n"
+    return Packager(machine_nix(), {**SOURCES, "default.nix": default})
 
 
 def test_nothing_that_a_terminal_acts_upon() -> None:
