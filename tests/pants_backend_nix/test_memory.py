@@ -25,10 +25,33 @@ print(before - resident())
 """
 
 
-def test_memory_is_given_back() -> None:
+def _run(script: str) -> str:
+    """What a new process prints."""
     root = str(Path(pants_backend_nix.__file__).parents[1])
-    program = f"import sys; sys.path[:0] = {[root, *sys.path]!r}\n{_SCRIPT}"
-    result = subprocess.run(
+    program = f"import sys; sys.path[:0] = {[root, *sys.path]!r}\n{script}"
+    return subprocess.run(
         [sys.executable, "-I", "-c", program], stdout=subprocess.PIPE, text=True, check=True
-    )
-    assert int(result.stdout) > 50_000
+    ).stdout
+
+
+def test_memory_is_given_back() -> None:
+    assert int(_run(_SCRIPT)) > 50_000
+
+
+def test_what_there_is_is_no_garbage() -> None:
+    """What was set up is not looked through any more; what comes later is."""
+    script = """
+import gc, weakref
+from pants_backend_nix.rules.core.memory import release_memory
+
+class Thing:
+    def __init__(self):
+        self.me = self
+
+release_memory()
+many = gc.get_freeze_count()
+thing = weakref.ref(Thing())
+gc.collect()
+print(many > 1000, thing())
+"""
+    assert _run(script) == "True None\n"

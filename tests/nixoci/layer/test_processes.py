@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+from hashlib import sha256
 from pathlib import Path
 
 import nixoci
@@ -22,7 +23,7 @@ from tests.nixoci.tar.tar_support import File, recipe_of, store_path, write_stor
 SOURCE = str(Path(nixoci.__file__).parents[1])
 ONE = store_path("one", "1")
 TWO = store_path("two", "2")
-#: More than are hashed before the second process starts.
+#: More than are filled before the second process starts.
 MANY_BUFFERS = 20
 MEBIBYTE = 1 << 20
 
@@ -37,6 +38,23 @@ def fill(hasher: OverlappedSha256, count: int) -> None:
     for _ in range(count):
         view[:] = bytes(BUFFER_SIZE)
         view = hasher.flush(view)
+
+
+@pytest.mark.parametrize("overlap", [True, False])
+@pytest.mark.parametrize("rest", [0, 1, BUFFER_SIZE])
+@pytest.mark.parametrize("full", [0, 1, 3, 4, 5, MANY_BUFFERS, 50])
+def test_hash_is_that_of_all(full: int, rest: int, overlap: bool) -> None:
+    """Whatever of it was there before the second process, which is for those that are long enough."""
+    content = os.urandom(full * BUFFER_SIZE + rest)
+    with OverlappedSha256(overlap=overlap) as hasher:
+        view = hasher.buffer
+        for start in range(0, full * BUFFER_SIZE, BUFFER_SIZE):
+            view[:] = content[start : start + BUFFER_SIZE]
+            view = hasher.flush(view)
+        view[:rest] = content[full * BUFFER_SIZE :]
+        assert bool(hasher.process) == (overlap and full >= 4)
+        assert hasher.finish(view[:rest]) == sha256(content).hexdigest()
+    assert_no_children()
 
 
 def test_killed_hash_process_is_an_error() -> None:

@@ -10,7 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nixoci.recipe.layer import DIALECTS, LayerRecipe, Owner, Permission
 from nixoci.tar.dialect import DIALECTS as WRITERS
-from nixoci.tar.header import REGULAR, file_header_parts, owner_fields
+from nixoci.tar.header import (
+    NAME_SIZE,
+    REGULAR,
+    owner_fields,
+    prefixed_header_parts,
+    whole_header_parts,
+)
 from nixoci.tar.output import BUFFER_SIZE
 from nixoci.tar.pack import pack
 
@@ -102,8 +108,9 @@ def test_header_parts_give_the_header(
     writer = WRITERS[dialect]
     directory = writer.root + b"".join(b"d" * length + b"/" for length in components)
     fields = owner_fields(Owner(uid))
-    whole, prefixed = file_header_parts(directory, fields)
+    whole, prefixed = whole_header_parts(directory, fields), prefixed_header_parts(directory, fields)
     expected = writer.encode_header(directory + b"n" * name, REGULAR, 0o4755, 123, b"", fields)
+    assert whole.room == max(NAME_SIZE - len(directory), -1)
     if name > max(whole.room, prefixed.room):
         assert len(expected) > 512, "only names that need pax do not fit"
         return

@@ -18,13 +18,14 @@ from nixoci.tar.output import BUFFER_SIZE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from hashlib import _Hash
     from types import TracebackType
     from typing import Optional
 
 #: Buffers between the two processes: enough that neither waits while the other has slow files.
 _BUFFERS = 16
 
-#: Buffers that are hashed before the fork: what is smaller is done sooner than a process starts.
+#: Buffers that are filled before the fork: what is smaller is hashed sooner than a process starts.
 _BEFORE_FORK = 4
 
 #: Length of one filled buffer; 0 asks for the digest. Pipes pass on 4 bytes in one piece.
@@ -82,9 +83,11 @@ class OverlappedSha256:
 
     def __init__(self, *, overlap: bool = True) -> None:
         self._overlap = overlap and may_fork()
-        self._hash = sha256()
         # Most layers end before there is a second process, and the allocator has used this memory before.
         self.buffer = memoryview(bytearray(BUFFER_SIZE))
+        # Full ones that nobody has hashed. The second process has them too, so the first one may never load a hash.
+        self._kept: list[memoryview] = []
+        self._hash: Optional[_Hash] = None
         self._views: list[memoryview] = []
         self._flushed = 0
         self._free = _BUFFERS - 1
@@ -110,9 +113,12 @@ class OverlappedSha256:
         """
         self._flushed += 1
         if not self.process:
-            self._hash.update(full)
-            if not self._overlap or self._flushed < _BEFORE_FORK:
+            if not self._overlap:
+                self._hash_so_far().update(full)
                 return full
+            self._kept.append(full)
+            if self._flushed < _BEFORE_FORK:
+                return memoryview(bytearray(BUFFER_SIZE))
             self._fork()
             return self._views[0]
         self._send(len(full))
@@ -130,8 +136,9 @@ class OverlappedSha256:
         :raises HashProcessError: the other process died.
         """
         if not self.process:
-            self._hash.update(last)
-            return self._hash.hexdigest()
+            hasher = self._hash_so_far()
+            hasher.update(last)
+            return hasher.hexdigest()
         self._send(len(last))
         self._send(0)
         # Credits for buffers come first; the digest is the last thing that the process says.
@@ -145,6 +152,15 @@ class OverlappedSha256:
         if status or len(answer) < _DIGEST_SIZE:
             raise HashProcessError(status)
         return answer[-_DIGEST_SIZE:].hex()
+
+    def _hash_so_far(self) -> _Hash:
+        """Returns the hash of all that went through this process."""
+        if self._hash is None:
+            self._hash = sha256()
+        for buffer in self._kept:
+            self._hash.update(buffer)
+        self._kept.clear()
+        return self._hash
 
     def _send(self, length: int) -> None:
         try:
@@ -173,17 +189,19 @@ class OverlappedSha256:
                 os._exit(1)
         os.close(child_reads)
         os.close(child_writes)
+        self._kept.clear()
 
     def _serve(self, reads: int, writes: int) -> None:
+        hasher = self._hash_so_far()
         for number in range(1 << 62):
             message = os.read(reads, _MESSAGE.size)
             if not message:
                 os._exit(1)
             (length,) = _MESSAGE.unpack(message)
             if not length:
-                os.write(writes, self._hash.digest())
+                os.write(writes, hasher.digest())
                 return
-            self._hash.update(self._views[number % _BUFFERS][:length])
+            hasher.update(self._views[number % _BUFFERS][:length])
             os.write(writes, b"\1")
 
     def _reap(self, *, kill: bool) -> Optional[int]:

@@ -20,7 +20,7 @@ class Dialect:
 
     :param encode_header: gives what precedes the contents of an entry; its parameters are those of
         `tar_header.encode_header`. For names that need no pax header, all dialects agree with
-        `tar_header.file_header_parts`.
+        `nixoci.tar.header.whole_header_parts` and `prefixed_header_parts`.
     :param root: what all names start with; if it is not empty, it is an entry as well.
     :param file_mode: `st_mode` of a regular file on the disk → its permission bits.
     :param directory_mode: permission bits of the directories of store paths, or None to keep those of

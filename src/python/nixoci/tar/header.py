@@ -1,7 +1,7 @@
 """Tar headers: ustar (POSIX.1-1988) wherever the format can say it, pax (POSIX.1-2001) where not.
 
-`encode_header` is the specification. `file_header_parts` gives the same bytes for the usual case,
-an ASCII name in a directory whose part of the header is computed once.
+`encode_header` is the specification. `whole_header_parts` and `prefixed_header_parts` give the same bytes for the
+usual case, an ASCII name in a directory whose part of the header is computed once.
 """
 
 from __future__ import annotations
@@ -123,30 +123,31 @@ class FileHeaderParts(namedtuple("FileHeaderParts", ("start", "room", "tail", "t
     __slots__ = ()
 
 
-_NO_ROOM = FileHeaderParts("", -1, b"", 0)
-
-
-def file_header_parts(
-    directory: bytes, fields: tuple[bytes, bytes]
-) -> tuple[FileHeaderParts, FileHeaderParts]:
-    """Returns the parts for names that fit without the prefix field, and for those that need it.
+def whole_header_parts(directory: bytes, fields: tuple[bytes, bytes]) -> FileHeaderParts:
+    """Returns the parts for names that fit without the prefix field; there is room for none if the directory does not.
 
     :param directory: ASCII, ends in a slash or is empty.
     """
-    whole = _NO_ROOM
-    if len(directory) <= NAME_SIZE:
-        whole = _parts(b"", directory, fields)
-    cut = directory.rfind(b"/", 0, _PREFIX_SIZE + 1)
-    if cut <= 0 or len(directory) - cut - 1 > NAME_SIZE:
-        return whole, _NO_ROOM
-    return whole, _parts(directory[:cut], directory[cut + 1 :], fields)
+    return _parts(b"", directory, fields)
+
+
+def prefixed_header_parts(directory: bytes, fields: tuple[bytes, bytes]) -> FileHeaderParts:
+    """Returns the parts for names that need the prefix field; see `whole_header_parts`."""
+    cut = max(directory.rfind(b"/", 0, _PREFIX_SIZE + 1), 0)
+    return _parts(directory[:cut], directory[cut + 1 :], fields) if cut else _NO_ROOM
+
+
+_NO_ROOM = FileHeaderParts("", -1, b"", 0)
 
 
 def _parts(prefix: bytes, start: bytes, fields: tuple[bytes, bytes]) -> FileHeaderParts:
+    room = NAME_SIZE - len(start)
+    if room < 0:
+        return _NO_ROOM
     tail = ustar_block(prefix, b"", REGULAR, 0, 0, b"", fields)[156:]
-    return FileHeaderParts(
-        start.decode(), NAME_SIZE - len(start), tail, sum(tail) + 8 * ord(" ") - 1
-    )
+    # All of it is ASCII, so its sum is too small for what Adler-32 is modulo to.
+    tail_sum = (adler32(tail) & 0xFFFF) - 1
+    return FileHeaderParts(start.decode(), room, tail, tail_sum + 8 * ord(" ") - 1)
 
 
 def split_path(path: bytes) -> Optional[tuple[bytes, bytes]]:

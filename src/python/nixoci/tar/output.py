@@ -46,6 +46,11 @@ class Output:
 
     def append(self, data: bytes) -> None:
         """Copies `data` into the stream."""
+        end = self.position + len(data)
+        if end <= BUFFER_SIZE:
+            self.view[self.position : end] = data
+            self.position = end
+            return
         done = 0
         while done < len(data):
             start = self._start_of_room()

@@ -30,9 +30,11 @@ from nixoci.tar.header import (
     BLOCK_SIZE,
     DIRECTORY,
     MTIME,
+    NAME_SIZE,
     REGULAR,
     SYMLINK,
-    file_header_parts,
+    prefixed_header_parts,
+    whole_header_parts,
 )
 from nixoci.tar.names import names_in_layer
 from nixoci.tar.output import BUFFER_SIZE, Output, SizeChangedError
@@ -243,8 +245,9 @@ class Walker:
         """Packs the entries of a directory, all ASCII; the one method that is written for speed."""
         output = self._output
         descriptor = descent.descriptor
-        whole, prefixed = file_header_parts(directory, fields)
-        whole_room, longest = whole.room, max(whole.room, prefixed.room)
+        # What most directories do not need is worked out when it is.
+        whole = prefixed = None
+        whole_room = NAME_SIZE - len(directory)
         owner = fields[0].decode()
         modes: dict[int, str] = {}
         open_file, fstat, readv, close = os.open, os.fstat, os.readv, os.close
@@ -262,9 +265,17 @@ class Walker:
                 else:
                     self._pack_entry(entry, descriptor, place)
                 continue
-            if len(name) > longest:
-                self._pack_file(name, descriptor, directory + name.encode())
-                continue
+            if len(name) <= whole_room:
+                if whole is None:
+                    whole = whole_header_parts(directory, fields)
+                start, room, tail, tail_sum = whole
+            else:
+                if prefixed is None:
+                    prefixed = prefixed_header_parts(directory, fields)
+                start, room, tail, tail_sum = prefixed
+                if len(name) > room:
+                    self._pack_file(name, descriptor, directory + name.encode())
+                    continue
             file = open_file(name, OPEN_FILE, dir_fd=descriptor)
             try:
                 status = fstat(file)
@@ -278,7 +289,6 @@ class Walker:
                 mode = modes.get(status.st_mode)
                 if mode is None:
                     mode = modes[status.st_mode] = f"{self._mode(status):07o}\0{owner}"
-                start, room, tail, tail_sum = whole if len(name) <= whole_room else prefixed
                 head = f"{start}{name.ljust(room, _NUL)}{mode}{size:011o}{_TIME}".encode()
                 checksum = (adler32(head) & 0xFFFF) + tail_sum
                 view = output.view
@@ -299,9 +309,11 @@ class Walker:
 
         :param place: its name in the tar.
         """
-        is_link = entry.is_symlink()
-        mode = stat.S_IFLNK if is_link else os.lstat(entry.name, dir_fd=descriptor).st_mode
-        self._pack_other(mode, entry.name, descriptor, place)
+        if entry.is_symlink():
+            self._append_link(place, os.fsencode(os.readlink(entry.name, dir_fd=descriptor)))
+        else:
+            mode = os.lstat(entry.name, dir_fd=descriptor).st_mode
+            self._pack_other(mode, entry.name, descriptor, place)
 
     def _pack_file(self, source: str, parent: Optional[int], name: bytes) -> None:
         file = os.open(source, OPEN_FILE, dir_fd=parent)
@@ -327,8 +339,10 @@ class Walker:
         return self.file_mode(status.st_mode)
 
     def _pack_other(self, mode: int, source: str, parent: Optional[int], name: bytes) -> None:
-        link = self.link(mode, source, parent, self._below + self._name)
-        self._output.append(self._encode(name, SYMLINK, 0o777, 0, link))
+        self._append_link(name, self.link(mode, source, parent, self._below + self._name))
+
+    def _append_link(self, name: bytes, target: bytes) -> None:
+        self._output.append(self._encode(name, SYMLINK, 0o777, 0, target))
 
 
 def _unreadable(path: StorePath, file: str, error: OSError) -> StorePathUnreadableError:

@@ -29,9 +29,8 @@ def digest_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--compression",
-        default="none",
         metavar="FORMAT",
-        help="none, gzip or zstd (default: %(default)s)",
+        help="none, gzip or zstd (default: none)",
     )
     command.add_argument(
         "--compression-level",
@@ -100,6 +99,8 @@ def digest(options: argparse.Namespace) -> None:
 
 
 def _compression(options: argparse.Namespace) -> Any:
+    if options.compression is None:
+        return None
     from nixoci.compression.formats import NONE, Compression
 
     if options.compression == NONE:
