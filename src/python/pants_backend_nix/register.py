@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from pants.backend.python import target_types_rules
 from pants.backend.python.goals import package_dists, package_pex_binary
 from pants.backend.python.util_rules import local_dists, pex_cli, pex_from_targets
@@ -96,7 +98,9 @@ def target_types():
     )
 
 
+@lru_cache(maxsize=None)
 def rules():
+    # Pants asks in each command, also those of pantsd; to look through the modules again took 4 ms.
     modules = (
         source_files,
         # What `split` needs of the backend for Python, also where that is not enabled.
@@ -188,4 +192,4 @@ def rules():
         check,
         lock,
     )
-    return [rule for module in modules for rule in module.rules()]
+    return tuple(rule for module in modules for rule in module.rules())
