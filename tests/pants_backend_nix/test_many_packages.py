@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import uuid
+from pathlib import Path
+from shutil import which
 from typing import Any
 
 import pytest
@@ -80,6 +82,36 @@ def test_one_of_many_fails(packages: Packager, broken: str) -> None:
     error = packages.error(_targets(broken) + _image([*names[:7], broken, *names[7:]]))
     assert f"DIR:{broken}: " in error and BROKEN[broken][1] in error
     assert "DIR:p" not in error
+
+
+def test_a_closure_that_was_not_left_is_asked_for(packages: Packager, tmp_path: Path) -> None:
+    """Who builds leaves closures, and a query that fails then fails nobody; it is made once more."""
+    environment = machine_nix().environment()
+    nix = which("nix", path=environment["PATH"])
+    assert nix is not None
+    queries, programs = tmp_path / "queries", tmp_path / "bin"
+    programs.mkdir()
+    for program in Path(nix).parent.glob("nix*"):
+        (programs / program.name).symlink_to(program)
+    (programs / "nix").unlink()
+    (programs / "nix").write_text(
+        f"""#!/bin/sh
+if [ "$1" = path-info ]; then
+  echo "$$" >>'{queries}'
+  if [ "$(wc -l <'{queries}')" -eq 1 ]; then echo "error: Resource temporarily unavailable" >&2; exit 1; fi
+fi
+exec '{nix}' "$@"
+"""
+    )
+    (programs / "nix").chmod(0o755)
+    build = """
+        nix_package(name="one", source="alone.nix", attr="alone")
+        nix_image(name="image", packages=[":one"])
+    """
+    packages.files["alone.nix"] = _file(uuid.uuid4().hex).replace("several", "alone")
+    path = f"{programs}:{environment['PATH']}"
+    assert _paths(packages.descriptor(build, environment={"PATH": path})) == {"alone"}
+    assert len(queries.read_text().splitlines()) == 2
 
 
 def test_one_attribute_for_several_targets(packages: Packager) -> None:
