@@ -13,8 +13,11 @@ import pytest
 from tests.integration.support import engines
 from tests.integration.support.nix import Nix
 from tests.integration.support.process import run
+from tests.integration.support.registry import Registry
 from tests.integration.support.store_images import (
+    GREETING,
     StoreImage,
+    nixoci,
     nixoci_command,
     nixoci_environment,
     requested_layers,
@@ -123,6 +126,22 @@ def test_missing_store_path(machine_nix: Nix, docker: engines.Docker, tmp_path: 
     result = load(machine_nix, docker, image, check=False)
     assert 75 == result.returncode
     assert image.paths[1] in result.stderr.splitlines()[-1]
+
+
+def test_layers_that_a_registry_has(
+    machine_nix: Nix, engine: Engine, plain_registry: Registry, tmp_path: Path
+) -> None:
+    """A machine whose store has nothing takes them from there, and runs the image."""
+    word = uuid.uuid4().hex
+    data = {"big": word.encode() * 50_000}
+    image = write_store_image(machine_nix, tmp_path / "image", data=data, references=(f"acme/{word}:1",))
+    repository = f"{plain_registry.host}/staging/api"
+    nixoci(machine_nix, "push", image.descriptor, f"{repository}:1")
+    empty = machine_nix.chroot_store(tmp_path / "empty")
+    missing = load(empty, engine, image, check=False)
+    assert missing.returncode == 75 and "--copy-from" in missing.stderr
+    load(empty, engine, image, f"--copy-from={repository}")
+    assert engine.run("run", "--rm", f"acme/{word}:1").stdout == f"{GREETING}\n"
 
 
 def test_engine_that_does_not_reach_us(machine_nix: Nix, tmp_path: Path) -> None:

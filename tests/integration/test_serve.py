@@ -24,6 +24,7 @@ from tests.integration.support.registry import Registry
 from tests.integration.support.store_images import (
     GREETING,
     StoreImage,
+    nixoci,
     nixoci_command,
     nixoci_environment,
     requested_layers,
@@ -77,6 +78,33 @@ def test_two_skopeo_copy_to_directories(
         for digest in image.layers:
             content = (directory / digest.partition(":")[2]).read_bytes()
             assert digest == f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def test_layers_that_a_registry_has(
+    machine_nix: Nix, image: StoreImage, plain_registry: Registry, tmp_path: Path
+) -> None:
+    """What the store lacks is copied from there, whole and in parts; what neither has is not served."""
+    repository = f"{plain_registry.host}/staging/api"
+    nixoci(machine_nix, "push", image.descriptor, f"{repository}:1")
+    other = write_store_image(machine_nix, tmp_path / "other", data={"x": uuid.uuid4().bytes}, references=("o:1",))
+    empty = machine_nix.chroot_store(tmp_path / "empty")
+    files = (image.descriptor, other.descriptor)
+    with serving(empty, tmp_path / "log", "--copy-from", repository, *files) as lines:
+        name = lines[0].split(" ")[0]
+        engines.skopeo("copy", "--src-tls-verify=false", f"docker://{name}", f"dir:{tmp_path / 'copy'}")
+        host = name.partition("/")[0]
+        connection = http.client.HTTPConnection(host, timeout=60)
+        connection.request("GET", f"/v2/acme/api/blobs/{image.layers[1]}", headers={"Range": "bytes=1000-1999"})
+        part = connection.getresponse().read()
+        connection.request("GET", f"/v2/o/blobs/{other.layers[-1]}")
+        missing = connection.getresponse()
+        assert missing.status == 500 and other.paths[-1] in missing.read().decode()
+    for digest in image.layers:
+        content_of = (tmp_path / "copy" / digest.partition(":")[2]).read_bytes()
+        assert digest == f"sha256:{hashlib.sha256(content_of).hexdigest()}"
+        if digest == image.layers[1]:
+            assert part == content_of[1000:2000]
+    assert not list((tmp_path / "empty/nix/store").glob("*-*"))
 
 
 def test_podman_and_docker_pull(
