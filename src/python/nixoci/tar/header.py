@@ -123,8 +123,11 @@ class FileHeaderParts(namedtuple("FileHeaderParts", ("start", "room", "tail", "t
     __slots__ = ()
 
 
+_NO_ROOM = FileHeaderParts("", -1, b"", 0)
+
+
 def whole_header_parts(directory: bytes, fields: tuple[bytes, bytes]) -> FileHeaderParts:
-    """Returns the parts for names that fit without the prefix field; there is room for none if the directory does not.
+    """Returns the parts for names that need no prefix field. Their room is -1 if `directory` alone is too long.
 
     :param directory: ASCII, ends in a slash or is empty.
     """
@@ -132,12 +135,9 @@ def whole_header_parts(directory: bytes, fields: tuple[bytes, bytes]) -> FileHea
 
 
 def prefixed_header_parts(directory: bytes, fields: tuple[bytes, bytes]) -> FileHeaderParts:
-    """Returns the parts for names that need the prefix field; see `whole_header_parts`."""
+    """As `whole_header_parts`, for names that need the prefix field."""
     cut = max(directory.rfind(b"/", 0, _PREFIX_SIZE + 1), 0)
     return _parts(directory[:cut], directory[cut + 1 :], fields) if cut else _NO_ROOM
-
-
-_NO_ROOM = FileHeaderParts("", -1, b"", 0)
 
 
 def _parts(prefix: bytes, start: bytes, fields: tuple[bytes, bytes]) -> FileHeaderParts:
@@ -145,7 +145,7 @@ def _parts(prefix: bytes, start: bytes, fields: tuple[bytes, bytes]) -> FileHead
     if room < 0:
         return _NO_ROOM
     tail = ustar_block(prefix, b"", REGULAR, 0, 0, b"", fields)[156:]
-    # All of it is ASCII, so its sum is too small for what Adler-32 is modulo to.
+    # All of it is ASCII, so its sum is less than 65521, the modulus of Adler-32.
     tail_sum = (adler32(tail) & 0xFFFF) - 1
     return FileHeaderParts(start.decode(), room, tail, tail_sum + 8 * ord(" ") - 1)
 
