@@ -85,8 +85,8 @@ class OverlappedSha256:
         self._overlap = overlap and may_fork()
         # Most layers end before there is a second process, and the allocator has used this memory before.
         self.buffer = memoryview(bytearray(BUFFER_SIZE))
-        # Full buffers that are not hashed yet. A second process gets a copy of them by the fork and hashes them, so this
-        # one need not load OpenSSL.
+        # Full buffers that are not hashed yet. A second process gets a copy of them by the fork and hashes them,
+        # so this one need not load OpenSSL.
         self._kept: list[memoryview] = []
         self._hash: Optional[_Hash] = None
         self._views: list[memoryview] = []
