@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.integration.support.nix import machine_nix
+from tests.nixoci.store.nix_support import program
 from tests.pants_backend_nix.packager_support import Packager
 
 #: What one of many packages can be, and what the error of it says.
@@ -90,20 +91,15 @@ def test_a_closure_that_was_not_left_is_asked_for(packages: Packager, tmp_path: 
     nix = which("nix", path=environment["PATH"])
     assert nix is not None
     queries, programs = tmp_path / "queries", tmp_path / "bin"
-    programs.mkdir()
-    for program in Path(nix).parent.glob("nix*"):
-        (programs / program.name).symlink_to(program)
-    (programs / "nix").unlink()
-    (programs / "nix").write_text(
-        f"""#!/bin/sh
+    script = f"""
 if [ "$1" = path-info ]; then
   echo "$$" >>'{queries}'
   if [ "$(wc -l <'{queries}')" -eq 1 ]; then echo "error: Resource temporarily unavailable" >&2; exit 1; fi
 fi
 exec '{nix}' "$@"
 """
-    )
-    (programs / "nix").chmod(0o755)
+    program(programs, "nix", script)
+    (programs / "nix-store").symlink_to(Path(nix).with_name("nix-store"))
     build = """
         nix_package(name="one", source="alone.nix", attr="alone")
         nix_image(name="image", packages=[":one"])
