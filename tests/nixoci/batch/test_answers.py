@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from nixoci.batch.answers import answer_file, remove_old_answers, write_answer
+from nixoci.batch.answers import Answers, answer_file, remove_old_answers
 from nixoci.errors import InvalidInputError
 
 _LONG = 30 * 24 * 3600
@@ -25,16 +25,25 @@ def _make_old(path: Path) -> None:
 def test_an_answer_is_where_it_is_looked_for(tmp_path: Path) -> None:
     """Nobody else can read it: sources may be secret. No directory has all of them, as each write looks through its own."""
     for number in range(64):
-        write_answer(str(tmp_path), _key(number), b"%d" % number)
+        Answers(str(tmp_path)).write(_key(number), b"%d" % number)
     assert (tmp_path / answer_file(_key(7))).read_bytes() == b"7"
     assert (tmp_path / answer_file(_key(7))).stat().st_mode & 0o777 == 0o600
     assert max(len(list(part.iterdir())) for part in tmp_path.iterdir()) == 1
 
 
+def test_a_megabyte_is_told(tmp_path: Path) -> None:
+    """The closures of many packages would be too much for one answer; they are read one by one."""
+    answers = Answers(str(tmp_path))
+    for number in range(5):
+        answers.write(_key(number), b"%d" % number * 250_000)
+    assert set(answers.told) == {_key(number) for number in range(4)}
+    assert (tmp_path / answer_file(_key(4))).stat().st_size == 250_000
+
+
 @pytest.mark.parametrize("key", ("", "../../escape", "a" * 63, "A" * 64, "a" * 64 + "\n"))
 def test_a_key_is_a_digest(tmp_path: Path, key: str) -> None:
     with pytest.raises(InvalidInputError):
-        write_answer(str(tmp_path / "answers"), key, b"")
+        Answers(str(tmp_path / "answers")).write(key, b"")
     assert not list(tmp_path.iterdir())
 
 
@@ -42,7 +51,7 @@ def test_old_answers_go_once_a_day(tmp_path: Path) -> None:
     """Those of earlier versions of the plugin too, which had no directories."""
     flat, half = tmp_path / _key(1), tmp_path / "00" / ".nixoci-partial-0"
     for number in (1, 2):
-        write_answer(str(tmp_path), _key(number), b"")
+        Answers(str(tmp_path)).write(_key(number), b"")
     half.parent.mkdir(exist_ok=True)
     old = tmp_path / answer_file(_key(1))
     for path in (flat, half):

@@ -6,11 +6,11 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterable
 
 import nixoci
 import pytest
-from nixoci.batch.answers import CLOSURE, EVALUATION, answer_file, answer_key
+from nixoci.batch.answers import CLOSURE, EVALUATION, Answers, answer_file, answer_key
 from nixoci.batch.closures import answer_closures, answer_closures_early
 from nixoci.store.closure import ClosureGraph
 from nixoci.store.evaluate import Derivation
@@ -53,7 +53,7 @@ def test_valid_ones_are_answered(tmp_path: Path) -> None:
     lost = store_path("lost")
     answers = tmp_path / "answers"
     roots = {_key(one): [one], _key(one, two): [one, two], _key(two, lost): [two, lost]}
-    missing = answer_closures(nix(tmp_path), str(answers), roots)
+    missing = answer_closures(nix(tmp_path), Answers(str(answers)), roots)
     assert missing == {_key(two, lost): (lost,)}
     assert _answered(answers) == {_key(one), _key(one, two)}
     graph = ClosureGraph.from_json((answers / answer_file(_key(one, two))).read_bytes())
@@ -66,10 +66,12 @@ def test_early_answers_are_no_reason_to_fail(tmp_path: Path, directory: str) -> 
     (tmp_path / "file").write_text("")
     (one,) = _added(tmp_path, "one")
     packages = {"a": [one], "b": [store_path("lost")]}
-    missing = answer_closures_early(nix(tmp_path), str(tmp_path / directory), _PROGRAM, packages)
+    answers = Answers(str(tmp_path / directory))
+    missing = answer_closures_early(nix(tmp_path), answers, _PROGRAM, packages)
     is_possible = directory == "answers"
     assert missing == (frozenset({"b"}) if is_possible else frozenset())
     assert _answered(tmp_path / directory) == ({_key(one)} if is_possible else set())
+    assert set(answers.told) == _answered(tmp_path / directory)
 
 
 def _run(home: Path, *arguments: str) -> Any:
@@ -81,6 +83,11 @@ def _run(home: Path, *arguments: str) -> Any:
         check=True,
     )
     return json.loads(result.stdout)
+
+
+def _require_told(report: Any, answers: Path, keys: Iterable[str]) -> None:
+    """Checks that a command prints the answers that it has left."""
+    assert report["answers"] == {key: (answers / answer_file(key)).read_text() for key in keys}
 
 
 def _evaluate(tmp_path: Path, root: str, attributes: dict[str, list[str]]) -> Any:
@@ -113,6 +120,7 @@ def test_commands_leave_closures(tmp_path: Path) -> None:
     keys, report = _evaluate(tmp_path, root, {"both": ["dev"], "one": [], "broken": []})
     assert (report["failures"], report["missing"]) == ({}, sorted(keys.values()))
     assert _answered(answers) == set(keys.values())
+    _require_told(report, answers, keys.values())
 
     derivations = {a: Derivation.from_json((answers / answer_file(keys[a])).read_bytes()) for a in keys}
     packages = [
@@ -123,6 +131,8 @@ def test_commands_leave_closures(tmp_path: Path) -> None:
     request.write_text(json.dumps({"program": _PROGRAM, "packages": packages}))
     built = _run(tmp_path, "realise-many", f"--answers={answers}", str(request))
     assert list(built["failures"]) == ["broken"]
+    assert len(built["answers"]) == 2
+    _require_told(built, answers, built["answers"])
     paths = {a: dict(d.outputs)["dev" if a == "both" else "out"] for a, d in derivations.items()}
     closures = {_key(paths["both"]), _key(paths["one"])}
     assert _answered(answers) == {*keys.values(), *closures}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Sequence
 
 import pytest
+from nixoci.batch.answers import Answers
 from nixoci.batch.closures import answer_closures
 from nixoci.batch.evaluate_many import evaluate_many
 from nixoci.batch.realise_many import Wanted, realise_many
@@ -189,7 +190,7 @@ def test_how_often_nix_is_started(tmp_path: Path) -> None:
     assert log.read_text().splitlines() == ["nix-store --check-validity"]
     log.write_text("")
     roots = {"a" * 64: package.paths, "b" * 64: (store_path("nowhere"),)}
-    answers = str(tmp_path / "answers")
+    answers = Answers(str(tmp_path / "answers"))
     assert answer_closures(noted, answers, roots, on_disk=True) == {"b" * 64: roots["b" * 64]}
     assert log.read_text().splitlines() == ["nix path-info"]
     assert answer_closures(noted, answers, roots) == {"b" * 64: roots["b" * 64]}

@@ -31,6 +31,9 @@ EVALUATION, CLOSURE = "evaluation", "closure"
 #: A digest of all that an answer depends on.
 _KEY = re.compile(r"[0-9a-f]{64}")
 
+#: Bytes of answers that whoever asked for them is told at once.
+_MOST_TOLD = 1 << 20
+
 #: Seconds after which an answer is thrown away. It is taken at once, into a cache that keeps it as long as it likes.
 _LIFETIME = 24 * 3600
 
@@ -54,19 +57,35 @@ def answer_file(key: str) -> str:
     return f"{key[:2]}/{key}"
 
 
-def write_answer(directory: str, key: str, content: bytes) -> None:
-    """Writes an answer for whoever asks for `key`; all of it is there, or nothing.
+class Answers:
+    """The directory that answers are left in.
 
-    :raises InvalidInputError: `key` is no digest.
-    :raises OutputError: the operating system refused.
+    :param directory: is made with the first answer.
+    :ivar told: the answers that were left, by key, up to one megabyte of them: whoever had them worked out need not
+        read them there.
     """
-    if not _KEY.fullmatch(key):
-        raise InvalidInputError("key of an answer", key, "64 hexadecimal digits are expected")
-    path = os.path.join(directory, answer_file(key))
-    with output_errors(directory):
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-    with replace_file(path, durable=False, private=True) as file:
-        file.write(content)
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self.told: dict[str, bytes] = {}
+        self._left = _MOST_TOLD
+
+    def write(self, key: str, content: bytes) -> None:
+        """Writes an answer for whoever asks for `key`; all of it is there, or nothing.
+
+        :raises InvalidInputError: `key` is no digest.
+        :raises OutputError: the operating system refused.
+        """
+        if not _KEY.fullmatch(key):
+            raise InvalidInputError("key of an answer", key, "64 hexadecimal digits are expected")
+        path = os.path.join(self.directory, answer_file(key))
+        with output_errors(self.directory):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+        with replace_file(path, durable=False, private=True) as file:
+            file.write(content)
+        self._left -= len(content)
+        if self._left >= 0:
+            self.told[key] = content
 
 
 def remove_old_answers(directory: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nixoci.batch.answers import CLOSURE, answer_key, write_answer
+from nixoci.batch.answers import CLOSURE, Answers, answer_key
 from nixoci.errors import NixOciError
 from nixoci.store.nix import Nix
 from nixoci.store.path import StorePath
@@ -15,14 +15,13 @@ if TYPE_CHECKING:
 
 def answer_closures(
     nix: Nix,
-    directory: str,
+    answers: Answers,
     roots: Mapping[str, Sequence[StorePath]],
     *,
     on_disk: bool = False,
 ) -> dict[str, tuple[StorePath, ...]]:
     """Writes the closures that are in the store as answers.
 
-    :param directory: of the answers.
     :param roots: of each closure, by the key of its answer.
     :param on_disk: what is not on the disk is taken for not valid, and Nix is not asked about it. That is a guess: a store
         may be made elsewhere only when it is used first.
@@ -44,14 +43,14 @@ def answer_closures(
             valid = {key: paths for key, paths in valid.items() if missing.isdisjoint(paths)}
         else:
             for key, paths in valid.items():
-                write_answer(directory, key, graph.closure(paths).to_json())
+                answers.write(key, graph.closure(paths).to_json())
             break
     return {key: tuple(sorted(missing & set(roots[key]))) for key in roots.keys() - valid.keys()}
 
 
 def answer_closures_early(
     nix: Nix,
-    directory: str,
+    answers: Answers,
     program: str,
     packages: Mapping[str, Sequence[StorePath]],
     *,
@@ -68,7 +67,7 @@ def answer_closures_early(
     keys = {key: answer_key(program, CLOSURE, sorted(paths)) for key, paths in packages.items()}
     try:
         missing = answer_closures(
-            nix, directory, {keys[k]: p for k, p in packages.items()}, on_disk=on_disk
+            nix, answers, {keys[k]: p for k, p in packages.items()}, on_disk=on_disk
         )
     except NixOciError:
         return frozenset()

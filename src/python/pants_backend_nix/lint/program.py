@@ -27,8 +27,10 @@ from pants_backend_nix.engine import (
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.lint.tool import Tool
 from pants_backend_nix.options.nix import NixSubsystem
+from pants_backend_nix.rules.core.answers import KeepRequest, keep_answers
 from pants_backend_nix.rules.core.place import PlaceRequest, find_place
 from pants_backend_nix.rules.core.session import session_environment
+from pants_backend_nix.rules.flow.closure import unkept_answers
 from pants_backend_nix.rules.flow.evaluate import NixPackageRequest, evaluate_package
 from pants_backend_nix.targets.evaluated import NixPackage
 
@@ -85,6 +87,7 @@ async def _of_package(tool: Tool) -> Program:
     package = await evaluate_package(
         NixPackageRequest(address, origin[0].upper() + origin[1:]), **implicitly()
     )
+    await keep_answers(KeepRequest(unkept_answers([package])), **implicitly())
     places = tuple(f"{path}/bin/{tool.program}" for path in package.paths)
     return Program(tool.scope, places, package=package)
 

@@ -80,6 +80,7 @@ class NixPackage:
     :param first_party: whether files of the repository are built into it that are no Nix files.
     :param environment: of the target.
     :param is_missing: it was evaluated just now, and an output was not valid; a hint.
+    :param is_unkept: it was evaluated just now, and no cache has the answer yet.
     """
 
     address: Address
@@ -90,6 +91,7 @@ class NixPackage:
     first_party: bool = False
     environment: EnvironmentNameRequest = THIS_MACHINE
     is_missing: bool = field(default=False, compare=False)
+    is_unkept: bool = field(default=False, compare=False)
 
     @property
     def system(self) -> Optional[str]:

@@ -21,8 +21,9 @@ from nixoci.cli.commands.options import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from typing import Any, Iterable, Mapping
+    from typing import Any, Iterable, Mapping, Optional
 
+    from nixoci.batch.answers import Answers
     from nixoci.errors import NixOciError
 
 
@@ -34,10 +35,11 @@ def leave_answer_options(command: argparse.ArgumentParser) -> None:
 
 def leave_answer(options: argparse.Namespace) -> None:
     """Leaves what somebody else has worked out."""
-    from nixoci.batch.answers import remove_old_answers, write_answer
+    from nixoci.batch.answers import remove_old_answers
 
-    write_answer(_answers(options), options.key, read_input(options.file))
-    remove_old_answers(_answers(options))
+    answers = _answers(options)
+    answers.write(options.key, read_input(options.file))
+    remove_old_answers(answers.directory)
 
 
 def evaluate_many_options(command: argparse.ArgumentParser) -> None:
@@ -52,10 +54,10 @@ def evaluate_many_options(command: argparse.ArgumentParser) -> None:
 
 
 def evaluate_many(options: argparse.Namespace) -> None:
-    """Leaves derivations as answers, and closures of outputs that are valid; writes the errors of the others
-    (`failures`), and what is not valid (`missing`), by key.
+    """Leaves derivations as answers, and closures of outputs that are valid; of outputs that are not, writes the keys
+    (`missing`).
     """
-    from nixoci.batch.answers import remove_old_answers, write_answer
+    from nixoci.batch.answers import remove_old_answers
     from nixoci.batch.closures import answer_closures_early
     from nixoci.batch.evaluate_many import evaluate_many
     from nixoci.json_input import get_field, get_list, parse_object
@@ -65,13 +67,13 @@ def evaluate_many(options: argparse.Namespace) -> None:
     attributes = get_field(request, "attributes", dict)
     nix = find_nix(options)
     found = evaluate_many(nix, attribute_of(options), list(attributes))
-    directory = _answers(options)
+    answers = _answers(options)
     failures, outputs = {}, {}
     for attr, value in found.items():
         attribute = get_field(attributes, attr, dict)
         key = get_field(attribute, "key", str)
         if isinstance(value, Derivation):
-            write_answer(directory, key, value.to_json())
+            answers.write(key, value.to_json())
             names = get_list(attribute, "outputs", str) or [value.default_output]
             paths = [path for name, path in value.outputs if name in names]
             if len(paths) == len(names):
@@ -80,10 +82,10 @@ def evaluate_many(options: argparse.Namespace) -> None:
             failures[key] = value
     # Whoever is told that one is missing has it built, which does nothing where that was wrong.
     missing = answer_closures_early(
-        nix, directory, get_field(request, "program", str), outputs, on_disk=True
+        nix, answers, get_field(request, "program", str), outputs, on_disk=True
     )
-    remove_old_answers(directory)
-    _write_failures(options, failures, missing)
+    remove_old_answers(answers.directory)
+    _write_result(options, answers, failures, missing)
 
 
 def package_names_options(command: argparse.ArgumentParser) -> None:
@@ -107,16 +109,16 @@ def closures_options(command: argparse.ArgumentParser) -> None:
 
 
 def closures(options: argparse.Namespace) -> None:
-    """Leaves closures as answers; writes the paths that are not valid, by key."""
+    """Leaves closures as answers; writes the keys of those with paths that are not valid (`missing`)."""
     from nixoci.batch.closures import answer_closures
     from nixoci.json_input import get_list, parse_object
-    from nixoci.json_output import canonical_json
     from nixoci.store.path import StorePath
 
     request = parse_object("request", read_input(options.request))
     roots = {key: [StorePath.parse(p) for p in get_list(request, key, str)] for key in request}
-    missing = answer_closures(find_nix(options), _answers(options), roots)
-    write_output(options.output, canonical_json("invalid paths", missing))
+    answers = _answers(options)
+    missing = answer_closures(find_nix(options), answers, roots)
+    _write_result(options, answers, {}, missing)
 
 
 def realise_many_options(command: argparse.ArgumentParser) -> None:
@@ -133,9 +135,7 @@ def realise_many_options(command: argparse.ArgumentParser) -> None:
 
 
 def realise_many(options: argparse.Namespace) -> None:
-    """Makes packages valid, and leaves their closures as answers; writes the errors of those that cannot be, by
-    key.
-    """
+    """Makes packages valid, and leaves their closures as answers."""
     from nixoci.batch.closures import answer_closures_early
     from nixoci.batch.realise_many import Wanted, realise_many
     from nixoci.json_input import get_field, get_list, parse_object
@@ -157,19 +157,26 @@ def realise_many(options: argparse.Namespace) -> None:
         errors = realise_many(nix, tuple(packages.values()), options.log, show)
     failures = {key: error for key, error in zip(packages, errors) if error is not None}
     program = get_field(request, "program", str, default=None)
+    answers = None
     if program is not None:
+        answers = _answers(options)
         outputs = {key: p.paths for key, p in packages.items() if key not in failures}
-        answer_closures_early(nix, _answers(options), program, outputs)
-    _write_failures(options, failures)
+        answer_closures_early(nix, answers, program, outputs)
+    _write_result(options, answers, failures)
 
 
-def _write_failures(
-    options: argparse.Namespace, failures: Mapping[str, NixOciError], missing: Iterable[str] = ()
+def _write_result(
+    options: argparse.Namespace,
+    answers: Optional[Answers],
+    failures: Mapping[str, NixOciError],
+    missing: Iterable[str] = (),
 ) -> None:
+    """Writes what was not answered and why, and answers, as far as they are told: all by key."""
     from nixoci.json_output import canonical_json
 
     documents: Any = {key: error.to_document() for key, error in failures.items()}
-    result = {"failures": documents, "missing": sorted(missing)}
+    told = {} if answers is None else {key: text.decode() for key, text in answers.told.items()}
+    result = {"answers": told, "failures": documents, "missing": sorted(missing)}
     write_output(options.output, canonical_json("result", result))
 
 
@@ -186,15 +193,15 @@ def _add_answers(command: argparse.ArgumentParser) -> None:
     )
 
 
-def _answers(options: argparse.Namespace) -> str:
-    from nixoci.batch.answers import ANSWERS
+def _answers(options: argparse.Namespace) -> Answers:
+    from nixoci.batch.answers import ANSWERS, Answers
     from nixoci.errors import NixOciError
 
     if options.answers is not None:
-        return str(options.answers)
+        return Answers(options.answers)
     if options.tools is None:
         raise NixOciError("Say where answers go: --answers DIRECTORY.")
-    return os.path.join(os.path.dirname(options.tools), ANSWERS)
+    return Answers(os.path.join(os.path.dirname(options.tools), ANSWERS))
 
 
 COMMANDS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Optional, Sequence
 
 from nixoci.compression.formats import Compression
 from nixoci.image.image import History
@@ -43,6 +43,8 @@ from pants_backend_nix.rules.assembly.layers import (
     plan_layers,
 )
 from pants_backend_nix.rules.assembly.root import RootRequest, plan_root
+from pants_backend_nix.rules.assembly.stack import StackRequest, stack_contents
+from pants_backend_nix.rules.core.answers import KeepRequest, keep_answers
 from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.core.view import StoreView
 from pants_backend_nix.rules.flow.compress import CompressKeptRequest, compress_kept
@@ -109,7 +111,7 @@ def _database_layer(target: Target, recipe: DatabaseRecipe) -> PlannedLayer:
 async def _compress_kept(
     compression: Optional[Compression],
     planned: tuple[PlannedLayer, ...],
-    digested: tuple[DigestedLayer, ...],
+    digested: Sequence[DigestedLayer],
 ) -> tuple[Layer, ...]:
     """Returns all layers, of which those that are kept are not compressed yet."""
     layers = [one.layer for one in digested if one.layer is not None]
@@ -146,19 +148,26 @@ async def _digest(
     await require_effective_permissions(
         PermissionsRequest(target.address, layers, view), **implicitly()
     )
-    digested = await concurrently(
-        digest_recipe(
-            DigestRequest(
-                layer.recipe,
-                layer.packages,
-                layer.contents,
-                layer.keep,
-                compression,
-                view.place(layer.environment),
+    stack = await stack_contents(StackRequest(target.address, view), **implicitly())
+    # What was worked out for this is kept meanwhile.
+    _, *digested = await concurrently(
+        (
+            keep_answers(KeepRequest(stack.unkept), **implicitly()),
+            *(
+                digest_recipe(
+                    DigestRequest(
+                        layer.recipe,
+                        layer.packages,
+                        layer.contents,
+                        layer.keep,
+                        compression,
+                        view.place(layer.environment),
+                    ),
+                    **implicitly(),
+                )
+                for layer in layers
             ),
-            **implicitly(),
         )
-        for layer in layers
     )
     different = tuple(dict.fromkeys(one.different for one in digested if one.different))
     if different:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Iterable
 
 from nixoci.layering.contents import Contents, Divisible, divisible
@@ -22,8 +22,9 @@ from pants_backend_nix.rules.assembly.layer_targets import (
     LayerTargetsRequest,
     resolve_layer_targets,
 )
+from pants_backend_nix.rules.core.answers import Question
 from pants_backend_nix.rules.core.view import StoreView
-from pants_backend_nix.rules.flow.closure import ClosureRequest, query_closure
+from pants_backend_nix.rules.flow.closure import ClosureRequest, query_closure, unkept_answers
 from pants_backend_nix.rules.flow.subtract import SubtractRequest, subtract_ignored
 from pants_backend_nix.targets.evaluated import NixPackage
 from pants_backend_nix.targets.fields.closures import (
@@ -85,9 +86,12 @@ class Floor:
 
 @dataclass(frozen=True)
 class Stack:
-    """:param floors: bottom first; the last one is that of the target that was asked for."""
+    """:param floors: bottom first; the last one is that of the target that was asked for.
+    :param unkept: answers of which it is made, and that no cache has yet, see `unkept_answers`.
+    """
 
     floors: tuple[Floor, ...]
+    unkept: tuple[Question, ...] = field(default=(), compare=False)
 
 
 async def _config_packages(
@@ -140,7 +144,7 @@ async def stack_contents(request: StackRequest) -> Stack:
         held[layer.target.address] = set(subtracted.contents.graph)
         mine_graphs = FrozenDict({package: graphs[package] for package in mine})
         floors.append(Floor(layer.target, subtracted.contents, mine_graphs, layer.ignored))
-    return Stack(tuple(floors))
+    return Stack(tuple(floors), unkept_answers(every, closures))
 
 
 def store_paths(packages: Iterable[NixPackage]) -> tuple[StorePath, ...]:

@@ -7,7 +7,7 @@ question is, under a key that says what this answer depends on, and nothing of w
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Optional
 
 from nixoci.batch.answers import ANSWERS, answer_file, answer_key
@@ -17,8 +17,8 @@ from pants.engine.process import Process, ProcessCacheScope
 from pants.engine.rules import collect_rules
 from pants.util.logging import LogLevel
 
+from pants_backend_nix.engine import concurrently, implicitly, rule, run_fallible
 from pants_backend_nix.engine import contents as contents_of
-from pants_backend_nix.engine import implicitly, rule, run_fallible
 from pants_backend_nix.rules.core.place import PlaceRequest, find_place
 from pants_backend_nix.rules.core.run import SPECULATION_DELAY
 from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
@@ -68,6 +68,21 @@ class Answer:
     content: Optional[bytes]
 
 
+@dataclass(frozen=True)
+class KeepRequest:
+    """Asks for answers that were just left to get into the caches.
+
+    To whoever asked for them they are told at once, and what follows needs no cache. So they are kept beside that.
+    """
+
+    questions: tuple[Question, ...]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Says that they are."""
+
+
 @rule
 async def look_up(question: Question) -> Answer:
     zipapp = await pack_zipapp(**implicitly())
@@ -97,6 +112,14 @@ async def look_up(question: Question) -> Answer:
         return Answer(key, None)
     (file,) = await contents_of(result.output_digest)
     return Answer(key, file.content)
+
+
+@rule
+async def keep_answers(request: KeepRequest) -> Kept:
+    await concurrently(
+        look_up(replace(question, attempt=1), **implicitly()) for question in request.questions
+    )
+    return Kept()
 
 
 def rules():

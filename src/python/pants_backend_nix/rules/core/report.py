@@ -28,19 +28,23 @@ class ReportOfMany:
 
     :param failures: as `reported_error`, by the keys of those that failed.
     :param missing: keys of those that have an output that is not valid.
+    :param answers: those that were left, by their keys, unless there was too much to tell.
     """
 
-    failures: FrozenDict[str, FrozenDict[str, Any]]
-    missing: frozenset[str]
+    failures: FrozenDict[str, FrozenDict[str, Any]] = FrozenDict()
+    missing: frozenset[str] = frozenset()
+    answers: FrozenDict[str, bytes] = FrozenDict()
 
     @classmethod
     def parse(cls, output: bytes) -> ReportOfMany:
         """:raises InvalidInputError: it is no such document."""
         document = parse_object("result", output)
         failures = get_field(document, "failures", dict)
+        answers = get_field(document, "answers", dict)
         return cls(
             FrozenDict({key: _facts(get_field(failures, key, dict)) for key in failures}),
             frozenset(get_list(document, "missing", str)),
+            FrozenDict({key: get_field(answers, key, str).encode() for key in answers}),
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from dataclasses import dataclass, replace
-from typing import Any, Hashable
+from typing import Hashable
 
 from nixoci.cli.exit_status import EXIT_NOT_VALID
 from nixoci.json_output import canonical_json
@@ -74,7 +74,12 @@ class RealiseRequest:
 
 @dataclass(frozen=True)
 class Realised:
-    """Says that they are."""
+    """Says that they are.
+
+    :param answers: as in `ReportOfMany`: closures of what was built, of these and other packages.
+    """
+
+    answers: FrozenDict[str, bytes] = FrozenDict()
 
 
 @dataclass(frozen=True)
@@ -93,11 +98,11 @@ class RealiseBatchRequest:
 
 @dataclass(frozen=True)
 class RealisedBatch:
-    """:param failures: the errors of the core, by key.
+    """:param report: of the core.
     :param log: the file that has what Nix said, for an error.
     """
 
-    failures: FrozenDict[str, FrozenDict[str, Any]]
+    report: ReportOfMany
     stderr: str
     log: str
 
@@ -171,10 +176,10 @@ async def realise_batch(
     with logged_progress(progress):
         result = await run_core(run, **implicitly())
     if result.output is None:
-        failures = FrozenDict({key: result.error for key in packages})
+        report = ReportOfMany(FrozenDict({key: result.error for key in packages}))
     else:
-        failures = ReportOfMany.parse(result.output).failures
-    return RealisedBatch(failures, result.stderr, shown_log)
+        report = ReportOfMany.parse(result.output)
+    return RealisedBatch(report, result.stderr, shown_log)
 
 
 @rule
@@ -191,16 +196,17 @@ async def realise_package(request: RealiseRequest) -> Realised:
     )
     number = BATCHES.join(request.session, _group(batch), key, package)
     done = await realise_batch(replace(batch, number=number), **implicitly())
-    if key in done.failures:
+    failures = done.report.failures
+    if key in failures:
         source, attr = (
             (package.evaluation.source, package.evaluation.attr)
             if package.evaluation
             else (package.path(), "")
         )
         raise explain_package_error(
-            done.failures[key], done.stderr, package.address, source, attr, done.log
+            failures[key], done.stderr, package.address, source, attr, done.log
         )
-    return Realised()
+    return Realised(done.report.answers)
 
 
 @dataclass(frozen=True)

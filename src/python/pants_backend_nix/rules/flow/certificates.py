@@ -20,9 +20,10 @@ from pants_backend_nix.engine import (
     rule,
 )
 from pants_backend_nix.errors import NixImageError
+from pants_backend_nix.rules.core.answers import KeepRequest, keep_answers
 from pants_backend_nix.rules.core.run import CoreRun
 from pants_backend_nix.rules.core.step import StoreStep, run_store_step
-from pants_backend_nix.rules.flow.closure import ClosureRequest, query_closure
+from pants_backend_nix.rules.flow.closure import ClosureRequest, query_closure, unkept_answers
 from pants_backend_nix.rules.flow.files import TargetFile
 from pants_backend_nix.targets.evaluated import NixPackage
 
@@ -53,6 +54,7 @@ async def _recipe(packages: tuple[NixPackage, ...]) -> LayerRecipe:
     closures = await concurrently(
         query_closure(ClosureRequest(package), **implicitly()) for package in packages
     )
+    await keep_answers(KeepRequest(unkept_answers(packages, closures)), **implicitly())
     return LayerRecipe(
         tuple(
             RecipeEntry(path, closure.graph[path].nar_hash, path)

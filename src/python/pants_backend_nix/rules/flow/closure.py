@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Iterable
 
 from nixoci.batch.answers import CLOSURE
-from nixoci.json_input import get_list, parse_object
 from nixoci.json_output import canonical_json
 from nixoci.store.closure import ClosureGraph
 from pants.engine.fs import FileContent
 from pants.engine.rules import collect_rules
 
-from pants_backend_nix.engine import create, implicitly, rule
+from pants_backend_nix.engine import concurrently, create, implicitly, rule
 from pants_backend_nix.errors import explain_step_error
-from pants_backend_nix.rules.core.answers import Answer, Question, look_up
+from pants_backend_nix.rules.core.answers import (
+    Answer,
+    KeepRequest,
+    Question,
+    keep_answers,
+    look_up,
+)
 from pants_backend_nix.rules.core.batches import BATCHES, UNDER_WAY, named
 from pants_backend_nix.rules.core.place import PlaceRequest, find_place
+from pants_backend_nix.rules.core.report import ReportOfMany
 from pants_backend_nix.rules.core.run import CoreRun, run_core
 from pants_backend_nix.rules.core.session import CurrentSessionRequest, current_session
 from pants_backend_nix.rules.core.step import (
@@ -26,6 +33,7 @@ from pants_backend_nix.rules.core.step import (
 )
 from pants_backend_nix.rules.core.view import StoreView
 from pants_backend_nix.rules.core.waiting import wait_for_others
+from pants_backend_nix.rules.flow.derivation import evaluation_question
 from pants_backend_nix.targets.evaluated import NixPackage
 
 
@@ -39,9 +47,37 @@ class ClosureRequest:
 
 @dataclass(frozen=True)
 class Closure:
-    """:param graph: the outputs that were asked for, and all that they reference."""
+    """:param graph: the outputs that were asked for, and all that they reference.
+    :param is_unkept: as in `NixPackage`.
+    """
 
     graph: ClosureGraph
+    is_unkept: bool = field(default=False, compare=False)
+
+
+def unkept_answers(
+    packages: Iterable[NixPackage], closures: Iterable[Closure] = ()
+) -> tuple[Question, ...]:
+    """Returns the questions about packages whose answers were told, and are in no cache yet.
+
+    Whoever does something with the packages has them kept beside that, with `keep_answers`.
+
+    :param closures: of the packages, as far as they were asked for.
+    """
+    packages = tuple(packages)
+    evaluated = (
+        evaluation_question(package.evaluation, package.address)
+        for package in packages
+        if package.is_unkept and package.evaluation is not None
+    )
+    queried = (_question(p) for p, closure in zip(packages, closures) if closure.is_unkept)
+    return (*evaluated, *queried)
+
+
+def _question(package: NixPackage) -> Question:
+    return Question(
+        CLOSURE, tuple(sorted(package.paths)), f"Look up the closure of {package.address}"
+    )
 
 
 @dataclass(frozen=True)
@@ -57,9 +93,9 @@ class ClosureBatchRequest:
 
 @dataclass(frozen=True)
 class ClosureBatch:
-    """:param invalid: keys of answers that there are none to, as a store path is not valid."""
+    """:param report: the keys of answers that there are none to, as a store path is not valid, are `missing`."""
 
-    invalid: frozenset[str]
+    report: ReportOfMany
 
 
 @rule(desc="Query closures of Nix packages")
@@ -72,20 +108,19 @@ async def query_batch(request: ClosureBatchRequest) -> ClosureBatch:
     what = named("Query closure of", [address.spec for address in addresses])
     result = await run_core(
         CoreRun(
-            ("closures", "--output=invalid.json", "request.json"),
+            ("closures", "--output=result.json", "request.json"),
             description=what,
             input_digest=await create(
                 [FileContent("request.json", canonical_json("request", paths))]
             ),
-            output="invalid.json",
+            output="result.json",
             session=request.session,
         ),
         **implicitly(),
     )
     if result.output is None:
         raise explain_step_error(result.error, result.stderr, what, addresses)
-    document = parse_object("invalid paths", result.output)
-    return ClosureBatch(frozenset(key for key in document if get_list(document, key, str)))
+    return ClosureBatch(ReportOfMany.parse(result.output))
 
 
 async def _query_at_once(request: ClosureRequest) -> Closure:
@@ -114,9 +149,7 @@ async def query_closure(request: ClosureRequest) -> Closure:
     place = await find_place(PlaceRequest(environment), **implicitly())
     if view.session is not None or place.elsewhere:
         return await _query_at_once(request)
-    question = Question(
-        CLOSURE, tuple(sorted(package.paths)), f"Look up the closure of {package.address}"
-    )
+    question = _question(package)
     # Asked also if an output is known to be missing: caches know closures of what this store never had.
     is_valid = not package.is_missing
     with UNDER_WAY:
@@ -125,24 +158,35 @@ async def query_closure(request: ClosureRequest) -> Closure:
             session = await current_session(CurrentSessionRequest(), **implicitly())
             if is_valid:
                 number = BATCHES.join(session.id, CLOSURE, answer.key, package)
-    if answer.content is None:
+    content, is_unkept = answer.content, False
+    if content is None:
         if is_valid:
             # As for evaluations, see `find_derivation`.
             for earlier in range(number + 1):
                 batch = await query_batch(
                     ClosureBatchRequest(session.id, earlier), **implicitly()
                 )
-                is_valid = is_valid and answer.key not in batch.invalid
+                is_valid = is_valid and answer.key not in batch.report.missing
+                content = batch.report.answers.get(answer.key, content)
         if not is_valid:
-            # This leaves the closure as well.
-            await realise_package(
-                RealiseRequest(package, session.id, environment), **implicitly()
+            # This leaves the closure as well. What else starts processes has to wait, so now is the time to keep answers.
+            realised, _ = await concurrently(
+                (
+                    realise_package(
+                        RealiseRequest(package, session.id, environment), **implicitly()
+                    ),
+                    keep_answers(KeepRequest(unkept_answers([package])), **implicitly()),
+                )
             )
-        answer = await look_up(replace(question, attempt=1), **implicitly())
-    if answer.content is None:
+            content = realised.answers.get(answer.key)
+        is_unkept = content is not None
+        if content is None:
+            answer = await look_up(replace(question, attempt=1), **implicitly())
+            content = answer.content
+    if content is None:
         # Who builds says nothing of a query that fails, which may have been busy; if it fails again, its error is told.
         return await _query_at_once(request)
-    return Closure(ClosureGraph.from_json(answer.content))
+    return Closure(ClosureGraph.from_json(content), is_unkept)
 
 
 def rules():

@@ -48,12 +48,14 @@ class EvaluatedDerivation:
     :param derivation: None if it could not be evaluated.
     :param error: what the core reports of that, and `stderr`.
     :param is_missing: it was evaluated just now, and an output was not valid.
+    :param is_unkept: it was evaluated just now, and no cache has the answer yet, see `keep_answers`.
     """
 
     derivation: Optional[Derivation]
     error: FrozenDict[str, Any] = FrozenDict()
     stderr: str = ""
     is_missing: bool = False
+    is_unkept: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,19 @@ class EvaluatedBatch:
 
     report: ReportOfMany
     stderr: str = ""
+
+
+def evaluation_question(evaluation: Evaluation, address: Address) -> Question:
+    """Returns the question that the derivation is an answer to.
+
+    :param address: of a package that has the attribute, for descriptions.
+    """
+    sources = evaluation.sources
+    return Question(
+        EVALUATION,
+        (sources.fingerprint, sources.serialized_bytes_length, *evaluation.options),
+        f"Look up the evaluation of {address}",
+    )
 
 
 @rule(desc="Evaluate Nix packages")
@@ -108,7 +123,7 @@ async def evaluate_batch(request: EvaluationBatchRequest) -> EvaluatedBatch:
     )
     if result.output is None:
         failures = FrozenDict({key: result.error for key in members})
-        return EvaluatedBatch(ReportOfMany(failures, frozenset()), result.stderr)
+        return EvaluatedBatch(ReportOfMany(failures), result.stderr)
     return EvaluatedBatch(ReportOfMany.parse(result.output))
 
 
@@ -136,22 +151,15 @@ async def find_derivation(request: DerivationRequest) -> EvaluatedDerivation:
     if place.elsewhere:
         return await _evaluate_elsewhere(request)
     evaluation = request.evaluation
-    question = Question(
-        EVALUATION,
-        (
-            *(evaluation.sources.fingerprint, evaluation.sources.serialized_bytes_length),
-            *evaluation.options,
-        ),
-        f"Look up the evaluation of {request.address}",
-    )
+    question = evaluation_question(evaluation, request.address)
     file = replace(evaluation, attr="")
     with UNDER_WAY:
         answer = await look_up(question, **implicitly())
         if answer.content is None:
             session = await current_session(CurrentSessionRequest(), **implicitly())
             number = BATCHES.join(session.id, file, answer.key, request)
-    is_missing = False
-    if answer.content is None:
+    content, is_missing, is_unkept = answer.content, False, False
+    if content is None:
         # While one evaluator is at work, those who come get into the next batch.
         for earlier in range(number + 1):
             batch = await evaluate_batch(
@@ -161,13 +169,19 @@ async def find_derivation(request: DerivationRequest) -> EvaluatedDerivation:
             if answer.key in report.failures:
                 return EvaluatedDerivation(None, report.failures[answer.key], batch.stderr)
             is_missing = is_missing or answer.key in report.missing
-        answer = await look_up(replace(question, attempt=1), **implicitly())
-    if answer.content is None:
+            content = report.answers.get(answer.key, content)
+        is_unkept = content is not None
+        if content is None:
+            answer = await look_up(replace(question, attempt=1), **implicitly())
+            content = answer.content
+    if content is None:
         raise NixImageError(
             f"{request.address}: what it evaluates to was worked out, and is gone before it was read. Is the "
             "directory `[GLOBAL].named_caches_dir` being emptied at the same time?"
         )
-    return EvaluatedDerivation(Derivation.from_json(answer.content), is_missing=is_missing)
+    return EvaluatedDerivation(
+        Derivation.from_json(content), is_missing=is_missing, is_unkept=is_unkept
+    )
 
 
 def rules():

@@ -32,6 +32,8 @@ from pants_backend_nix.engine import (
 )
 from pants_backend_nix.errors import NixImageError, explain_package_error
 from pants_backend_nix.options.nix import NixSubsystem
+from pants_backend_nix.rules.core.answers import KeepRequest, keep_answers
+from pants_backend_nix.rules.flow.closure import unkept_answers
 from pants_backend_nix.rules.flow.derivation import DerivationRequest, find_derivation
 from pants_backend_nix.rules.inference.flake_settings import (
     FlakeSettingsRequest,
@@ -176,6 +178,7 @@ async def _evaluate(request: NixPackageRequest, nix: NixSubsystem) -> NixPackage
     return NixPackage(
         *(address, derivation, outputs, evaluation, reproducible, first_party, environment),
         is_missing=found.is_missing,
+        is_unkept=found.is_unkept,
     )
 
 
@@ -187,9 +190,10 @@ async def evaluate_package(request: NixPackageRequest, nix: NixSubsystem) -> Nix
 @rule(desc="Check Nix package")
 async def check_package(request: NixPackageCheckRequest, nix: NixSubsystem) -> CheckedPackage:
     try:
-        await _evaluate(NixPackageRequest(request.address, "the command line"), nix)
+        package = await _evaluate(NixPackageRequest(request.address, "the command line"), nix)
     except NixImageError as error:
         return CheckedPackage(str(error))
+    await keep_answers(KeepRequest(unkept_answers([package])), **implicitly())
     return CheckedPackage()
 
 
