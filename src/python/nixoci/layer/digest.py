@@ -8,6 +8,7 @@ from nixoci.errors import InvalidInputError
 from nixoci.layer.layer import Layer
 from nixoci.layer.tar_of_recipe import pack_recipe, tar_writer
 from nixoci.processes.overlapped_hash import OverlappedSha256, may_fork
+from nixoci.sha256 import sha256
 from nixoci.store.case_hack import without_case_hack
 
 TYPE_CHECKING = False
@@ -95,6 +96,9 @@ def digest_layers(
     if alone:
         return [digest(recipe) for recipe in recipes]
     from nixoci.processes.workers import WorkerProcesses
+
+    # OpenSSL is loaded once, and not by each process.
+    sha256()
 
     def work(index: int) -> bytes:
         return digest(recipes[index]).to_json()

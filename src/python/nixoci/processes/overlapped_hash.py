@@ -10,7 +10,6 @@ import _thread
 import gc
 import os
 import struct
-from mmap import mmap
 
 from nixoci.errors import NixOciError
 from nixoci.sha256 import sha256
@@ -170,6 +169,8 @@ class OverlappedSha256:
             raise HashProcessError(self._reap(kill=True)) from None
 
     def _fork(self) -> None:
+        from mmap import mmap
+
         # Anonymous shared memory: a ring, of which the first buffer is filled next.
         memory = memoryview(mmap(-1, _BUFFERS * BUFFER_SIZE))
         self._views = [
