@@ -457,3 +457,6 @@ def test_compressing_needs_the_compressor(command: Command, tmp_path: Path) -> N
     assert b"keep the layer first" in refused.stderr
     for wrong in ("--compression=lz4", "--compression-level=99", "--compressor=zstandard 1"):
         assert 1 == command.run("--tools=tools/tools.json", *arguments, wrong).returncode
+    for words in (("--compression-level=5",), ("--compressor=x", "--compression=none")):
+        idle = command.run("digest", "recipe.json", *words)
+        assert idle.returncode == 1 and b"it goes with --compression=gzip" in idle.stderr

@@ -100,13 +100,25 @@ def digest(options: argparse.Namespace) -> None:
 
 def _compression(options: argparse.Namespace) -> Any:
     if options.compression is None:
+        _require_compression(options)
         return None
     from nixoci.compression.formats import NONE, Compression
 
     if options.compression == NONE:
+        _require_compression(options)
         return None
     find_packages(options)
     return Compression.create(options.compression, options.compression_level, options.compressor)
+
+
+def _require_compression(options: argparse.Namespace) -> None:
+    """:raises InvalidInputError: the layer is not compressed, and something says how."""
+    for name in ("compression_level", "compressor"):
+        value = getattr(options, name)
+        if value is not None:
+            raise InvalidInputError(
+                f"--{name.replace('_', '-')}", value, "it goes with --compression=gzip or --compression=zstd"
+            )
 
 
 def copied_tree_options(command: argparse.ArgumentParser) -> None:
