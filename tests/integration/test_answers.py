@@ -14,7 +14,12 @@ nix_package(name="one", source="app.nix", attr="one")
 nix_package(name="two", source="app.nix", attr="two")
 nix_package(name="certificates", source="app.nix", attr="certificates")
 nix_package(name="checked", source="app.nix", attr="checked")
-nix_image(name="image", packages=[":one", ":two"], ca_certificates=[":certificates"])
+nix_package(name="planned", source="app.nix", attr="planned")
+nix_image(
+    name="image", packages=[":one", ":two"], ca_certificates=[":certificates"], layer_plan=":plan"
+)
+nix_image(name="other", packages=[":planned"], layer_plan=":plan")
+nix_layer_plan(name="plan", images=[":image", ":other"])
 """
 
 _APP = """\
@@ -26,6 +31,7 @@ let
 in {
   one = run "one" "echo $word 1 > $out";
   two = run "two" "echo $word 2 > $out";
+  planned = run "planned" "echo $word 3 > $out";
   checked = run "checked" "exit 1";
   certificates = run "certificates"
     "printf '%s\\n' '-----BEGIN CERTIFICATE-----' MAEA '-----END CERTIFICATE-----' > $out; : $word";
@@ -34,20 +40,22 @@ in {
 
 
 def test_nothing_is_asked_twice(machine_nix: Nix, tmp_path: Path) -> None:
-    """What is told at once to who asks is kept all the same: also an evaluation that only `check` needs."""
+    """What is told at once to who asks is kept all the same: also an evaluation that only `check` needs, and
+    what a plan needs of an image that is not packaged."""
     monorepo = Monorepo.create(tmp_path, machine_nix)
     monorepo.write("app/app.nix", _APP.replace("WORD", uuid.uuid4().hex))
     monorepo.write("app/BUILD", _BUILD)
-    first = monorepo.pants("-ldebug", "check", "package", "app::")
-    assert len(first.processes("Build app:")) == 3
+    command = ("check", "package", "app:checked", "app:image")
+    first = monorepo.pants("-ldebug", *command)
+    assert len(first.processes("Build app:")) == 4
     digest = monorepo.descriptor("app/image.image.json")["digest"]
-    # One question for each answer finds none, and one keeps it: those of all evaluations, and of what is in the image.
+    # One question for each answer finds none, and one keeps it.
     asked = [step for step in first.stderr.splitlines() if " Starting: Look up " in step]
-    assert len([step for step in asked if "the evaluation of app:" in step]) == 2 * 4
-    assert len([step for step in asked if "the closure of app:" in step]) == 2 * 3
+    assert len([step for step in asked if "the evaluation of app:" in step]) == 2 * 5
+    assert len([step for step in asked if "the closure of app:" in step]) == 2 * 4
 
     # As on another machine with the same remote cache.
     shutil.rmtree(monorepo.cache / "named")
-    again = monorepo.pants("check", "package", "app::")
+    again = monorepo.pants(*command)
     assert again.started == () and "local_execution_requests" not in again.counters
     assert monorepo.descriptor("app/image.image.json")["digest"] == digest

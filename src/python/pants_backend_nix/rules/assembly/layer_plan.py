@@ -15,6 +15,7 @@ from pants_backend_nix.engine import concurrently, implicitly, rule, targets_of
 from pants_backend_nix.errors import NixImageError
 from pants_backend_nix.options.images import NixImageSubsystem
 from pants_backend_nix.rules.assembly.stack import Floor, StackRequest, stack_contents
+from pants_backend_nix.rules.core.answers import KeepRequest, keep_answers
 from pants_backend_nix.rules.core.view import StoreView
 from pants_backend_nix.targets.addresses import field_addresses
 from pants_backend_nix.targets.fields.layering import NixChangeRatesField
@@ -63,6 +64,9 @@ async def split_images(request: LayerPlanRequest, options: NixImageSubsystem) ->
         stack_contents(StackRequest(image.address, request.view), **implicitly())
         for image in images
     )
+    # Of some of them this command may digest no layer.
+    unkept = dict.fromkeys(question for stack in stacks for question in stack.unkept)
+    await keep_answers(KeepRequest(tuple(unkept)), **implicitly())
     floors: list[Floor] = [stack.floors[-1] for stack in stacks]
     parts = [floor.divisible for floor in floors]
     preferences = Preferences(
