@@ -204,7 +204,7 @@ def test_the_program_of_a_package(monorepo: Monorepo, directory: str, machine_ni
 
     monorepo.pants(*_packaged("lint", f"{directory}::"))
     path = _tools_path(machine_nix, monorepo)
-    machine_nix.run("nix-store", "--delete", path)
+    machine_nix.delete(path)
     cold = monorepo.pants(*_packaged("lint", f"{directory}::"), daemon=False)
     assert cold.started == () and "✓ nixfmt succeeded" in cold.stderr and "✓ statix succeeded" in cold.stderr
     assert not os.path.exists(path)

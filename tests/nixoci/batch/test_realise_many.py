@@ -22,6 +22,7 @@ from nixoci.store.realise import (
 from tests.nixoci.store.closure_support import store_path
 from tests.nixoci.store.nix_support import (
     SYSTEM,
+    delete,
     nix,
     program,
     shell_derivation,
@@ -122,14 +123,14 @@ def test_what_no_machine_can_build_ends_nothing_else(tmp_path: Path) -> None:
 def test_derivations_that_are_gone_are_evaluated_again(tmp_path: Path) -> None:
     packages = tuple(_packages(tmp_path, {name: "" for name in "abc"}).values())
     drv_paths = [package.derivation.drv_path for package in packages]
-    nix(tmp_path).run(("nix-store", "--delete", *map(str, drv_paths[:2])))
+    delete(nix(tmp_path), *map(str, drv_paths[:2]))
     assert realise_many(nix(tmp_path), packages) == (None, None, None)
     assert all(_valid(tmp_path, package) for package in packages)
 
 
 def test_sources_that_say_something_else(tmp_path: Path) -> None:
     packages = _packages(tmp_path, {name: "" for name in "abc"})
-    nix(tmp_path).run(("nix-store", "--delete", *(str(p.derivation.drv_path) for p in packages.values())))
+    delete(nix(tmp_path), *(str(p.derivation.drv_path) for p in packages.values()))
     path = tmp_path / "s" / "default.nix"
     path.write_text(path.read_text().replace('name = "a"', 'name = "A"'))
     a, b, c = realise_many(nix(tmp_path), tuple(packages.values()))
@@ -164,13 +165,13 @@ def test_a_derivation_that_is_there_and_not_valid(tmp_path: Path) -> None:
     package = _packages(tmp_path, {"p": "true"})["p"]
     drv_path = str(package.derivation.drv_path)
     text = Path(drv_path).read_text()
-    nix(tmp_path).run(("nix-store", "--delete", drv_path))
+    delete(nix(tmp_path), drv_path)
     Path(drv_path).write_text(text)
     assert realise_many(nix(tmp_path), [package]) == (None,)
     assert _valid(tmp_path, package)
     # Without sources, that it cannot be built is said.
     lonely = replace(_packages(tmp_path, {"q": "true"})["q"], evaluation=None)
-    nix(tmp_path).run(("nix-store", "--delete", str(lonely.derivation.drv_path)))
+    delete(nix(tmp_path), str(lonely.derivation.drv_path))
     (error,) = realise_many(nix(tmp_path), [lonely])
     assert isinstance(error, BuildFailedError)
 

@@ -26,6 +26,7 @@ from nixoci.store.evaluate import Derivation
 from tests.nixoci.elf.elf_support import elf_bytes
 from tests.nixoci.store.closure_support import info, split_recipes, store_path
 from tests.nixoci.store.nix_support import (
+    delete,
     environment,
     nix,
     program,
@@ -159,7 +160,7 @@ def test_realise_evaluates_again(command: Command, tmp_path: Path) -> None:
     command.output("evaluate", *where, "--output", "drv.json")
     derivation = Derivation.from_json((tmp_path / "drv.json").read_bytes())
     assert derivation.drv_path is not None
-    nix(tmp_path).run(("nix-store", "--delete", derivation.drv_path))
+    delete(nix(tmp_path), derivation.drv_path)
     found = command.error(1, "realise", "--derivation", "drv.json")
     assert "BuildFailedError" == found["error"]
     printed = command.output("realise", *where, "--derivation", "drv.json", "doc", "out").decode()

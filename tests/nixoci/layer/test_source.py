@@ -26,7 +26,14 @@ from nixoci.store.nix import Nix
 from nixoci.store.path import StorePath
 
 from tests.nixoci.store.closure_support import store_path
-from tests.nixoci.store.nix_support import SYSTEM, nix, shell_derivation, unique_word, write_tree
+from tests.nixoci.store.nix_support import (
+    SYSTEM,
+    delete,
+    nix,
+    shell_derivation,
+    unique_word,
+    write_tree,
+)
 from tests.nixoci.store.registration_support import many
 
 DERIVATION = Derivation(store_path("a.drv"), (("out", store_path("a")),), "out")
@@ -153,7 +160,7 @@ def test_a_derivation_that_is_gone_is_evaluated_again(tmp_path: Path) -> None:
     """The sources give it back."""
     origin = _origin(tmp_path)
     assert origin.derivation.drv_path is not None
-    nix(tmp_path).run(("nix-store", "--delete", origin.derivation.drv_path))
+    delete(nix(tmp_path), origin.derivation.drv_path)
     (path,) = origin.paths
     LayerSource(lambda: nix(tmp_path), [origin]).realise([path])
     assert nix(tmp_path).invalid([path]) == ()
@@ -165,7 +172,7 @@ def test_sources_that_are_a_copy_are_evaluated_as_one(tmp_path: Path) -> None:
     origin = _origin(tmp_path)
     assert origin.evaluation is not None
     origin = replace(origin, evaluation=replace(origin.evaluation, root_is_copy=True))
-    nix(tmp_path).run(("nix-store", "--delete", str(origin.derivation.drv_path)))
+    delete(nix(tmp_path), str(origin.derivation.drv_path))
     LayerSource(lambda: nix(tmp_path), [origin]).realise(list(origin.paths))
     assert (tmp_path / "s" / "default.nix").stat().st_mtime == 1
 
@@ -219,7 +226,7 @@ def test_nix_is_asked_once_about_all_layers(tmp_path: Path) -> None:
     assert stream(source) == ["--query --hash"]
     assert stream(source) == []
     # What was deleted meanwhile is asked about again, and nothing else.
-    plain.run(("nix-store", "--delete", paths[1]))
+    delete(plain, paths[1])
     with pytest.raises(InvalidPathError) as caught:
         stream(source)
     assert caught.value.paths == (paths[1],)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from pathlib import Path
 from typing import Mapping
 
-from nixoci.store.nix import Nix
+from nixoci.store.nix import Nix, NixFailedError
 
 SYSTEM = "x86_64-linux"
 
@@ -31,6 +32,23 @@ def nix(home: Path) -> Nix:
     :raises NixNotFoundError: there is none.
     """
     return Nix.find(environment(home))
+
+
+def delete(nix: Nix, *paths: str) -> None:
+    """Deletes store paths.
+
+    Nix looks first at what all processes of the machine have open, and gives up where a name is too long for it, as in
+    tests of deep trees that run at the same time.
+    """
+    for _ in range(100):
+        try:
+            nix.run(("nix-store", "--delete", *paths))
+            return
+        except NixFailedError as error:
+            if "File name too long" not in str(error):
+                raise
+            time.sleep(0.3)
+    raise AssertionError("A process has something open whose name is too long for Nix.")
 
 
 def write_tree(root: Path, files: Mapping[str, str]) -> Path:

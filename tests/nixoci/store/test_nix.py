@@ -14,7 +14,7 @@ from nixoci.store.nix import Nix, NixFailedError, NixNotFoundError, NixTooOldErr
 from nixoci.store.path import StorePath
 
 from tests.nixoci.store.closure_support import store_path
-from tests.nixoci.store.nix_support import environment, nix, program, unique_word
+from tests.nixoci.store.nix_support import delete, environment, nix, program, unique_word
 
 
 def _add(home: Path, text: str) -> StorePath:
@@ -219,7 +219,7 @@ def test_what_becomes_valid_while_it_is_asked_about(ask: Any, tmp_path: Path) ->
     plain = nix(tmp_path)
     path, there = _add(tmp_path, unique_word()), _add(tmp_path, "there")
     (tmp_path / "added").write_text(Path(path).read_text())
-    plain.run(("nix-store", "--delete", path))
+    delete(plain, path)
     for name in ("nix", "nix-store"):
         program(
             tmp_path / "bin",

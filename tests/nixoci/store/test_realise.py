@@ -27,6 +27,7 @@ from tests.nixoci.store.closure_support import store_path
 from tests.nixoci.store.nix_support import (
     CONFIGURATION,
     SYSTEM,
+    delete,
     environment,
     nix,
     shell_derivation,
@@ -43,7 +44,7 @@ def _evaluation(tmp_path: Path, expression: str) -> Callable[[], Derivation]:
 
 
 def _delete(tmp_path: Path, *paths: StorePath) -> None:
-    nix(tmp_path).run(("nix-store", "--delete", *paths))
+    delete(nix(tmp_path), *paths)
 
 
 def test_an_output_is_built(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
