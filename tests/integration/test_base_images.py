@@ -222,7 +222,7 @@ def test_promotion_builds_nothing(
     assert len(paths) == 2
 
     def collect() -> None:
-        machine_nix.delete(*paths, options=options)
+        machine_nix.run("nix-store", *options, "--delete", *paths)
 
     collect()
     with registry(tmp_path / "production") as production:

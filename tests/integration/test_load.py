@@ -111,7 +111,7 @@ def test_altered_store_path(machine_nix: Nix, engine: Engine, tmp_path: Path) ->
     try:
         result = load(machine_nix, engine, image, check=False)
     finally:
-        machine_nix.delete(image.paths[1])
+        machine_nix.run("nix-store", "--delete", image.paths[1])
     assert 1 == result.returncode
     last = result.stderr.splitlines()[-1]
     assert last.startswith("nixoci: Layer ") and image.paths[1] in last
@@ -122,7 +122,7 @@ def test_missing_store_path(machine_nix: Nix, docker: engines.Docker, tmp_path: 
     """A path that the store lacks has the exit status by which callers know that they can fix it.
     """
     image = write_store_image(machine_nix, tmp_path, data={"gone": uuid.uuid4().bytes})
-    machine_nix.delete(image.paths[1])
+    machine_nix.run("nix-store", "--delete", image.paths[1])
     result = load(machine_nix, docker, image, check=False)
     assert 75 == result.returncode
     assert image.paths[1] in result.stderr.splitlines()[-1]

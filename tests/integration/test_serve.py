@@ -165,7 +165,7 @@ def test_altered_store_path(machine_nix: Nix, tmp_path: Path) -> None:
             source = ("copy", "--src-tls-verify=false", f"docker://{name}")
             assert 0 != engines.skopeo(*source, f"dir:{tmp_path}/copy", check=False).returncode
     finally:
-        machine_nix.delete(image.paths[1])
+        machine_nix.run("nix-store", "--delete", image.paths[1])
     assert f"are not those that Nix registered: {image.paths[1]}" in (tmp_path / "log").read_text()
 
 

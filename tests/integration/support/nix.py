@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Mapping, Sequence
 
 from tests.integration.support.cache import cached_directory
 from tests.integration.support.debian import debian_packages, unpack
-from tests.integration.support.process import CommandFailedError, run
+from tests.integration.support.process import run
 from tests.integration.support.tools import tool
+from tests.nixoci.store.nix_support import patiently
 
 #: Works offline, as root without build users, and with the same result whatever the machine's own
 #: configuration says.
@@ -79,25 +79,7 @@ class Nix:
         :raises CommandFailedError: it failed.
         """
         argv = [*self.prefix, self.bin_directory / program, *arguments]
-        return run(argv, env=self.environment(), timeout=timeout).stdout
-
-    def delete(self, *paths: str, options: Sequence[str] = ()) -> None:
-        """Deletes store paths.
-
-        Nix looks first at what all processes of the machine have open, and gives up where a name is too long for it, as
-        in tests of deep trees that run at the same time.
-
-        :raises CommandFailedError: it failed for another reason.
-        """
-        for _ in range(100):
-            try:
-                self.run("nix-store", *options, "--delete", *paths)
-                return
-            except CommandFailedError as error:
-                if "File name too long" not in str(error):
-                    raise
-                time.sleep(0.3)
-        raise AssertionError("A process has something open whose name is too long for Nix.")
+        return patiently(lambda: run(argv, env=self.environment(), timeout=timeout).stdout)
 
     def version(self) -> tuple[int, ...]:
         """The version as numbers: `(2, 8, 0)`."""

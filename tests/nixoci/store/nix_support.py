@@ -6,9 +6,9 @@ import os
 import time
 import uuid
 from pathlib import Path
-from typing import Mapping
+from typing import Callable, Mapping, TypeVar
 
-from nixoci.store.nix import Nix, NixFailedError
+from nixoci.store.nix import Nix
 
 SYSTEM = "x86_64-linux"
 
@@ -19,6 +19,9 @@ sandbox = false
 flake-registry =
 experimental-features = nix-command flakes
 """
+
+
+_Result = TypeVar("_Result")
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -35,20 +38,24 @@ def nix(home: Path) -> Nix:
 
 
 def delete(nix: Nix, *paths: str) -> None:
-    """Deletes store paths.
+    """Deletes store paths."""
+    patiently(lambda: nix.run(("nix-store", "--delete", *paths)))
+
+
+def patiently(run: Callable[[], _Result]) -> _Result:
+    """Calls what runs Nix, again while that could not delete anything.
 
     Nix looks first at what all processes of the machine have open, and gives up where a name is too long for it, as in
     tests of deep trees that run at the same time.
     """
     for _ in range(100):
         try:
-            nix.run(("nix-store", "--delete", *paths))
-            return
-        except NixFailedError as error:
-            if "File name too long" not in str(error):
+            return run()
+        except Exception as error:
+            if "symlink: File name too long" not in str(error):
                 raise
             time.sleep(0.3)
-    raise AssertionError("A process has something open whose name is too long for Nix.")
+    return run()
 
 
 def write_tree(root: Path, files: Mapping[str, str]) -> Path:

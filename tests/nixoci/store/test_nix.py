@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -293,3 +295,20 @@ def test_nobody_wants_the_hashes_any_more(tmp_path: Path) -> None:
             time.sleep(0.01)
         _ = 1 / 0
     assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
+
+
+def test_tests_delete_while_a_name_is_too_long_for_nix(tmp_path: Path) -> None:
+    """Nix gives up where a process has such a directory open. What `nix_support.delete` waits for ends after a second."""
+    path = _add(tmp_path, unique_word())
+    script = "import os, sys, time\nfor _ in range(20):\n os.mkdir('d' * 250); os.chdir('d' * 250)\n"
+    (tmp_path / "deep").mkdir()
+    with subprocess.Popen(
+        (sys.executable, "-c", f"{script}print(flush=True); time.sleep(1)"),
+        cwd=tmp_path / "deep",
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline()
+        with pytest.raises(NixFailedError, match="File name too long"):
+            nix(tmp_path).run(("nix-store", "--delete", path))
+        delete(nix(tmp_path), path)
+    assert not os.path.exists(path)

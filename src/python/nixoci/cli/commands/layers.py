@@ -99,26 +99,19 @@ def digest(options: argparse.Namespace) -> None:
 
 
 def _compression(options: argparse.Namespace) -> Any:
-    if options.compression is None:
-        _require_compression(options)
-        return None
-    from nixoci.compression.formats import NONE, Compression
+    how = (("--compression-level", options.compression_level), ("--compressor", options.compressor))
+    if options.compression is not None:
+        from nixoci.compression.formats import NONE, Compression
 
-    if options.compression == NONE:
-        _require_compression(options)
-        return None
-    find_packages(options)
-    return Compression.create(options.compression, options.compression_level, options.compressor)
-
-
-def _require_compression(options: argparse.Namespace) -> None:
-    """:raises InvalidInputError: the layer is not compressed, and something says how."""
-    for name in ("compression_level", "compressor"):
-        value = getattr(options, name)
+        if options.compression != NONE:
+            find_packages(options)
+            return Compression.create(options.compression, *(value for _, value in how))
+    for name, value in how:
         if value is not None:
             raise InvalidInputError(
-                f"--{name.replace('_', '-')}", value, "it goes with --compression=gzip or --compression=zstd"
+                name, value, "it goes with --compression=gzip or --compression=zstd"
             )
+    return None
 
 
 def copied_tree_options(command: argparse.ArgumentParser) -> None:

@@ -169,7 +169,7 @@ async def query_closure(request: ClosureRequest) -> Closure:
                 is_valid = is_valid and answer.key not in batch.report.missing
                 content = batch.report.answers.get(answer.key, content)
         if not is_valid:
-            # This leaves the closure as well. What else starts processes has to wait, so now is the time to keep answers.
+            # This leaves the closure as well. It takes longest of all, so what was evaluated is kept meanwhile.
             realised, _ = await concurrently(
                 (
                     realise_package(
